@@ -1,0 +1,32 @@
+# `make demo` and `make test` begin from a clean checkout: they need only python3 (3.11 or newer) and a package index.
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check format clean
+
+demo: .venv/core.stamp
+	.venv/bin/python examples/demo.py
+
+test: .venv/dev.stamp
+	.venv/bin/python -m pytest
+
+check: .venv/dev.stamp
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+format: .venv/dev.stamp
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/core.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) -e .
+	touch $@
+
+.venv/dev.stamp: .venv/core.stamp
+	$(PIP) -e '.[synth,train,test,dev]'
+	touch $@

@@ -1,0 +1,58 @@
+"""phi4mm: Phi-4-multimodal, exact and whole. `phi4mm.load("nano")` is the place to begin."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from phi4mm.chat import ChatRequest, Reply, Usage
+from phi4mm.errors import CapacityError, CheckpointError, ConfigError, EngineError, InputError, PhiError
+from phi4mm.options import Modalities, SamplingParams
+from phi4mm.prompt import Audio, Image, Message, Tool, ToolCall
+
+if TYPE_CHECKING:
+    from phi4mm.pipeline import Model
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Audio",
+    "CapacityError",
+    "ChatRequest",
+    "CheckpointError",
+    "ConfigError",
+    "EngineError",
+    "Image",
+    "InputError",
+    "Message",
+    "PhiError",
+    "Reply",
+    "SamplingParams",
+    "Tool",
+    "ToolCall",
+    "Usage",
+    "load",
+]
+
+
+def load(
+    model: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    modalities: Modalities = "all",
+    revision: str | None = None,
+    max_crops: int | None = None,
+) -> Model:
+    """Load `nano`, a folder or a hub id, ready to chat.
+
+    device      "auto", "cpu", "cuda" or "cuda:1"
+    dtype       "auto", "float32", "bfloat16" or "float16"
+    modalities  "all", or "text", "vision" or "speech" to leave the other towers and adapters unloaded
+    revision    branch, tag or commit of a hub id
+    max_crops   most crops of one picture, 1 to 64; by default what the checkpoint says, 36 as published
+    raises      ConfigError, CheckpointError
+    """
+    from phi4mm.pipeline import load_model
+
+    return load_model(model, device=device, dtype=dtype, modalities=modalities, revision=revision, max_crops=max_crops)

@@ -1,0 +1,120 @@
+"""What a checkpoint folder holds, known from its configuration and the headers of its files alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from phi4mm.checkpoint.keys import KNOWN_AND_IGNORED, stored_name
+from phi4mm.checkpoint.shards import StoredTensor, stored_tensors
+from phi4mm.config import ADAPTER_FOLDERS, Phi4MMConfig, load_config
+from phi4mm.errors import CheckpointError
+from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.model.vision import FEATURE_LAYER
+from phi4mm.prompt import Adapter
+
+PEFT_PREFIX = "base_model.model."
+# Part -> how the names of phi4mm's parameters in it begin; the adapters lie inside the decoder's layers.
+_PARTS = {
+    "image tower": ("image.tower.",),
+    "image projection": ("image.",),
+    "audio encoder": ("audio.encoder.",),
+    "audio projections": ("audio.projection.",),
+    "text": ("text.",),
+}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A checked checkpoint: every tensor the configuration asks for is there, in its shape, and no other.
+
+    tensors  by phi4mm's own parameter names
+    buffers  names among them that are constants, not parameters
+    ignored  stored tensors that are known and not needed
+    """
+
+    folder: Path
+    config: Phi4MMConfig
+    tensors: dict[str, StoredTensor]
+    buffers: frozenset[str]
+    ignored: tuple[str, ...]
+
+
+def skeleton(config: Phi4MMConfig, adapters: tuple[Adapter, ...] = ("vision", "speech")) -> Phi4MM:
+    """The model without memory: every tensor on the meta device."""
+    with torch.device("meta"):
+        return Phi4MM(config, adapters)
+
+
+def read_contents(folder: Path) -> Contents:
+    """Check `folder` from configuration and headers; no weight is read, and values (NaN among them) are not looked at.
+
+    raises  ConfigError; CheckpointError that lists every missing, unexpected and misshaped tensor
+    """
+    config = load_config(folder)
+    model = skeleton(config)
+    stored = _stored_by_place(folder, config)
+    found: dict[str, StoredTensor] = {}
+    missing: list[str] = []
+    misshaped: list[str] = []
+    for name, expected in model.state_dict().items():
+        place = stored_name(name, config.layout)
+        tensor = stored.pop((place.adapter, place.name), None)
+        label = _label(place.adapter, place.name)
+        if tensor is None:
+            missing.append(label)
+        elif tensor.shape != expected.shape:
+            misshaped.append(f"{label} {tensor.shape}; expected {tuple(expected.shape)}")
+        else:
+            found[name] = tensor
+    ignored = tuple(name for adapter, name in stored if adapter is None and name in KNOWN_AND_IGNORED)
+    unexpected = [_label(*place) for place in stored if place[1] not in ignored]
+    _refuse(folder, missing=missing, unexpected=unexpected, misshaped=misshaped)
+    return Contents(folder, config, found, frozenset(name for name, _ in model.named_buffers()), ignored)
+
+
+def _stored_by_place(folder: Path, config: Phi4MMConfig) -> dict[tuple[Adapter | None, str], StoredTensor]:
+    """Every stored tensor by its adapter folder, if it is in one, and its name."""
+    stored: dict[tuple[Adapter | None, str], StoredTensor] = {
+        (None, name): tensor for name, tensor in stored_tensors(folder).items()
+    }
+    if config.layout == "transformers":
+        adapters: tuple[Adapter, ...] = ("vision", "speech")
+        for adapter in adapters:
+            inner = folder / ADAPTER_FOLDERS[adapter]
+            if inner.is_dir():
+                tensors = stored_tensors(inner, "adapter_model")
+                stored |= {(adapter, name.removeprefix(PEFT_PREFIX)): tensor for name, tensor in tensors.items()}
+    return stored
+
+
+def _label(adapter: Adapter | None, name: str) -> str:
+    return name if adapter is None else f"{ADAPTER_FOLDERS[adapter]}: {name}"
+
+
+def _refuse(folder: Path, **problems: list[str]) -> None:
+    lines = [f"{kind} {line}" for kind, found in problems.items() for line in found]
+    if lines:
+        counts = ", ".join(f"{len(found)} {kind}" for kind, found in problems.items() if found)
+        raise CheckpointError(
+            f"the tensors of {folder} do not fit its config.json ({counts}); expected a whole Phi-4-multimodal "
+            "checkpoint:\n  " + "\n  ".join(lines)
+        )
+
+
+def part_of(name: str) -> str:
+    """The part of the model that a parameter belongs to."""
+    if ".lora_" in name:
+        return f"{name.rsplit('.', 1)[-1]} adapter"
+    return next(part for part, starts in _PARTS.items() if name.startswith(starts))
+
+
+def is_unused(name: str, config: Phi4MMConfig) -> bool:
+    """Whether a tensor is carried and never read: what follows the image tower's feature layer."""
+    if name.startswith(("image.tower.post_layernorm.", "image.tower.head.")):
+        return True
+    if not name.startswith("image.tower.layers."):
+        return False
+    return int(name.split(".")[3]) > config.vision.num_layers + FEATURE_LAYER

@@ -1,0 +1,99 @@
+"""A model into a checkpoint folder of either layout, or its adapters alone. Written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+
+from phi4mm.checkpoint.contents import PEFT_PREFIX, read_contents, skeleton
+from phi4mm.checkpoint.hub import METADATA
+from phi4mm.checkpoint.keys import stored_name
+from phi4mm.checkpoint.shards import TensorSource, stored_source, tensor_source, whole_folder, write_file, write_shards
+from phi4mm.config import ADAPTER_FOLDERS, Layout, Phi4MMConfig, to_original, to_transformers
+from phi4mm.errors import ConfigError
+from phi4mm.model.phi4mm import Phi4MM
+
+Form: TypeAlias = Literal["original", "transformers", "adapters"]
+# Copied beside the weights: config.json is written anew, training.json says how a model came to be.
+COMPANIONS = (*(pattern for pattern in METADATA if pattern != "config.json"), "training.json")
+
+
+def save_original(model: Phi4MM, folder: Path, *, source: Path | None = None) -> None:
+    """Write the published layout into the new `folder`, with the tokenizer and processing files of `source`.
+
+    raises  ConfigError if `folder` is not empty or the model lacks a part; CheckpointError if writing fails
+    """
+    write_checkpoint(model.config, _sources(model), folder, form="original", companions=source)
+
+
+def save_transformers(model: Phi4MM, folder: Path, *, source: Path | None = None) -> None:
+    """Write the layout of transformers' own class, adapters in folders of their own; else as `save_original`."""
+    write_checkpoint(model.config, _sources(model), folder, form="transformers", companions=source)
+
+
+def save_adapters(model: Phi4MM, folder: Path) -> None:
+    """Write the adapters alone, in PEFT's form, as `vision-lora` and `speech-lora` in the new `folder`."""
+    write_checkpoint(model.config, _sources(model), folder, form="adapters")
+
+
+def convert(source: Path, folder: Path, *, form: Form, dtype: torch.dtype | None = None) -> None:
+    """Rewrite the checkpoint `source` into the new `folder`, holding one tensor at a time; `dtype` None changes none.
+
+    raises  ConfigError, CheckpointError
+    """
+    contents = read_contents(source)
+    tensors = {name: stored_source(stored, dtype or stored.dtype) for name, stored in contents.tensors.items()}
+    write_checkpoint(contents.config, tensors, folder, form=form, companions=source)
+
+
+def write_checkpoint(
+    config: Phi4MMConfig,
+    tensors: Mapping[str, TensorSource],
+    folder: Path,
+    *,
+    form: Form,
+    companions: Path | None = None,
+) -> None:
+    """Write `tensors`, by phi4mm's parameter names, as a checkpoint of the model `config` describes."""
+    absent = [name for name in skeleton(config).state_dict() if name not in tensors]
+    if absent:
+        raise ConfigError(f"this model was loaded without {absent[0]} and {len(absent) - 1} more; load all modalities")
+    layout: Layout = "original" if form == "original" else "transformers"
+    dtype = str(tensors["text.norm.weight"].dtype).removeprefix("torch.")
+    config = replace(config, dtype=dtype, layout=layout)
+    raw, adapter_files = (to_original(config), {}) if layout == "original" else to_transformers(config)
+    weights: dict[str | None, dict[str, TensorSource]] = {None: {}} | {adapter: {} for adapter in adapter_files}
+    for name, tensor in tensors.items():
+        place = stored_name(name, layout)
+        weights[place.adapter][place.name if place.adapter is None else PEFT_PREFIX + place.name] = tensor
+    with whole_folder(folder) as out:
+        if form != "adapters":
+            _write_json(out / "config.json", raw)
+            write_shards(out, weights[None])
+            if companions is not None:
+                _copy_companions(companions, out)
+        for adapter, settings in adapter_files.items():
+            inner = out / ADAPTER_FOLDERS[adapter]
+            inner.mkdir()
+            _write_json(inner / "adapter_config.json", settings)
+            write_file(inner / "adapter_model.safetensors", weights[adapter])
+
+
+def _sources(model: Phi4MM) -> dict[str, TensorSource]:
+    return {name: tensor_source(tensor) for name, tensor in model.state_dict().items()}
+
+
+def _copy_companions(source: Path, out: Path) -> None:
+    for path in sorted({path for pattern in COMPANIONS for path in source.glob(pattern)}):
+        if path.is_file():
+            shutil.copyfile(path, out / path.name)
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,275 @@
+"""Safetensors files: their headers checked, their tensors read and written one at a time.
+
+Read by byte range and not through a memory map, whose pages would count as this process's memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from phi4mm.errors import CheckpointError, ConfigError
+
+SHARD_BYTES = 5_000_000_000
+MAX_HEADER_BYTES = 64 << 20
+MAX_SIZE = 1 << 48  # bounds every number of a header, so that products stay small
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+_DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in a file: its bytes are `start` to `start + nbytes`."""
+
+    path: Path
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes they take in the file."""
+        return self.elements * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class TensorSource:
+    """A tensor to be written. `write` puts exactly its bytes into a file positioned where they belong."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    write: Callable[[BinaryIO], object]
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes they take in the file."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def stored_tensors(folder: Path, name: str = "model") -> dict[str, StoredTensor]:
+    """Every tensor of `folder`'s weights by name, from `{name}.safetensors` or the shards of its index. Reads headers.
+
+    raises  CheckpointError for a missing, damaged or pickled file, or an index that does not fit its shards
+    """
+    index = folder / f"{name}.safetensors.index.json"
+    if not index.exists():
+        return read_header(_inside(folder, folder / f"{name}.safetensors"))
+    listed = _weight_map(index)
+    found: dict[str, StoredTensor] = {}
+    problems: list[str] = []
+    for shard in sorted(set(listed.values())):
+        header = read_header(_inside(folder, folder / shard))
+        strays = [name for name in header if listed.get(name) != shard]
+        problems += [f"{name} is in {shard}; the index has it in {listed.get(name, 'none')}" for name in strays]
+        found |= header
+    problems += [
+        f"{name} is not in {shard}, where the index has it" for name, shard in listed.items() if name not in found
+    ]
+    if problems:
+        raise CheckpointError(f"{index} does not fit its shards:\n  " + "\n  ".join(problems))
+    return found
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Tensor name -> shard file name, a plain name inside the folder."""
+    try:
+        if index.stat().st_size > MAX_HEADER_BYTES:
+            raise CheckpointError(f"{index} has {index.stat().st_size} bytes; expected at most {MAX_HEADER_BYTES}")
+        found = json.loads(index.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{index} is no JSON: {error}") from error
+    listed = found.get("weight_map") if isinstance(found, dict) else None
+    if not isinstance(listed, dict) or not listed:
+        raise CheckpointError(f"{index} has no weight_map; expected tensor names and the shard that holds each")
+    for shard in listed.values():
+        if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(".safetensors"):
+            raise CheckpointError(f"{index} names the shard {shard!r}; expected a .safetensors file in the same folder")
+    return listed
+
+
+def _inside(folder: Path, path: Path) -> Path:
+    """Refuse a link that leaves the model's folder; the hub's cache keeps its files beside the snapshots, in blobs."""
+    if not path.is_file():
+        pickles = sorted(p.name for p in folder.glob("*") if p.suffix in PICKLES)
+        if pickles and not any(folder.glob("*.safetensors")):
+            found = ", ".join(pickles[:3])
+            raise CheckpointError(
+                f"{folder} holds {found}; phi4mm never opens pickles, which can run code: expected safetensors"
+            )
+        raise CheckpointError(f"{path} not found; expected safetensors weights")
+    real = path.resolve()
+    allowed = [folder.resolve()]
+    if (snapshots := _snapshots(folder)) is not None:
+        allowed.append(snapshots.parent / "blobs")
+    if not any(real.is_relative_to(root) for root in allowed):
+        raise CheckpointError(f"{path} is a link to {real}, outside the model's folder; copy the file into it")
+    return path
+
+
+def _snapshots(folder: Path) -> Path | None:
+    """The `snapshots` folder of a hub cache that `folder` (a snapshot or an adapter folder in one) lies in."""
+    real = folder.resolve()
+    return next((parent for parent in list(real.parents)[:2] if parent.name == "snapshots"), None)
+
+
+def read_header(path: Path) -> dict[str, StoredTensor]:
+    """The tensors of one safetensors file, each checked to lie in it, without reading any. Raises CheckpointError."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
+                raise CheckpointError(f"{path} claims a header of {length} bytes and has {size} in all; it is damaged")
+            header = json.loads(file.read(length))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} has a header that is no JSON ({error}); it is no safetensors file") from error
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path} has a header of {type(header).__name__}; expected a JSON object")
+    header.pop("__metadata__", None)
+    end = 8 + length
+    found = {name: _entry(path, name, entry, end) for name, entry in header.items()}
+    for name, tensor in sorted(found.items(), key=lambda item: (item[1].start, item[1].nbytes)):
+        if tensor.start != end:
+            raise CheckpointError(f"{path}: {name} begins at byte {tensor.start}; expected {end}, no gap or overlap")
+        end = tensor.start + tensor.nbytes
+    if end != size:
+        raise CheckpointError(f"{path} has {size} bytes and its header lists {end}; it is damaged, fetch it again")
+    return found
+
+
+def _entry(path: Path, name: str, entry: Any, data: int) -> StoredTensor:
+    """One header entry, whose offsets count from byte `data` of the file."""
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise CheckpointError(f"{path}: {name} is {entry!r:.80}; expected dtype, shape and data_offsets")
+    shape, offsets = entry["shape"], entry["data_offsets"]
+    dtype = DTYPES.get(str(entry["dtype"]))
+    if dtype is None:
+        raise CheckpointError(f"{path}: {name} has dtype {entry['dtype']!r:.20}; expected one of {', '.join(DTYPES)}")
+    if not _are_sizes(shape) or len(shape) > 8:
+        raise CheckpointError(f"{path}: {name} has shape {shape!r:.80}; expected at most 8 whole numbers")
+    stored = StoredTensor(path, dtype, tuple(shape), 0)
+    if not _are_sizes(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != stored.nbytes:
+        raise CheckpointError(f"{path}: {name} needs {stored.nbytes} bytes; its data_offsets are {offsets!r:.80}")
+    return replace(stored, start=data + offsets[0])
+
+
+def _are_sizes(found: object) -> bool:
+    """Whether `found` is a list of whole numbers that a file could mean."""
+    return isinstance(found, list) and all(type(n) is int and 0 <= n <= MAX_SIZE for n in found)
+
+
+def read_into(file: BinaryIO, stored: StoredTensor, out: Tensor) -> None:
+    """Fill `out`, a contiguous CPU tensor of `stored`'s dtype and shape, from the unbuffered `file`."""
+    assert out.dtype == stored.dtype and out.shape == stored.shape and out.is_contiguous() and out.device.type == "cpu"
+    view = memoryview(_as_bytes(out))
+    file.seek(stored.start)
+    while view.nbytes:
+        count = file.readinto(view)  # type: ignore[attr-defined]  # one call gives 2 GB at most
+        if not count:
+            raise CheckpointError(f"{stored.path} ended {view.nbytes} bytes early while it was read")
+        view = view[count:]
+
+
+def tensor_source(tensor: Tensor) -> TensorSource:
+    """`tensor`, on whatever device, to be written as it is."""
+
+    def write(file: BinaryIO) -> object:
+        return file.write(_as_bytes(tensor.detach().cpu().contiguous()))
+
+    return TensorSource(tensor.dtype, tuple(tensor.shape), write)
+
+
+def stored_source(stored: StoredTensor, dtype: torch.dtype) -> TensorSource:
+    """A tensor of another file, read and cast when its turn comes."""
+
+    def write(file: BinaryIO) -> object:
+        tensor = torch.empty(stored.shape, dtype=stored.dtype)
+        with stored.path.open("rb", buffering=0) as source:
+            read_into(source, stored, tensor)
+        return file.write(_as_bytes(tensor.to(dtype)))
+
+    return TensorSource(dtype, stored.shape, write)
+
+
+def _as_bytes(tensor: Tensor) -> Any:
+    """The tensor's memory as a NumPy array of bytes, which knows no bfloat16."""
+    return tensor.reshape(-1).view(torch.uint8).numpy()
+
+
+def write_shards(folder: Path, tensors: Mapping[str, TensorSource], *, name: str = "model") -> None:
+    """Write `tensors` into `folder` as `{name}.safetensors`, or as shards of at most 5 GB and their index."""
+    shards: list[dict[str, TensorSource]] = [{}]
+    room = SHARD_BYTES
+    for tensor, source in tensors.items():
+        if source.nbytes > room and shards[-1]:
+            shards.append({})
+            room = SHARD_BYTES
+        shards[-1][tensor] = source
+        room -= source.nbytes
+    if len(shards) == 1:
+        write_file(folder / f"{name}.safetensors", shards[0])
+        return
+    listed: dict[str, str] = {}
+    for number, shard in enumerate(shards, 1):
+        file_name = f"{name}-{number:05d}-of-{len(shards):05d}.safetensors"
+        write_file(folder / file_name, shard)
+        listed |= dict.fromkeys(shard, file_name)
+    index = {"metadata": {"total_size": sum(t.nbytes for t in tensors.values())}, "weight_map": listed}
+    (folder / f"{name}.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def write_file(path: Path, tensors: Mapping[str, TensorSource]) -> None:
+    """One safetensors file, tensor by tensor."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, source in tensors.items():
+        offsets = [end, end := end + source.nbytes]
+        header[name] = {"dtype": _DTYPE_NAMES[source.dtype], "shape": list(source.shape), "data_offsets": offsets}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # aligned data, for those who map the file
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, source in tensors.items():
+            before = file.tell()
+            source.write(file)
+            assert file.tell() - before == source.nbytes, name
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `folder` if the block ends well, and vanishes if not.
+
+    raises  ConfigError if `folder` exists and holds anything; CheckpointError if it cannot be written
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} is there already and not empty; name a new folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            os.replace(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder} could not be written: {error}") from error

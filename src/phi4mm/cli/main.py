@@ -1,0 +1,82 @@
+"""The command `phi4mm COMMAND MODEL ...`. A command's file is imported only when it is called.
+
+Each command file has `configure(parser)`, which declares its arguments, and `run(args)`, which returns the exit code:
+0 fine, 1 failed, 2 wrong use, and 130 when Ctrl-C ended the program. Answers go to stdout, everything else to stderr.
+No output is coloured, so that NO_COLOR is honoured everywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from phi4mm import __version__
+from phi4mm.errors import PhiError
+
+COMMANDS = {
+    "run": "answer a prompt with pictures and recordings, or chat",
+    "inspect": "what is in a checkpoint, and the memory it needs",
+    "convert": "write a checkpoint in another layout, or its adapters alone",
+    "verify": "compare a checkpoint with recorded numbers",
+    "doctor": "what this machine can do and what would be chosen",
+}
+USAGE = "phi4mm COMMAND MODEL [options]"
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the program's own) and return its exit code.
+
+    raises  SystemExit as argparse does: 0 after --help and --version, 2 after wrong use
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # An answer in four languages must not end in a traceback where stdout is ASCII.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if not argv or argv[0] not in COMMANDS:
+        return _without_command(argv)
+    command = importlib.import_module(f"phi4mm.cli.{argv[0]}")
+    parser = argparse.ArgumentParser(prog=f"phi4mm {argv[0]}", description=COMMANDS[argv[0]], allow_abbrev=False)
+    command.configure(parser)
+    args = parser.parse_args(argv[1:])
+    try:
+        code: int = command.run(args)
+        sys.stdout.flush()
+    except argparse.ArgumentError as error:
+        parser.error(str(error))
+    except PhiError as error:
+        print(f"phi4mm {argv[0]}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader left, as `head` does; without this Python complains once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+def _without_command(argv: list[str]) -> int:
+    listing = "\n".join(f"  {name:<10} {does}" for name, does in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="phi4mm",
+        usage=USAGE,
+        description="Phi-4-multimodal: text, pictures and recordings in, text out.",
+        epilog=f"commands:\n{listing}\n\n"
+        "MODEL is `nano` (in the box), a folder, or a hub id such as microsoft/Phi-4-multimodal-instruct.\n"
+        "`phi4mm COMMAND --help` tells a command's options. Exit codes: 0 fine, 1 failed, 2 wrong use.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"phi4mm {__version__}")
+    if argv and not argv[0].startswith("-"):
+        near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
+        parser.error(f"unknown command {argv[0]!r}; {hint}")
+    parser.parse_args(argv)
+    parser.error(f"a command is missing; expected one of {', '.join(COMMANDS)}")

@@ -1,0 +1,139 @@
+"""`phi4mm run MODEL`: one answer from a prompt, from a pipe, or a chat at the terminal (chat.py)."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import sys
+from dataclasses import Field, asdict, fields
+from pathlib import Path
+from typing import Any
+
+import phi4mm
+from phi4mm.chat import Reply
+from phi4mm.cli.chat import chat, write_answer
+from phi4mm.errors import ConfigError, InputError
+from phi4mm.options import DTYPES, EngineConfig, SamplingParams
+from phi4mm.processing.tools import as_tool
+from phi4mm.prompt import Audio, Image, Message, Tool
+
+MAX_STDIN_BYTES = 16 * 2**20
+MAX_TOOLS_BYTES = 2**20
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `run`; one sampling flag a field of SamplingParams."""
+    parser.usage = "phi4mm run MODEL [-p TEXT] [--image FILE ...] [--audio FILE ...] [options]"
+    parser.formatter_class = functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=32)
+    parser.add_argument("model", metavar="MODEL", help=argparse.SUPPRESS)
+    parser.add_argument("-p", "--prompt", metavar="TEXT", help="what to ask; piped text is added after it")
+    for kind in ("image", "audio"):
+        parser.add_argument(
+            f"--{kind}", nargs="+", action="extend", default=[], metavar="FILE", help=f"{kind} files, in order"
+        )
+    parser.add_argument("--system", metavar="TEXT", help="standing instructions")
+    parser.add_argument("--tools", metavar="FILE", help="JSON list of functions that the model may call")
+    parser.add_argument("--raw", action="store_true", help="the prompt is in the published chat format already")
+    parser.add_argument("--json", action="store_true", help="print one JSON object when the answer is complete")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:1")
+    parser.add_argument("--dtype", default="auto", choices=DTYPES, metavar="NAME", help=", ".join(DTYPES))
+    flags = [_add_sampling_flag(parser, field) for field in fields(SamplingParams)]
+    rows = ("  ".join(flags[i : i + 4]) for i in range(0, len(flags), 4))
+    parser.epilog = "sampling, with the defaults:\n  " + "\n  ".join(rows)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer once and print the answer as it grows, or chat when nobody said what to ask."""
+    params = _checked_options(args)
+    media: list[Image | Audio] = [*(Image(path) for path in args.image), *(Audio(path) for path in args.audio)]
+    text = _prompt_text(args.prompt)
+    interactive = not text and sys.stdin is not None and sys.stdin.isatty()
+    if not text and (args.raw or args.json or not (media or interactive)):
+        raise argparse.ArgumentError(None, "there is no prompt; give one with -p or pipe one in")
+    tools = _read_tools(Path(args.tools)) if args.tools else ()
+    model = phi4mm.load(args.model, device=args.device, dtype=args.dtype)
+    if interactive:
+        return chat(model, media, system=args.system, tools=tools, params=params)
+    if args.raw:
+        reply = model.generate(prompt=text, images=args.image, audios=args.audio, params=params)
+        _print_json(reply) if args.json else print(reply.text)
+        return 0
+    messages = [Message.system(args.system)] if args.system else []
+    messages.append(Message.user(*media, text) if text else Message.user(*media))
+    if args.json:
+        _print_json(model.chat(messages, tools=tools, params=params))
+        return 0
+    _, complete = write_answer(model.stream(messages, tools=tools, params=params))
+    if not complete:
+        raise KeyboardInterrupt
+    return 0
+
+
+def _add_sampling_flag(parser: argparse.ArgumentParser, field: Field[Any]) -> str:
+    """Returns how help shows the flag: one line an option would not fit a screen."""
+    flag = "--" + field.name.replace("_", "-")
+    if field.name == "stop":
+        parser.add_argument(flag, action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        return f"{flag} TEXT (repeatable)"
+    number = float if isinstance(field.default, float) else int
+    parser.add_argument(flag, type=number, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return f"{flag} {'N' if field.default is None else format(field.default, 'g')}"
+
+
+def _checked_options(args: argparse.Namespace) -> SamplingParams:
+    """Refuse as wrong use what no model could run, before one is loaded."""
+    if args.raw and (args.system or args.tools):
+        raise argparse.ArgumentError(None, "--raw takes the whole prompt as it is, without --system and --tools")
+    given = {field.name: getattr(args, field.name) for field in fields(SamplingParams) if hasattr(args, field.name)}
+    if "stop" in given:
+        given["stop"] = tuple(given["stop"])
+    try:
+        EngineConfig(device=args.device, dtype=args.dtype)
+        return SamplingParams(**given)
+    except (ConfigError, InputError) as error:
+        raise argparse.ArgumentError(None, str(error)) from error
+
+
+def _prompt_text(prompt: str | None) -> str:
+    """What -p and a pipe say together; a final line break is the shell's and not part of it."""
+    piped = ""
+    if sys.stdin is not None and not sys.stdin.isatty():
+        data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
+        if len(data) > MAX_STDIN_BYTES:
+            raise InputError(f"the piped text is longer than {MAX_STDIN_BYTES} bytes; pipe in less")
+        try:
+            piped = data.decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"the piped text is not UTF-8 at byte {error.start}; give files by --image or --audio"
+            ) from error
+    return "\n".join(text for text in (prompt, piped) if text)
+
+
+def _read_tools(path: Path) -> tuple[Tool, ...]:
+    """Read a JSON list of tools, in OpenAI's form or the model card's."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TOOLS_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"the tools file {path} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_TOOLS_BYTES:
+        raise InputError(f"{path} is longer than {MAX_TOOLS_BYTES} bytes; expected a list of tools")
+    try:
+        tools = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}); expected a list of tools") from error
+    if not isinstance(tools, list):
+        raise InputError(f"{path} holds {type(tools).__name__}; expected a list of tools")
+    return tuple(as_tool(tool) for tool in tools)
+
+
+def _print_json(reply: Reply) -> None:
+    answer = {
+        "text": reply.text,
+        "finish_reason": reply.finish_reason,
+        "usage": asdict(reply.usage),
+        "tool_calls": [asdict(call) for call in reply.tool_calls],
+    }
+    print(json.dumps(answer, ensure_ascii=False))

@@ -1,0 +1,56 @@
+"""`phi4mm verify CHECKPOINT --golden FILE`: does a checkpoint compute what the published implementation computed?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+import torch
+
+from phi4mm.checkpoint.hub import resolve
+from phi4mm.checkpoint.load import load_model
+from phi4mm.golden import Group, read_golden, verify
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.description = (
+        "Compare a checkpoint, in float32, with a golden file recorded from the published implementation."
+    )
+    parser.add_argument("model", help="a folder with config.json and weights, or a hub id")
+    parser.add_argument("--golden", required=True, type=Path, metavar="FILE", help="the recorded numbers (.npz)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a group instead of lines")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one line a key group; 1 if any key misses its bound."""
+    golden = read_golden(args.golden)
+    model = load_model(resolve(args.model), device=args.device, dtype=torch.float32, modalities=("vision", "speech"))
+    groups = keys = missed = 0
+    for group in verify(model, golden):
+        print(_json(group) if args.json else _line(group), flush=True)
+        groups, keys = groups + 1, keys + len(group.findings)
+        missed += sum(not finding.ok for finding in group.findings)
+    verdict = "all within bounds" if not missed else f"{missed} MISSED"
+    print(f"{groups} groups, {keys} of {len(golden)} keys checked, {verdict}", file=sys.stderr)
+    return 1 if missed or keys != len(golden) else 0
+
+
+def _line(group: Group) -> str:
+    worst = group.worst
+    measure = f"worst {worst.key}: {worst.error:.1e} of {worst.bound:.0e}" if worst.bound else "identical"
+    if not worst.ok and not worst.bound:
+        measure = f"{worst.key}: {worst.error:.0f} entries differ"
+    return f"{'ok  ' if group.ok else 'MISS'} {group.name:<28} {len(group.findings):>2} keys  {measure}"
+
+
+def _json(group: Group) -> str:
+    findings = {
+        f.key: {"error": f.error if math.isfinite(f.error) else None, "bound": f.bound, "ok": f.ok}
+        for f in group.findings
+    }
+    return json.dumps({"group": group.name, "ok": group.ok, "findings": findings})

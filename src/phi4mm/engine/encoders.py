@@ -1,0 +1,49 @@
+"""Media in, placeholder rows out.
+
+M media rows, D model width, C crops, P patches, F mel frames.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.prompt import Adapter, AudioFrames, ImageTiles, MediaSpan, Prompt
+
+
+def encode_media(model: Phi4MM, prompt: Prompt, device: torch.device) -> Tensor | None:
+    """(M, D) projected rows of all of a prompt's media, in the order of their placeholders; None without media.
+
+    Each picture and clip is encoded by itself, so that its rows never depend on what stands beside it.
+    """
+    if not prompt.spans:
+        return None
+    adapter = prompt.adapter
+    assert adapter is not None
+    return torch.cat([_encode(model, span, adapter, device) for span in prompt.spans])
+
+
+def _encode(model: Phi4MM, span: MediaSpan, adapter: Adapter, device: torch.device) -> Tensor:
+    if isinstance(span.data, ImageTiles):
+        rows = encode_image(model, span.data, device)
+    else:
+        rows = encode_audio(model, span.data, adapter, device)
+    assert len(rows) == span.length, f"{span.kind}: {len(rows)} encoder rows for {span.length} placeholders"
+    return rows
+
+
+def encode_image(model: Phi4MM, tiles: ImageTiles, device: torch.device) -> Tensor:
+    """(tokens, D) rows of one picture."""
+    assert model.image is not None
+    pixels, mask = torch.from_numpy(tiles.pixels).to(device), torch.from_numpy(tiles.mask).to(device)
+    rows: Tensor = model.image(pixels, mask, [tiles.grid])[0]
+    return rows
+
+
+def encode_audio(model: Phi4MM, frames: AudioFrames, projection: Adapter, device: torch.device) -> Tensor:
+    """(tokens, D) rows of one clip: the `vision` projection beside a picture, else `speech`."""
+    assert model.audio is not None
+    features = torch.from_numpy(frames.features).to(device)[None]
+    rows: Tensor = model.audio(features, torch.tensor([features.shape[1]]), [projection])[0]
+    return rows

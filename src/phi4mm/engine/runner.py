@@ -1,0 +1,71 @@
+"""Runs a plan: encodes media, packs the rows, calls the model, samples one token a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from phi4mm.engine.encoders import encode_media
+from phi4mm.engine.pack import pack
+from phi4mm.engine.request import Request
+from phi4mm.engine.sampler import new_generator, sample
+from phi4mm.engine.scheduler import Chunk
+from phi4mm.errors import EngineError
+from phi4mm.model.kv import RowCache
+from phi4mm.model.phi4mm import Phi4MM
+
+
+@dataclass(frozen=True, eq=False)
+class _RowState:
+    """What a running request holds on the device. Media stay: the LongRoPE switch prefills the row again."""
+
+    cache: RowCache
+    media: Tensor | None
+    generator: torch.Generator
+
+
+class Runner:
+    """Owns the device state of the running requests."""
+
+    def __init__(self, model: Phi4MM) -> None:
+        self._model = model
+        weight = model.text.embed_tokens.weight
+        self._device, self._dtype = weight.device, weight.dtype
+        self._states: dict[str, _RowState] = {}
+
+    @torch.inference_mode()
+    def run(self, plan: Sequence[Chunk]) -> list[int | None]:
+        """One forward pass, one token a row; None for a row whose logits are not finite (`request.error` is set)."""
+        for chunk in plan:
+            state = self._state(chunk.request)
+            if chunk.start == 0:
+                state.cache.clear()
+        batch = pack(
+            plan, lambda request: (self._states[request.id].cache, self._states[request.id].media), self._device
+        )
+        logits = self._model(batch).float()
+        return [self._sample(chunk.request, row) for chunk, row in zip(plan, logits, strict=True)]
+
+    def release(self, request: Request) -> None:
+        """Free what a finished request holds."""
+        self._states.pop(request.id, None)
+
+    def _state(self, request: Request) -> _RowState:
+        if request.id not in self._states:
+            self._states[request.id] = _RowState(
+                cache=RowCache(self._model.config.text, device=self._device, dtype=self._dtype),
+                media=encode_media(self._model, request.prompt, self._device),
+                generator=new_generator(request.params.seed),
+            )
+        return self._states[request.id]
+
+    def _sample(self, request: Request, logits: Tensor) -> int | None:
+        generator = self._states[request.id].generator
+        try:
+            return sample(logits, request.params, request.prompt.ids, request.answer, generator)
+        except ValueError as error:
+            request.error = EngineError(str(error), request.id)
+            return None

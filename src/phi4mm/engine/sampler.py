@@ -1,0 +1,131 @@
+"""From one row of logits to one token.
+
+Each step is a pure function logits -> logits over a single row, so that a request's answer never depends on its
+neighbours in the batch. The order is fixed: repetition, then presence and frequency penalties, then temperature, then
+top-k, top-p and min-p, each over what the one before it kept, then one draw.
+
+Shape legend: V vocabulary, S tokens of one request.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from phi4mm.options import SamplingParams
+
+DROPPED = -math.inf
+COLDEST = 1e-30  # the inverse of a smaller float32 temperature is infinite
+MOST = 1e38  # within float32
+TOP_P_GUESS = 1024
+
+
+def sample(
+    logits: Tensor,
+    params: SamplingParams,
+    prompt_ids: Sequence[int],
+    answer_ids: Sequence[int],
+    generator: torch.Generator | None,
+) -> int:
+    """Choose the next token of one request.
+
+    logits      (V,) float32 on any device; not changed
+    prompt_ids  (S,) the prompt; only the repetition penalty looks at it
+    answer_ids  tokens generated so far
+    generator   the request's own random numbers, advanced by one number unless temperature is 0; None uses torch's
+    raises      ValueError when a logit is NaN or +inf, or all are -inf
+    """
+    if not math.isfinite(float(logits.max())):
+        raise ValueError(f"the largest of {logits.numel()} logits is {float(logits.max())}; expected a finite number")
+    if params.repetition_penalty != 1.0:
+        logits = penalize_repetition(logits, params.repetition_penalty, [*prompt_ids, *answer_ids])
+    if params.presence_penalty != 0.0 or params.frequency_penalty != 0.0:
+        logits = penalize_answer(logits, params.presence_penalty, params.frequency_penalty, answer_ids)
+    if params.temperature == 0.0:
+        return int(logits.argmax())
+    logits = apply_temperature(logits, params.temperature)
+    if params.top_k:
+        logits = keep_top_k(logits, params.top_k)
+    if params.top_p < 1.0:
+        logits = keep_top_p(logits, params.top_p)
+    if params.min_p > 0.0:
+        logits = keep_min_p(logits, params.min_p)
+    return draw(logits, generator)
+
+
+def new_generator(seed: int | None) -> torch.Generator:
+    """A request's own random numbers, on the CPU whatever the model runs on; None draws a seed from the system."""
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    return generator
+
+
+def penalize_repetition(logits: Tensor, penalty: float, history: Sequence[int]) -> Tensor:
+    """(V,) -> (V,): positive logits of tokens in `history` divided by `penalty`, negative ones multiplied (CTRL)."""
+    if not history:
+        return logits
+    ids = torch.tensor(history, device=logits.device)
+    seen = logits[ids].double()
+    # A tiny penalty must not make infinite logits: the difference of two of them is NaN.
+    scaled = torch.where(seen > 0, seen / penalty, seen * penalty).clamp(-MOST, MOST)
+    # A repeated id is written several times, each time with the same value.
+    return logits.index_put((ids,), scaled.to(logits.dtype))
+
+
+def penalize_answer(logits: Tensor, presence: float, frequency: float, answer_ids: Sequence[int]) -> Tensor:
+    """(V,) -> (V,): minus `presence` for each token of the answer, minus `frequency` for each time it stands there."""
+    if not answer_ids:
+        return logits
+    counts = torch.bincount(torch.tensor(answer_ids), minlength=logits.numel()).to(logits)
+    return logits - presence * counts.clamp(max=1) - frequency * counts
+
+
+def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
+    """(V,) -> (V,): the largest logit becomes 0, the others their distance to it over `temperature`."""
+    # Distances cannot overflow upward, so that a temperature near 0 is greedy and not NaN.
+    return (logits - logits.max()) / max(temperature, COLDEST)
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """(V,) -> (V,): all but exactly the `k` largest become -inf; among equals the lowest ids stay."""
+    if k >= logits.numel():
+        return logits
+    threshold = logits.topk(k).values[-1]
+    above = logits > threshold
+    equal = logits == threshold
+    room = k - above.sum()
+    return logits.masked_fill(~(above | (equal & (equal.cumsum(0) <= room))), DROPPED)
+
+
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """(V,) -> (V,): all but the smallest set whose probability reaches `p` become -inf; at least one stays."""
+    total = logits.double().logsumexp(0)
+    # A full sort of the vocabulary is slow, and nearly always a few hundred tokens hold p already.
+    for size in (min(TOP_P_GUESS, logits.numel()), logits.numel()):
+        reached = (logits.topk(size).values.double() - total).exp().cumsum(0)
+        count = int((reached < p).sum()) + 1
+        if count <= size:
+            break
+    return keep_top_k(logits, count)
+
+
+def keep_min_p(logits: Tensor, p: float) -> Tensor:
+    """(V,) -> (V,): tokens less likely than `p` times the most likely one become -inf."""
+    return logits.masked_fill(logits < logits.max() + math.log(p), DROPPED)
+
+
+def draw(logits: Tensor, generator: torch.Generator | None) -> int:
+    """(V,) -> a token id with the probability that softmax gives it; takes one uniform number from `generator`."""
+    kept = (logits > DROPPED).nonzero().squeeze(1)
+    cumulative = logits[kept].double().softmax(0).cumsum(0)
+    device = generator.device if generator is not None else None
+    point = torch.rand((), dtype=torch.float64, generator=generator, device=device).to(logits.device)
+    # right=True never lands on a token of probability 0; the bound is for a point that rounds up to 1.
+    index = int(torch.searchsorted(cumulative, point * cumulative[-1], right=True))
+    return int(kept[min(index, kept.numel() - 1)])

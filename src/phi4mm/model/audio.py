@@ -1,0 +1,241 @@
+"""The audio encoder: convolutional subsampling tiled over time, conformer blocks, and the two projections.
+
+N clips, F mel frames, M mel bins, S tokens (8 frames each), W encoder width, D model width, H heads, E head width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from phi4mm.config import CONV_STRIDE, AudioConfig
+from phi4mm.kernels.linear import Linear, linear
+from phi4mm.prompt import Adapter
+
+CHUNK = 500  # tokens that attend to each other; a longer clip is folded into such chunks
+CHUNKS_AT_ONCE = 8  # bounds the activations of a long clip; results do not depend on it
+TILE = 256  # tokens subsampled at a time: the first convolution's output is 160 K numbers a token
+HALO = 1  # tokens of context each side: token t sees frames 8t-7 .. 8t+7 (model.md 4.4)
+
+
+class Subsampling(nn.Module):
+    """Three stride-2 convolutions and a linear layer: 8 frames to one token, any length in bounded memory."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        channels = config.conv_channels
+        self.conv = nn.ModuleDict(
+            {
+                "0": nn.Conv2d(1, channels, 3, 2, 1),
+                "2": nn.Conv2d(channels, channels, 3, 2, 1, groups=channels),
+                "3": nn.Conv2d(channels, channels, 1),
+                "5": nn.Conv2d(channels, channels, 3, 2, 1, groups=channels),
+                "6": nn.Conv2d(channels, channels, 1),
+            }
+        )
+        self.out = Linear(channels * (config.input_size // CONV_STRIDE), config.hidden_size)
+
+    def forward(self, x: Tensor, frames: Tensor) -> Tensor:
+        """x (N, F, M) normalised and zero past each clip's end, frames (N,) int64 -> (N, ceil(F/8), W)."""
+        tokens = -(-x.shape[1] // CONV_STRIDE)
+        if tokens <= TILE + 2 * HALO:
+            return self._tile(x, frames)
+        tiles = []
+        for start in range(0, tokens, TILE):
+            first, last = max(start - HALO, 0), min(start + TILE + HALO, tokens)
+            tile = x[:, first * CONV_STRIDE : last * CONV_STRIDE]
+            tiles.append(self._tile(tile, frames - first * CONV_STRIDE)[:, start - first :][:, :TILE])
+        return torch.cat(tiles, dim=1)
+
+    def _tile(self, x: Tensor, frames: Tensor) -> Tensor:
+        x = F.relu(self.conv["0"](x[:, None]))
+        x = _silenced(x, -(-frames // 2))
+        x = F.relu(self._pointwise("3", self.conv["2"](x)))
+        x = _silenced(x, -(-frames // 4))
+        x = F.relu(self._pointwise("6", self.conv["5"](x)))
+        return self.out(x.transpose(1, 2).flatten(2))
+
+    def _pointwise(self, name: str, x: Tensor) -> Tensor:
+        """A 1x1 convolution (N, channels, F, M) as a matrix product where that is faster: 16-bit on a CPU."""
+        conv = self.conv[name]
+        assert isinstance(conv, nn.Conv2d)
+        if x.dtype == torch.float32 or x.device.type != "cpu":
+            return conv(x)
+        return linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
+
+
+class FeedForward(nn.Module):
+    """LayerNorm, then down(up * swish(gate)); the second half of the fused projection is the gate."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        self.layer_norm = nn.LayerNorm(config.hidden_size)
+        self.up_gate_proj = Linear(config.hidden_size, 2 * config.intermediate_size)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., W) -> (..., W)."""
+        up, gate = self.up_gate_proj(self.layer_norm(x)).chunk(2, dim=-1)
+        return self.down_proj(up * F.silu(gate))
+
+
+class SelfAttention(nn.Module):
+    """Bidirectional attention with a bias added to the scores."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self._heads = config.num_heads
+        self.q_proj, self.k_proj = Linear(width, width), Linear(width, width)
+        self.v_proj, self.o_proj = Linear(width, width), Linear(width, width)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """x (N, S, W), bias (N or 1, H, S, S) with -inf at padded keys -> (N, S, W)."""
+        clips, tokens, width = x.shape
+        q, k, v = (
+            proj(x).view(clips, tokens, self._heads, -1).transpose(1, 2)
+            for proj in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return self.o_proj(out.transpose(1, 2).reshape(clips, tokens, width))
+
+
+class Convolution(nn.Module):
+    """LayerNorm, gated pointwise, causal depthwise, two pointwise layers."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self._past = config.kernel_size - 1
+        self.layer_norm = nn.LayerNorm(width)
+        self.gate_conv = nn.Conv1d(width, 2 * width, 1)
+        self.gate_b1 = nn.Parameter(torch.zeros(1, width, 1))
+        self.gate_b2 = nn.Parameter(torch.zeros(1, width, 1))
+        self.depthwise = nn.Conv1d(width, width, config.kernel_size, groups=width)
+        self.pointwise = nn.Conv1d(width, width, 1)
+        self.out_conv = nn.Conv1d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, S, W) -> (N, S, W); token t sees tokens t - kernel + 1 .. t."""
+        x, gate = _pointwise(self.gate_conv, self.layer_norm(x)).chunk(2, dim=-1)
+        x = (x + self.gate_b1.view(-1)) * F.silu(gate + self.gate_b2.view(-1))
+        x = self.depthwise(F.pad(x.transpose(1, 2), (self._past, 0))).transpose(1, 2)
+        return _pointwise(self.out_conv, F.silu(_pointwise(self.pointwise, x)))
+
+
+class ConformerBlock(nn.Module):
+    """Half feed-forward, attention, convolution, half feed-forward, norm."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        self.feed_forward_in = FeedForward(config)
+        self.layer_norm_att = nn.LayerNorm(config.hidden_size)
+        self.self_attn = SelfAttention(config)
+        self.conv = Convolution(config)
+        self.feed_forward_out = FeedForward(config)
+        self.layer_norm = nn.LayerNorm(config.hidden_size)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """x (N, S, W), bias (N or 1, H, S, S) -> (N, S, W)."""
+        x = x + 0.5 * self.feed_forward_in(x)
+        x = x + self.self_attn(self.layer_norm_att(x), bias)
+        x = x + self.conv(x)
+        x = x + 0.5 * self.feed_forward_out(x)
+        return self.layer_norm(x)
+
+
+class AudioEncoder(nn.Module):
+    """Log-mel frames in, one row a token out. Clips of any lengths together equal each clip alone."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(config.input_size))
+        self.register_buffer("invstd", torch.ones(config.input_size))
+        self.mean: Tensor
+        self.invstd: Tensor
+        self._distance = config.bias_max_distance
+        self.subsampling = Subsampling(config)
+        self.relative_bias = nn.Embedding(2 * config.bias_max_distance, config.num_heads)
+        self.blocks = nn.ModuleList(ConformerBlock(config) for _ in range(config.num_blocks))
+
+    def forward(self, features: Tensor, frames: Tensor) -> Tensor:
+        """features (N, F, M) log-mel, zero past each clip's end; frames (N,) int64 on the CPU -> (N, ceil(F/8), W).
+
+        Rows past a clip's ceil(frames/8) tokens mean nothing.
+        """
+        x = (features.to(self.mean.dtype) - self.mean) * self.invstd
+        valid = torch.arange(x.shape[1])[None] < frames[:, None]
+        x = self.subsampling(x * valid[..., None].to(x.device), frames)
+        tokens = -(-frames // CONV_STRIDE)
+        if x.shape[1] <= CHUNK:
+            return self._blocks(x, tokens)
+        return self._folded(x, tokens)
+
+    def _folded(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """Long clips: chunks of CHUNK tokens that know nothing of each other.
+
+        The zero rows that fill a long clip's last chunk are attended, as in the published code for a single clip; a
+        clip that fits one chunk keeps its padding masked. Both as if the clip were alone.
+        """
+        clips, longest, width = x.shape
+        x = x * (torch.arange(longest)[None] < tokens[:, None])[..., None].to(x.device)
+        chunks = -(-longest // CHUNK)
+        x = F.pad(x, (0, 0, 0, chunks * CHUNK - longest)).view(clips * chunks, CHUNK, width)
+        lengths = torch.where(tokens > CHUNK, CHUNK, tokens)[:, None].expand(clips, chunks).flatten()
+        groups = zip(x.split(CHUNKS_AT_ONCE), lengths.split(CHUNKS_AT_ONCE), strict=True)
+        x = torch.cat([self._blocks(part, length) for part, length in groups])
+        return x.view(clips, chunks * CHUNK, width)[:, :longest]
+
+    def _blocks(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """x (N, S, W), tokens (N,) valid of each -> (N, S, W)."""
+        bias = self._bias(x.shape[1], x.device).to(x.dtype)
+        padded = torch.arange(x.shape[1])[None] >= tokens[:, None]
+        if bool(padded.any()):
+            bias = bias.masked_fill(padded[:, None, None].to(x.device), float("-inf"))
+        for block in self.blocks:
+            x = block(x, bias)
+        return x
+
+    def _bias(self, tokens: int, device: torch.device) -> Tensor:
+        """(1, H, S, S): one learned number a head and distance key - query, clamped to the table (model.md 4.4)."""
+        index = torch.arange(tokens, device=device)
+        distance = (index[None] - index[:, None]).clamp(-self._distance, self._distance - 1)
+        return self.relative_bias(distance + self._distance).permute(2, 0, 1)[None]
+
+
+class AudioEmbedder(nn.Module):
+    """The encoder and its projections: `speech` for audio alone, `vision` beside a picture."""
+
+    def __init__(self, config: AudioConfig, width: int) -> None:
+        super().__init__()
+        self.encoder = AudioEncoder(config)
+        names: tuple[Adapter, ...] = ("speech", "vision")
+        self.projection = nn.ModuleDict(
+            {name: nn.Sequential(Linear(config.hidden_size, width), nn.GELU(), Linear(width, width)) for name in names}
+        )
+
+    def forward(self, features: Tensor, frames: Tensor, projections: list[Adapter]) -> list[Tensor]:
+        """Encode clips together.
+
+        features     (N, F, M) log-mel, zero past each clip's end; frames (N,) int64 on the CPU
+        projections  which projection each clip takes
+        returns one (ceil(frames/8), D) tensor a clip
+        """
+        encoded = self.encoder(features, frames)
+        counts = (-(-frames // CONV_STRIDE)).tolist()
+        clips = zip(encoded, counts, projections, strict=True)
+        return [self.projection[name](rows[:count]) for rows, count, name in clips]
+
+
+def _pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
+    """A convolution of kernel 1 over (N, S, W), as the matrix product it is."""
+    return linear(x, conv.weight.squeeze(-1), conv.bias)
+
+
+def _silenced(x: Tensor, lengths: Tensor) -> Tensor:
+    """x (N, channels, S, M) with every step past a clip's own end set to zero, as convolution padding is."""
+    if bool((lengths >= x.shape[2]).all()):
+        return x
+    keep = torch.arange(x.shape[2])[None] < lengths[:, None]
+    return x * keep[:, None, :, None].to(x.device)

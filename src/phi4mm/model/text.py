@@ -1,0 +1,102 @@
+"""The decoder: Phi-4-Mini with LoRA by row, partial rotary, grouped queries and a tied head.
+
+T packed tokens, S tokens of one row, D model width, H query heads, K key/value heads, E head width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from phi4mm.config import AdapterConfig, TextConfig
+from phi4mm.kernels.linear import linear
+from phi4mm.model.batch import ForwardBatch
+from phi4mm.model.layers import RMSNorm, Rotary, causal_attention, rotate
+from phi4mm.model.lora import LoRALinear
+from phi4mm.prompt import Adapter
+
+Adapters = Mapping[Adapter, AdapterConfig]
+
+
+class SelfAttention(nn.Module):
+    """Grouped-query causal attention with fused projections."""
+
+    def __init__(self, config: TextConfig, adapters: Adapters) -> None:
+        super().__init__()
+        self._heads, self._kv_heads, self._width = config.num_heads, config.num_kv_heads, config.head_dim
+        total = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
+        self.qkv_proj = LoRALinear(config.hidden_size, total, adapters)
+        self.o_proj = LoRALinear(config.num_heads * config.head_dim, config.hidden_size, adapters)
+
+    def forward(self, x: Tensor, batch: ForwardBatch, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
+        """x (T, D) -> (T, D); appends to the rows' caches."""
+        qkv = self.qkv_proj(x, batch.adapter_rows).view(x.shape[0], -1, self._width)
+        q_THE, k_TKE, v_TKE = qkv.split([self._heads, self._kv_heads, self._kv_heads], dim=1)
+        q_THE, k_TKE = rotate(q_THE, cos, sin), rotate(k_TKE, cos, sin)
+        outs = []
+        for row, (start, end) in zip(batch.rows, batch.bounds, strict=True):
+            k, v = k_TKE[start:end], v_TKE[start:end]
+            if row.cache is not None:
+                k, v = row.cache.append(layer, k, v)
+            outs.append(causal_attention(q_THE[start:end], k, v))
+        return self.o_proj(torch.cat(outs).reshape(x.shape[0], -1), batch.adapter_rows)
+
+
+class MLP(nn.Module):
+    """SwiGLU: down(up * silu(gate)), gate first in the fused projection."""
+
+    def __init__(self, config: TextConfig, adapters: Adapters) -> None:
+        super().__init__()
+        self.gate_up_proj = LoRALinear(config.hidden_size, 2 * config.intermediate_size, adapters)
+        self.down_proj = LoRALinear(config.intermediate_size, config.hidden_size, adapters)
+
+    def forward(self, x: Tensor, batch: ForwardBatch) -> Tensor:
+        """x (T, D) -> (T, D)."""
+        gate, up = self.gate_up_proj(x, batch.adapter_rows).chunk(2, dim=-1)
+        return self.down_proj(up * F.silu(gate), batch.adapter_rows)
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm attention and MLP."""
+
+    def __init__(self, config: TextConfig, adapters: Adapters) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = SelfAttention(config, adapters)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = MLP(config, adapters)
+
+    def forward(self, x: Tensor, batch: ForwardBatch, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
+        """x (T, D) -> (T, D)."""
+        x = x + self.self_attn(self.input_layernorm(x), batch, cos, sin, layer)
+        return x + self.mlp(self.post_attention_layernorm(x), batch)
+
+
+class TextDecoder(nn.Module):
+    """Token ids and media rows in, logits out."""
+
+    def __init__(self, config: TextConfig, adapters: Adapters) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(DecoderLayer(config, adapters) for _ in range(config.num_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self._rotary = Rotary(config.rope)
+
+    def forward(self, batch: ForwardBatch) -> Tensor:
+        """Logits (K, V) at `batch.outputs`, in the model's dtype. Extends the rows' caches."""
+        x = self.embed_tokens(batch.ids)
+        if batch.media is not None:
+            assert batch.media_index is not None and len(batch.media) == len(batch.media_index), (
+                f"{len(batch.media)} encoder rows for {batch.media_index} placeholders"
+            )
+            x = x.index_copy(0, batch.media_index, batch.media.to(x.dtype))
+        cos, sin = self._rotary(batch.positions, batch.long, x.dtype)
+        for n, layer in enumerate(self.layers):
+            x = layer(x, batch, cos, sin, n)
+        for row in batch.rows:
+            if row.cache is not None:
+                row.cache.advance(row.tokens)
+        return linear(self.norm(x[batch.outputs]), self.embed_tokens.weight)

@@ -1,0 +1,174 @@
+"""The image tower and the HD assembly of its features into placeholder rows.
+
+C crops (the global view first), P patches along a crop's side, W tower width, D model width, H heads, E head width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from phi4mm.config import VisionConfig
+from phi4mm.kernels.linear import Linear
+
+LAYER_NORM_EPS = 1e-6
+FEATURE_LAYER = -2  # features are the output of the last layer but one, without the final norm
+CROPS_AT_ONCE = 4  # bounds the activations of a 36-crop picture; results do not depend on it
+
+
+class Attention(nn.Module):
+    """Bidirectional attention; a padded patch is no key, and as a query yields zero (flash semantics, model.md 4.3)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self._heads = heads
+        self.q_proj, self.k_proj = Linear(width, width), Linear(width, width)
+        self.v_proj, self.out_proj = Linear(width, width), Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x (C, P*P, W), mask (C, P*P) bool or None when every patch is valid -> (C, P*P, W)."""
+        crops, patches, width = x.shape
+        q, k, v = (
+            proj(x).view(crops, patches, self._heads, -1).transpose(1, 2)
+            for proj in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        keys = None if mask is None else mask[:, None, None]
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=keys).transpose(1, 2).reshape(crops, patches, width)
+        return self.out_proj(out if mask is None else out * mask[..., None])
+
+
+class MLP(nn.Module):
+    """Two layers with tanh-GELU."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = Linear(width, inner), Linear(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., W) -> (..., W)."""
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+
+
+class EncoderLayer(nn.Module):
+    """Pre-norm attention and MLP."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.layer_norm1 = nn.LayerNorm(config.hidden_size, LAYER_NORM_EPS)
+        self.self_attn = Attention(config.hidden_size, config.num_heads)
+        self.layer_norm2 = nn.LayerNorm(config.hidden_size, LAYER_NORM_EPS)
+        self.mlp = MLP(config.hidden_size, config.intermediate_size)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x (C, P*P, W) -> (C, P*P, W)."""
+        x = x + self.self_attn(self.layer_norm1(x), mask)
+        return x + self.mlp(self.layer_norm2(x))
+
+
+class PackedAttention(nn.Module):
+    """The pooling head's attention: weights only, never run."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.out_proj = Linear(width, width)
+
+
+class PoolingHead(nn.Module):
+    """SigLIP's pooling head. The published checkpoint carries it and no forward pass reads it."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.probe = nn.Parameter(torch.empty(1, 1, config.hidden_size))
+        self.attention = PackedAttention(config.hidden_size)
+        self.layernorm = nn.LayerNorm(config.hidden_size, LAYER_NORM_EPS)
+        self.mlp = MLP(config.hidden_size, config.intermediate_size)
+
+
+class Tower(nn.Module):
+    """SigLIP NaViT: crops in, patch features out. The last layer, final norm and head are carried, never run."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        side, patch, width = config.patches_per_side, config.patch_size, config.hidden_size
+        self._side = side
+        self.patch_embedding = nn.Conv2d(3, width, patch, stride=patch)
+        self.position_embedding = nn.Embedding(side * side, width)
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_layers))
+        self.post_layernorm = nn.LayerNorm(width, LAYER_NORM_EPS)
+        self.head = PoolingHead(config)
+
+    def forward(self, pixels: Tensor, mask: Tensor) -> Tensor:
+        """pixels (C, 3, P*p, P*p), mask (C, P, P) bool -> (C, P*P, W)."""
+        x = self._embed_patches(pixels) + self.position_embedding(self._position_ids(mask))
+        flat = mask.flatten(1)
+        keys = None if bool(flat.all()) else flat
+        for layer in self.layers[: FEATURE_LAYER + 1]:
+            x = layer(x, keys)
+        return x
+
+    def _embed_patches(self, pixels: Tensor) -> Tensor:
+        """The patch convolution as one matrix product: patches do not overlap."""
+        crops, patch = pixels.shape[0], self.patch_embedding.kernel_size[0]
+        pixels = pixels.to(self.patch_embedding.weight.dtype)
+        tiles = pixels.view(crops, 3, self._side, patch, self._side, patch).permute(0, 2, 4, 1, 3, 5)
+        weight = self.patch_embedding.weight.flatten(1)
+        return F.linear(tiles.reshape(crops, self._side**2, -1), weight, self.patch_embedding.bias)
+
+    def _position_ids(self, mask: Tensor) -> Tensor:
+        """(C, P*P) int64: each axis of the valid patches is stretched over the whole grid; padding gets position 0."""
+        index = torch.arange(self._side, device=mask.device)
+        high = mask[:, :, 0].sum(1, keepdim=True).clamp(min=1)
+        wide = mask[:, 0, :].sum(1, keepdim=True).clamp(min=1)
+        ids = (self._side * index // high)[:, :, None] * self._side + (self._side * index // wide)[:, None, :]
+        return torch.where(mask, ids, 0).flatten(1)
+
+
+class ImageEmbedder(nn.Module):
+    """Tower, 2x2 pooling, separators and projection: one picture in, its placeholder rows out."""
+
+    def __init__(self, config: VisionConfig, width: int) -> None:
+        super().__init__()
+        self._side = config.patches_per_side
+        self.tower = Tower(config)
+        self.row_separator = nn.Parameter(torch.empty(1, 1, 1, config.hidden_size))
+        self.global_separator = nn.Parameter(torch.empty(1, 1, config.hidden_size))
+        self.projection = nn.Sequential(Linear(config.hidden_size, width), nn.GELU(), Linear(width, width))
+
+    def forward(self, pixels: Tensor, mask: Tensor, grids: list[tuple[int, int]]) -> list[Tensor]:
+        """Encode pictures together.
+
+        pixels  (C, 3, S, S) crops of all pictures end to end, mask (C, P, P) bool
+        grids   (rows, columns) of crops of each picture; C is the sum of 1 + rows * columns
+        returns one (tokens, D) tensor a picture: rows of the crops, the separator, rows of the global view
+        """
+        pooled = [
+            self._pooled(p, m) for p, m in zip(pixels.split(CROPS_AT_ONCE), mask.split(CROPS_AT_ONCE), strict=True)
+        ]
+        crops = [1 + rows * columns for rows, columns in grids]
+        parts = zip(torch.cat(pooled).split(crops), mask.split(crops), grids, strict=True)
+        assembled = [self._assemble(features, valid, grid) for features, valid, grid in parts]
+        return list(self.projection(torch.cat(assembled)).split([len(a) for a in assembled]))
+
+    def _pooled(self, pixels: Tensor, mask: Tensor) -> Tensor:
+        """(C, P/2, P/2, W): features averaged over 2x2 patches, padded ones included."""
+        features = self.tower(pixels, mask).unflatten(1, (self._side, self._side))
+        return F.avg_pool2d(features.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+
+    def _assemble(self, features: Tensor, mask: Tensor, grid: tuple[int, int]) -> Tensor:
+        """features (1 + rows*columns, P/2, P/2, W), mask (1 + rows*columns, P, P) -> (tokens, W)."""
+        rows, columns = grid
+        half = self._side // 2
+        canvas = (
+            features[1:].view(rows, columns, half, half, -1).transpose(1, 2).reshape(rows * half, columns * half, -1)
+        )
+        valid = mask[1:, ::2, ::2].reshape(rows, columns, half, half).transpose(1, 2).reshape(rows * half, -1)
+        canvas = canvas[: int(valid[:, 0].sum()), : int(valid[0].sum())]
+        return torch.cat([self._with_row_ends(canvas), self.global_separator[0], self._with_row_ends(features[0])])
+
+    def _with_row_ends(self, tiles: Tensor) -> Tensor:
+        """(rows, columns, W) -> (rows * (columns + 1), W): the row separator closes each row."""
+        ends = self.row_separator[0].expand(tiles.shape[0], 1, -1)
+        return torch.cat([tiles, ends], dim=1).flatten(0, 1)

@@ -1,0 +1,322 @@
+"""Load, process, run, read: the one place where all parts meet."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from phi4mm.chat import AudioInput, ChatRequest, Content, FinishReason, ImageInput, Reply, ToolInput, Usage
+from phi4mm.checkpoint.hub import resolve as resolve_folder
+from phi4mm.checkpoint.load import load_model as load_weights
+from phi4mm.config import Phi4MMConfig, load_config, read_json
+from phi4mm.engine.engine import Engine
+from phi4mm.engine.request import Request
+from phi4mm.errors import ConfigError, InputError
+from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.options import MODALITIES, EngineConfig, Modalities, ResolvedEngineConfig, SamplingParams
+from phi4mm.processing.processor import Processor
+from phi4mm.processing.tools import as_tool, parse_tool_calls
+from phi4mm.prompt import Audio, Image, Message, Part, Prompt
+from phi4mm.streaming import TextStream
+
+SMALL_MODEL = 1_000_000_000  # bytes of weights up to which a CPU computes in float32
+
+
+def load_model(
+    model: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    modalities: Modalities = "all",
+    revision: str | None = None,
+    max_crops: int | None = None,
+) -> Model:
+    """See `phi4mm.load`."""
+    folder = resolve_folder(model, revision=revision)
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    resolved = resolve(EngineConfig(device, dtype, modalities), weight_bytes=size)
+    config = load_config(folder)
+    processor = Processor.from_folder(
+        folder,
+        context=config.text.rope.max_positions,
+        crop_size=config.vision.image_size,
+        patch_size=config.vision.patch_size,
+        max_crops=max_crops,
+    )
+    weights = load_weights(
+        folder, device=resolved.device, dtype=getattr(torch, resolved.dtype), modalities=resolved.adapters
+    )
+    return Model(weights, processor, eos_ids=eos_ids(folder, config), settings=resolved)
+
+
+def resolve(config: EngineConfig, *, weight_bytes: int = 0) -> ResolvedEngineConfig:
+    """What `config` comes to on this machine for a checkpoint of that size. Raises ConfigError: no such device."""
+    reasons = []
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        reasons.append(f"device {device}: {'a CUDA device is here' if device == 'cuda' else 'no CUDA device is here'}")
+    elif device != "cpu" and not torch.cuda.is_available():
+        raise ConfigError(f"device is {device!r} but torch finds no CUDA device; use device='cpu'")
+    dtype = config.dtype
+    if dtype == "auto":
+        dtype, reason = _auto_dtype(device, weight_bytes)
+        reasons.append(f"dtype {dtype}: {reason}")
+    return ResolvedEngineConfig(device, dtype, MODALITIES[config.modalities], tuple(reasons))
+
+
+def _auto_dtype(device: str, weight_bytes: int) -> tuple[str, str]:
+    if device != "cpu":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bfloat16", "as published, and the card computes in it"
+        return "float16", "the card has no bfloat16"
+    if weight_bytes <= SMALL_MODEL:
+        return "float32", "exact, and the weights are small"
+    return "bfloat16", "as published; float32 would take twice the memory"
+
+
+def eos_ids(folder: Path, config: Phi4MMConfig) -> tuple[int, ...]:
+    """Every id that ends an answer: those of generation_config.json, else those of config.json (model.md 5)."""
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        return config.eos_token_ids
+    found = read_json(path).get("eos_token_id", list(config.eos_token_ids))
+    ids = found if isinstance(found, list) else [found]
+    if not ids or not all(isinstance(i, int) and 0 <= i < config.text.vocab_size for i in ids):
+        raise ConfigError(
+            f"generation_config.json: eos_token_id is {found!r}; expected ids below {config.text.vocab_size}"
+        )
+    return tuple(ids)
+
+
+class Model:
+    """A loaded model. Its methods may be mixed freely from one thread: running requests share each step."""
+
+    def __init__(
+        self, weights: Phi4MM, processor: Processor, *, eos_ids: Sequence[int], settings: ResolvedEngineConfig
+    ) -> None:
+        self.config = weights.config
+        self.settings = settings
+        self.processor = processor
+        self._eos_ids = frozenset(eos_ids)
+        self._engine = Engine(weights, eos_ids)
+        self._answers: dict[str, _Answer] = {}
+
+    def chat(
+        self,
+        content: Content = "",
+        *,
+        images: Sequence[ImageInput] = (),
+        audios: Sequence[AudioInput] = (),
+        system: str | None = None,
+        tools: Sequence[ToolInput] = (),
+        params: SamplingParams | None = None,
+    ) -> Reply:
+        """Answer one question, or the last of several `Message`s. Raises InputError."""
+        return self.stream(content, images=images, audios=audios, system=system, tools=tools, params=params).finish()
+
+    def stream(
+        self,
+        content: Content = "",
+        *,
+        images: Sequence[ImageInput] = (),
+        audios: Sequence[AudioInput] = (),
+        system: str | None = None,
+        tools: Sequence[ToolInput] = (),
+        params: SamplingParams | None = None,
+    ) -> Stream:
+        """Like `chat`, piece by piece: iterate over the text, then read `.reply`."""
+        return self._ask(ChatRequest(content, images, audios, system, tools, params or SamplingParams()))
+
+    def batch(self, requests: Sequence[ChatRequest]) -> list[Reply]:
+        """Answer requests of any mixture of modes and lengths side by side, each as if it were alone."""
+        streams: list[Stream] = []
+        try:
+            streams.extend(self._ask(request) for request in requests)
+            return [stream.finish() for stream in streams]
+        finally:
+            for stream in streams:
+                stream.close()
+
+    def generate(
+        self,
+        *,
+        prompt: str,
+        images: Sequence[ImageInput] = (),
+        audios: Sequence[AudioInput] = (),
+        params: SamplingParams | None = None,
+    ) -> Reply:
+        """Go on from a raw prompt in the published chat format, with its `<|image_1|>` and `<|audio_1|>` marks."""
+        made = self.processor.prompt(prompt, images=_images(images), audios=_audios(audios))
+        return self.submit(made, params or SamplingParams(), tools="<|tool|>" in prompt).finish()
+
+    def submit(self, prompt: Prompt, params: SamplingParams, *, tools: bool = False) -> Stream:
+        """Run a processed prompt; with `tools`, calls are read from the answer."""
+        request = self._engine.add(prompt, params)
+        answer = _Answer(request, TextStream(self.processor.tokenizer.token_bytes, params.stop), tools)
+        self._answers[request.id] = answer
+        return Stream(self, answer)
+
+    def _ask(self, request: ChatRequest) -> Stream:
+        tools = [as_tool(tool) for tool in request.tools]
+        prompt = self.processor.chat(_messages(request), tools=tools)
+        return self.submit(prompt, request.params, tools=bool(tools))
+
+    def _step(self) -> None:
+        """One engine step; new text goes to the answers it belongs to."""
+        for output in self._engine.step():
+            answer = self._answers[output.request.id]
+            if output.token is not None and output.token not in self._eos_ids:
+                answer.push(output.token)
+            if answer.text.stopped:
+                self._engine.abort(output.request)
+            if output.end_reason is not None or answer.text.stopped:
+                answer.pieces.append(answer.text.finish())
+                del self._answers[output.request.id]
+
+    def _abort(self, answer: _Answer) -> None:
+        self._engine.abort(answer.request)
+        self._answers.pop(answer.request.id, None)
+
+    def _reply(self, answer: _Answer) -> Reply:
+        """The whole of an ended answer. Raises the request's EngineError."""
+        request = answer.request
+        if request.error is not None:
+            raise request.error
+        calls = tuple(self._tool_calls(request.answer)) if answer.tools else ()
+        length = request.end_reason == "length" and not answer.text.stopped
+        reason: FinishReason = "tool_calls" if calls else "length" if length else "stop"
+        return Reply(answer.text.text, reason, _usage(request), calls, tuple(request.answer))
+
+    def _tool_calls(self, ids: Sequence[int]) -> Sequence[Any]:
+        """Calls may stand between special tokens, which the streamed text leaves out."""
+        kept = [i for i in ids if i not in self._eos_ids]
+        return parse_tool_calls(self.processor.tokenizer.decode(kept, skip_special=False))
+
+
+@dataclass(eq=False)
+class _Answer:
+    """A running request's text: what is certain and not yet taken lies in `pieces`."""
+
+    request: Request
+    text: TextStream
+    tools: bool
+
+    def __post_init__(self) -> None:
+        self.pieces: deque[str] = deque()
+
+    def push(self, token: int) -> None:
+        self.pieces.append(self.text.push(token))
+
+
+class Stream:
+    """An answer while it comes: iterate for text, then read `reply`. Closing it early frees its place at once."""
+
+    def __init__(self, model: Model, answer: _Answer) -> None:
+        self._model = model
+        self._answer = answer
+        self._closed = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        """The next piece of text, never empty, never half a character."""
+        while not self._closed:
+            while self._answer.pieces:
+                piece = self._answer.pieces.popleft()
+                if piece:
+                    return piece
+            if self._ended:
+                break
+            self._model._step()
+        if self._answer.request.error is not None:
+            raise self._answer.request.error
+        raise StopIteration
+
+    @property
+    def reply(self) -> Reply:
+        """The whole answer, once iteration has ended. Raises InputError before that, and after an early close."""
+        if not self._ended or self._closed:
+            raise InputError("the answer has not ended; iterate to the end first, or call finish()")
+        return self._model._reply(self._answer)
+
+    def finish(self) -> Reply:
+        """Run to the end and return the whole answer."""
+        for _ in self:
+            pass
+        return self.reply
+
+    def close(self) -> None:
+        """Stop the answer; does nothing once it has ended."""
+        if not self._ended:
+            self._closed = True
+            self._model._abort(self._answer)
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _ended(self) -> bool:
+        return self._answer.request.end_reason is not None
+
+
+def _usage(request: Request) -> Usage:
+    spans = request.prompt.spans
+    return Usage(
+        prompt_tokens=len(request.prompt.ids),
+        completion_tokens=len(request.answer),
+        image_tokens=sum(span.length for span in spans if span.kind == "image"),
+        audio_tokens=sum(span.length for span in spans if span.kind == "audio"),
+    )
+
+
+def _messages(request: ChatRequest) -> list[Message]:
+    """One user turn with media first, as the model was trained, or the messages as they are."""
+    if not isinstance(request.content, str):
+        if request.images or request.audios or request.system is not None:
+            raise InputError("images, audios and system go inside the messages when content is a list of messages")
+        return list(request.content)
+    parts: list[Part] = [*_images(request.images), *_audios(request.audios)]
+    if request.content:
+        parts.append(request.content)
+    system = [] if request.system is None else [Message.system(request.system)]
+    return [*system, Message.user(*parts)]
+
+
+def _images(sources: Sequence[ImageInput]) -> list[Image]:
+    _refuse_single("images", sources)
+    return [source if isinstance(source, Image) else Image(source) for source in sources]
+
+
+def _audios(sources: Sequence[AudioInput]) -> list[Audio]:
+    _refuse_single("audios", sources)
+    return [_audio(source) for source in sources]
+
+
+def _audio(source: AudioInput) -> Audio:
+    if isinstance(source, Audio):
+        return source
+    if isinstance(source, tuple):
+        if len(source) != 2:
+            raise InputError(f"an audio tuple has {len(source)} items; expected (samples, rate)")
+        return Audio(source[0], source[1])
+    return Audio(source)
+
+
+def _refuse_single(name: str, sources: object) -> None:
+    """A lone path is a sequence too, of letters: say so instead of opening its letters one by one."""
+    if isinstance(sources, (str, bytes, os.PathLike, Mapping)) or not isinstance(sources, Sequence):
+        raise InputError(f"{name} is one {type(sources).__name__}; expected a list, as in {name}=[...]")

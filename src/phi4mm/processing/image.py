@@ -1,0 +1,299 @@
+"""Pictures to tiles: a dynamic grid of crops, and a global view of the whole canvas.
+
+Shape legend: C crops of one image (the global view first), P patches along a crop's side, S pixels along a crop's side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import PIL.ImageOps
+
+from phi4mm.errors import ConfigError, InputError
+from phi4mm.processing.source import open_source
+from phi4mm.prompt import F32, Image, ImageTiles
+
+MAX_ENCODED = 64 * 2**20  # bytes
+MAX_PIXELS = 89_478_485  # where Pillow itself begins to suspect a decompression bomb
+MAX_IMAGES = 64  # in one prompt
+MAX_CROPS = 64  # of one image, without the global view
+CROP_BUDGET = 144  # of all images of one prompt
+MIN_SIDE = 10  # pixels of a resized side, as published
+
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG": "PNG",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"GIF8": "GIF",
+    b"%PDF": "PDF",
+    b"%!PS": "EPS",
+    b"8BPS": "PSD",
+    b"<svg": "SVG",
+    b"<?xml": "SVG or XML",
+    b"SIMPLE": "FITS",
+    b"icns": "ICNS",
+    b"\0\0\0\x0cjP": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+}
+_BYTE_TO_UNIT: F32 = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
+_CUBIC_HALFWAY = (-3 / 32, 19 / 32, 19 / 32, -3 / 32)  # cubic convolution, a = -0.75, between two samples
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """How one picture becomes crops: pixels, masks and token count all follow from this.
+
+    grid     (rows, columns) of crops
+    resized  (width, height) of the picture on the canvas, in pixels
+    padding  (right, bottom) white pixels that fill the canvas
+    valid    (across, down) patches that hold picture; partly padded ones count
+    side     patches along a crop's side
+    """
+
+    grid: tuple[int, int]
+    resized: tuple[int, int]
+    padding: tuple[int, int]
+    valid: tuple[int, int]
+    side: int
+
+    @property
+    def tokens(self) -> int:
+        """Placeholders: 2x2 patches a token, one more at each row's end, one between canvas and global view."""
+        half = self.side // 2
+        across, down = -(-self.valid[0] // 2), -(-self.valid[1] // 2)
+        return half * (half + 1) + 1 + down * (across + 1)
+
+
+@dataclass(frozen=True)
+class ImageProcessor:
+    """Cuts pictures into crops of `crop_size` pixels, patches of `patch_size`, at most `max_crops` crops a picture."""
+
+    crop_size: int = 448
+    patch_size: int = 14
+    max_crops: int = 36
+
+    def __post_init__(self) -> None:
+        if self.patch_size < 1 or self.crop_size < 1 or self.crop_size % (2 * self.patch_size):
+            raise ConfigError(
+                f"crop_size {self.crop_size} is not an even number of patches of patch_size {self.patch_size}"
+            )
+        if not 1 <= self.max_crops <= MAX_CROPS:
+            raise ConfigError(f"max_crops is {self.max_crops}; expected 1 to {MAX_CROPS}")
+
+    def plan(self, width: int, height: int, max_crops: int | None = None) -> ImagePlan:
+        """Decide the grid of a picture of width x height pixels.
+
+        max_crops  lowers the processor's own limit for this picture
+        raises     InputError when the picture is so narrow that a resized side falls below 10 pixels
+        """
+        crop, patch = self.crop_size, self.patch_size
+        limit = self.max_crops if max_crops is None else min(self.max_crops, max_crops)
+        assert limit >= 1
+        rows, columns = self._grid(width, height, limit)
+        fit_width, fit_height = crop * columns / width, crop * rows / height
+        if fit_width < fit_height:
+            resized = (crop * columns, int(height * fit_width))
+        else:
+            resized = (int(width * fit_height), crop * rows)
+        if min(resized) < MIN_SIDE:
+            raise InputError(
+                f"the picture of {width} x {height} pixels would be resized to {resized[0]} x {resized[1]}; "
+                f"each side must keep {MIN_SIDE} pixels, so crop it to a less extreme shape"
+            )
+        padding = (crop * columns - resized[0], crop * rows - resized[1])
+        side = crop // patch
+        valid = (side * columns - padding[0] // patch, side * rows - padding[1] // patch)
+        return ImagePlan((rows, columns), resized, padding, valid, side)
+
+    def __call__(self, picture: PIL.Image.Image, max_crops: int | None = None) -> ImageTiles:
+        """Resize, pad with white, normalise to [-1, 1] and cut an RGB picture into tiles.
+
+        raises  InputError as `plan` does
+        """
+        plan = self.plan(*picture.size, max_crops)
+        (rows, columns), size, side = plan.grid, self.crop_size, plan.side
+        canvas = np.full((rows * size, columns * size, 3), 255, np.uint8)
+        resized = picture.resize(plan.resized, PIL.Image.Resampling.BILINEAR)
+        canvas[: plan.resized[1], : plan.resized[0]] = np.asarray(resized)
+        pixels = np.empty((1 + rows * columns, 3, size, size), np.float32)
+        pixels[0] = _global_view(canvas, size)
+        crops = canvas.reshape(rows, size, columns, size, 3).transpose(0, 2, 4, 1, 3)
+        np.take(_BYTE_TO_UNIT, crops, out=pixels[1:].reshape(crops.shape), mode="clip")
+        mask = np.ones((1 + rows * columns, side, side), np.bool_)
+        valid = np.zeros((rows * side, columns * side), np.bool_)
+        valid[: plan.valid[1], : plan.valid[0]] = True
+        mask[1:] = valid.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
+        return ImageTiles(pixels, mask, plan.grid)
+
+    def _grid(self, width: int, height: int, max_crops: int) -> tuple[int, int]:
+        """(rows, columns): as many crops as cover the picture or, past the limit, the nearest aspect ratio."""
+        columns, rows = -(-width // self.crop_size), -(-height // self.crop_size)
+        if rows * columns <= max_crops:
+            return rows, columns
+        best, distance = (1, 1), float("inf")
+        grids = [(b, a) for a in range(1, max_crops + 1) for b in range(1, max_crops // a + 1)]
+        for grid in sorted(grids, key=lambda grid: grid[0] * grid[1]):
+            off = abs(width / height - grid[1] / grid[0])
+            large = width * height > 0.5 * self.crop_size**2 * grid[0] * grid[1]
+            if off < distance or (off == distance and large):
+                best, distance = grid, off
+        return best
+
+
+def crop_limit(images: int, max_crops: int) -> int:
+    """Most crops for each of `images` pictures: they share a budget of 144 crops, and each keeps at least one."""
+    return max(1, min(max_crops, CROP_BUDGET // images))
+
+
+def open_image(image: Image) -> PIL.Image.Image:
+    """Decode a picture to RGB: EXIF orientation applied, transparency laid over white, 16 bits scaled to 8.
+
+    JPEG (of a multi-picture JPEG the main one), PNG, PPM, PGM, BMP, TIFF and WEBP, told by content; at most 64 MiB
+    encoded and 89,478,485 pixels. Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8 or floats in [0, 1].
+    raises  InputError for anything else, for damaged data and for files of several frames
+    """
+    source = image.source
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, PIL.Image.Image):
+        return _decode(source, "the picture")
+    with open_source(source, "picture", MAX_ENCODED) as file:
+        return _from_file(file)
+
+
+def _from_file(file: BinaryIO) -> PIL.Image.Image:
+    found = _signature(file.read(16))
+    file.seek(0)
+    name = f"the {found} picture" if found else "the picture"
+    if found and found not in FORMATS:
+        raise InputError(f"{found} is not read; convert the picture to one of {', '.join(FORMATS)}")
+    try:
+        with PIL.Image.open(file, formats=FORMATS) as picture:
+            if (frames := _frames(picture)) > 1:
+                raise InputError(f"{name} has {frames} frames; give each frame as a picture of its own")
+            return _decode(picture, name)
+    except InputError:
+        raise
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
+        raise InputError(f"{name} has more than {MAX_PIXELS} pixels; make it smaller") from None
+    except PIL.UnidentifiedImageError:
+        problem = "is damaged or cut short" if found else "is not recognised"
+        raise InputError(f"{name} {problem}; expected one of {', '.join(FORMATS)}") from None
+    except Exception as error:
+        raise _damaged(name, error) from error
+
+
+def _decode(picture: PIL.Image.Image, name: str) -> PIL.Image.Image:
+    width, height = picture.size
+    _check_pixels(width, height, name)
+    try:
+        picture.load()
+        return _to_rgb(PIL.ImageOps.exif_transpose(picture))
+    except InputError:
+        raise
+    # On hostile bytes Pillow's decoders raise nearly every class of error; all mean the same here.
+    except Exception as error:
+        raise _damaged(name, error) from error
+
+
+def _to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        return _from_wide_grey(np.asarray(picture), picture.info.get("transparency"))
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        picture = PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer)
+    return picture.convert("RGB")
+
+
+def _from_wide_grey(grey: npt.NDArray[Any], transparent: object) -> PIL.Image.Image:
+    """Grey of 16 bits, or floats in [0, 1], to RGB; the grey level that stands for transparency becomes white."""
+    top = 1.0 if grey.dtype.kind == "f" else 65535.0
+    if not (grey.min() >= 0 and grey.max() <= top):
+        raise InputError(f"the picture's grey levels run from {grey.min()} to {grey.max()}; expected 0 to {top:g}")
+    level = np.rint(grey * (255.0 / top)).astype(np.uint8)
+    if isinstance(transparent, int):
+        level[grey == transparent] = 255
+    return PIL.Image.fromarray(level).convert("RGB")
+
+
+def _from_array(array: npt.NDArray[Any]) -> PIL.Image.Image:
+    shape = array.shape
+    if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
+        raise InputError(f"a picture's array has shape {shape}; expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+    _check_pixels(shape[1], shape[0], "the picture")
+    if array.dtype.kind == "f":
+        if not (array.min() >= 0 and array.max() <= 1):
+            raise InputError(f"a picture's float array runs from {array.min()} to {array.max()}; expected 0 to 1")
+        array = np.rint(array * 255)
+    elif array.dtype != np.uint8:
+        raise InputError(f"a picture's array is {array.dtype}; expected uint8, or floats in [0, 1]")
+    pixels = np.ascontiguousarray(array, np.uint8)
+    return _to_rgb(PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels))
+
+
+def _global_view(canvas: npt.NDArray[np.uint8], size: int) -> F32:
+    """(H, W, 3) to (3, S, S): bicubic without antialiasing and unclamped, as published.
+
+    The canvas is a whole number of crops along each side, so every output lies on a pixel or halfway between two.
+    """
+    rows = _every(canvas, canvas.shape[0] // size)  # (S, W, 3)
+    view = _every(rows.swapaxes(0, 1), canvas.shape[1] // size)  # (S columns, S rows, 3)
+    return np.ascontiguousarray(view.transpose(2, 1, 0))
+
+
+def _every(lines: npt.NDArray[Any], factor: int) -> F32:
+    """One bicubic sample, in [-1, 1], at the middle of each `factor` lines of axis 0; lines are bytes or float32."""
+    if factor % 2:
+        return _unit(lines[factor // 2 :: factor])
+    first = np.arange(len(lines) // factor) * factor + factor // 2 - 2
+    out: F32 = np.zeros((len(first), *lines.shape[1:]), np.float32)
+    for tap, weight in enumerate(_CUBIC_HALFWAY):
+        out += np.float32(weight) * _unit(lines[np.clip(first + tap, 0, len(lines) - 1)])
+    return out
+
+
+def _unit(lines: npt.NDArray[Any]) -> F32:
+    return _BYTE_TO_UNIT[lines] if lines.dtype == np.uint8 else lines
+
+
+def _check_pixels(width: int, height: int, name: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{name} has {width} x {height} pixels; at most {MAX_PIXELS} are read, so make it smaller")
+
+
+def _damaged(name: str, error: Exception) -> InputError:
+    # Pillow's own words can hold an object's address, so only the kind of the error is told.
+    return InputError(f"{name} is damaged or cut short ({type(error).__name__}); export it again")
+
+
+def _frames(picture: PIL.Image.Image) -> int:
+    """How many frames a file holds; of a multi-picture JPEG, as phones write them, only the main picture counts."""
+    if picture.format == "MPO" or not getattr(picture, "is_animated", False):
+        return 1
+    if picture.format != "TIFF":
+        return int(getattr(picture, "n_frames", 1))
+    # Counting the pages of a TIFF walks its directories, which a hostile file can have millions of.
+    for page in range(1, 1000):
+        try:
+            picture.seek(page)
+        except EOFError:
+            picture.seek(0)
+            return page
+    return 1000
+
+
+def _signature(head: bytes) -> str | None:
+    if head[4:8] == b"ftyp":
+        return "AVIF, HEIC or MP4"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
+        return "PPM"
+    return next((name for magic, name in _SIGNATURES.items() if head.startswith(magic)), None)

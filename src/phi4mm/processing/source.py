@@ -1,0 +1,48 @@
+"""Where media bytes come from: a path or bytes in, a bounded binary file out."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from typing import BinaryIO
+
+from phi4mm.errors import InputError
+
+
+def open_source(source: object, what: str, limit: int) -> BinaryIO:
+    """Open encoded media for reading; the caller closes it.
+
+    source  a path or bytes
+    what    "picture" or "recording", for messages
+    limit   most bytes it may hold
+    raises  InputError when it is neither, missing, not a regular file, unreadable, empty or too large
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        _check_size(len(source), f"the {what}", limit)
+        return io.BytesIO(source)
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(f"a {what} is a {type(source).__name__}; expected a path, bytes or an array")
+    name = f"{what} {os.fspath(source)!r}"
+    try:
+        # A pipe or device could block for ever, so only regular files are opened.
+        status = os.stat(source)
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{name} is not a regular file; give the path of a file")
+        _check_size(status.st_size, name, limit)
+        return open(source, "rb")
+    except FileNotFoundError:
+        raise InputError(f"{name} does not exist; give the path of a file, or its bytes") from None
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}") from error
+    except InputError:
+        raise
+    except ValueError:
+        raise InputError(f"{name} is not a possible path; give the path of a file") from None
+
+
+def _check_size(size: int, name: str, limit: int) -> None:
+    if size == 0:
+        raise InputError(f"{name} is empty (0 bytes)")
+    if size > limit:
+        raise InputError(f"{name} has {size} bytes; at most {limit} are read")

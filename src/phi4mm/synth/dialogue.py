@@ -1,0 +1,198 @@
+"""Words alone: tools to call, requests that no tool fits, small talk and small facts."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from phi4mm.prompt import Tool
+from phi4mm.synth.sentences import FOODS, PLACES
+from phi4mm.synth.split import Split, draw
+
+SYSTEM = (
+    "You are a helpful assistant.", "You are a helpful assistant with some tools.", "Answer briefly.",
+    "You are a friendly assistant.",
+)  # fmt: skip
+NO_TOOL = "I have no tool for that."
+CITIES = (
+    "Paris", "London", "Rome", "Berlin", "Madrid", "Boston", "Cairo", "Tokyo", "Lisbon", "Vienna", "Prague", "Oslo",
+    "Dublin", "Athens", "Warsaw", "Sydney", "Toronto", "Chicago", "Seattle", "Mumbai", "Delhi", "Seoul", "Lima",
+    "Havana", "Nairobi", "Moscow", "Geneva", "Milan", "Munich", "New York", "San Francisco", "Hong Kong", "Los Angeles",
+)  # fmt: skip
+NAMES = ("Anna", "Peter", "Maria", "Tom", "Lucy", "David", "Sarah", "Omar", "Nina", "Jack", "Emma", "Paul", "Alice", "Ben")
+MUSIC = ("jazz", "rock", "pop", "blues", "opera", "folk", "disco", "soul", "techno", "classical music")
+TOPICS = ("football", "science", "business", "art", "space", "health", "politics", "cinema", "tennis", "robots")
+LANGUAGES = ("French", "German", "Spanish", "Italian", "Greek", "Polish", "Dutch")
+SAYINGS = ("I am late", "dinner is ready", "the train is here", "happy birthday", "see you tomorrow", "thank you")
+ITEMS = (*FOODS, "ticket", "bicycle", "phone", "lamp", "chair", "umbrella", "camera", "guitar")
+ROOMS = ("kitchen", "bedroom", "bathroom", "garage", "hall", "office", "garden", "living room")
+SYLLABLES = ("ka", "lo", "mi", "ren", "ta", "su", "ber", "vil", "no", "pa", "dor", "lin", "es", "gra", "to", "mar", "zu")
+
+
+@dataclass(frozen=True)
+class Skill:
+    """Something a tool can do. Names, descriptions and parameter names are alternatives; one of each is declared.
+
+    values    what each parameter can be; numbers become JSON numbers
+    requests  ways to ask, with one {} a parameter, in their order
+    """
+
+    names: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    parameters: tuple[tuple[str, ...], ...]
+    values: tuple[tuple[str | int, ...], ...]
+    requests: tuple[str, ...]
+
+
+SKILLS = (
+    Skill(("get_weather", "weather", "get_current_weather"), ("Get the weather in a city.", "Current weather of a place."),
+          (("city", "location", "place"),), (CITIES,),
+          ("What is the weather in {}?", "How is the weather in {}?", "Weather in {}?", "Is it raining in {}?",
+           "Tell me the weather in {}.", "Will it be sunny in {}?")),
+    Skill(("get_time", "current_time", "clock"), ("Get the time in a city.", "Local time of a place."),
+          (("city", "location", "place"),), (CITIES,),
+          ("What time is it in {}?", "Tell me the time in {}.", "What is the time in {}?")),
+    Skill(("find_hotel", "search_hotels"), ("Find a hotel in a city.", "Search for hotels."),
+          (("city", "town", "location"),), (CITIES,), ("Find a hotel in {}.", "I need a hotel in {}.", "Where can I sleep in {}?")),
+    Skill(("book_train", "buy_train_ticket"), ("Book a train between two cities.", "Buy a train ticket."),
+          (("origin", "from_city", "start"), ("destination", "to_city", "end")), (CITIES, CITIES),
+          ("Book a train from {} to {}.", "I want to go from {} to {} by train.", "Buy a train ticket from {} to {}.")),
+    Skill(("play_music", "start_music"), ("Play music.", "Play a kind of music."), (("genre", "style", "kind"),), (MUSIC,),
+          ("Play some {}.", "I want to hear {}.", "Put on some {}.", "Play {}.")),
+    Skill(("set_timer", "start_timer"), ("Start a timer.", "Set a timer for some minutes."), (("minutes", "duration"),),
+          (tuple(range(1, 100)),), ("Set a timer for {} minutes.", "Start a timer of {} minutes.", "Timer for {} minutes.")),
+    Skill(("set_temperature", "heat"), ("Set the temperature of the room.", "Set the heating."), (("degrees", "temperature"),),
+          (tuple(range(10, 35)),), ("Set the temperature to {} degrees.", "Make it {} degrees.", "Heat the room to {} degrees.")),
+    Skill(("send_message", "text_friend"), ("Send a message to somebody.", "Write to a friend."),
+          (("name", "recipient", "to"), ("text", "message", "body")), (NAMES, SAYINGS),
+          ("Tell {} that {}.", "Send {} a message: {}.", "Write to {}: {}.")),
+    Skill(("turn_on_light", "light_on"), ("Turn on the light in a room.", "Switch a lamp on."), (("room", "where"),), (ROOMS,),
+          ("Turn on the light in the {}.", "Switch on the {} light.", "I need light in the {}.")),
+    Skill(("get_price", "price_of"), ("Get the price of a product.", "Look up what something costs."), (("item", "product"),),
+          (ITEMS,), ("How much is the {}?", "What does a {} cost?", "Tell me the price of the {}.")),
+    Skill(("get_news", "latest_news"), ("Get the news about a topic.", "Read the latest news."), (("topic", "subject"),),
+          (TOPICS,), ("Show me news about {}.", "What is new in {}?", "Any news about {}?")),
+    Skill(("translate", "translate_word"), ("Translate a word.", "Translate into another language."),
+          (("word", "text"), ("language", "to_language")), (ITEMS, LANGUAGES),
+          ("Translate {} to {}.", "How do you say {} in {}?", "What is {} in {}?")),
+    Skill(("find_place", "navigate"), ("Find the way to a place.", "Show the route."), (("place", "target"),), (PLACES,),
+          ("How do I get to the {}?", "Show me the way to the {}.", "Take me to the {}.")),
+)  # fmt: skip
+
+GREETINGS = {
+    "Hello.": "Hello! How can I help you?", "Hi.": "Hello! How can I help you?", "Good morning.": "Good morning!",
+    "Good evening.": "Good evening!", "How are you?": "I am fine, thank you.", "Thank you.": "You are welcome.",
+    "Goodbye.": "Goodbye!", "Who are you?": "I am nano, a very small model.", "What is your name?": "My name is nano.",
+    "What can you do?": "I can describe simple pictures, write down speech and call tools.", "Good night.": "Good night!",
+}  # fmt: skip
+OPPOSITES = (
+    ("hot", "cold"), ("big", "small"), ("old", "new"), ("happy", "sad"), ("left", "right"), ("open", "closed"),
+    ("day", "night"), ("early", "late"), ("light", "dark"), ("high", "low"), ("fast", "slow"), ("good", "bad"),
+)  # fmt: skip
+CAPITALS = (
+    ("France", "Paris"), ("England", "London"), ("Italy", "Rome"), ("Germany", "Berlin"), ("Spain", "Madrid"),
+    ("Egypt", "Cairo"), ("Japan", "Tokyo"), ("Portugal", "Lisbon"), ("Austria", "Vienna"), ("Greece", "Athens"),
+)  # fmt: skip
+COLORED = (("sky", "blue"), ("grass", "green"), ("snow", "white"), ("sun", "yellow"), ("night", "black"), ("milk", "white"))
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+NUMBERS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
+    "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ToolRequest:
+    """A request with the tools it may use, and the one right answer."""
+
+    tools: tuple[Tool, ...]
+    request: str
+    answer: str
+
+
+def make_tool_call(split: Split, rng: random.Random) -> ToolRequest:
+    """A request that one of 1 to 3 declared tools fits; skill and values are a combination of `split`."""
+    skill, values = draw(split, rng, _skill_and_values, lambda made: (made[0].names[0], *map(str, made[1])))
+    others = rng.sample([other for other in SKILLS if other is not skill], rng.randrange(3))
+    tool, names = _declare(skill, rng)
+    tools = [tool, *(_declare(other, rng)[0] for other in others)]
+    rng.shuffle(tools)
+    call = {"name": tool.name, "arguments": dict(zip(names, values, strict=True))}
+    answer = f"functools[{json.dumps(call, ensure_ascii=False)}]"
+    return ToolRequest(tuple(tools), rng.choice(skill.requests).format(*values), answer)
+
+
+def make_no_tool(split: Split, rng: random.Random) -> ToolRequest:
+    """A request, or small talk, that none of 1 to 3 declared tools fits."""
+    skill, values = draw(split, rng, _skill_and_values, lambda made: (made[0].names[0], *map(str, made[1])))
+    others = rng.sample([other for other in SKILLS if other is not skill], rng.randint(1, 3))
+    tools = tuple(_declare(other, rng)[0] for other in others)
+    if rng.random() < 0.5:
+        return ToolRequest(tools, *make_chat(split, rng))
+    return ToolRequest(tools, rng.choice(skill.requests).format(*values), NO_TOOL)
+
+
+def make_chat(split: Split, rng: random.Random, *, spoken: bool = False) -> tuple[str, str]:
+    """Small talk or a small fact and its answer, without digits if it is `spoken`.
+
+    Sums are combinations of `split`; the rest is learnt by heart and belongs to both.
+    """
+    kind = rng.randrange(6)
+    if kind == 0:
+        return rng.choice(tuple(GREETINGS.items()))
+    if kind == 1:
+        pair = rng.choice(OPPOSITES)
+        word, opposite = pair if rng.random() < 0.5 else pair[::-1]
+        return f"What is the opposite of {word}?", f"{opposite.capitalize()}."
+    if kind == 2:
+        country, city = rng.choice(CAPITALS)
+        return f"What is the capital of {country}?", f"{city}."
+    if kind == 3:
+        thing, color = rng.choice(COLORED)
+        return f"What color is the {thing}?", f"{color.capitalize()}."
+    if kind == 4:
+        day = rng.randrange(7)
+        return f"What day comes after {DAYS[day]}?", f"{DAYS[(day + 1) % 7]}."
+    return _sum(split, rng, in_words=spoken or rng.random() < 0.5)
+
+
+def _sum(split: Split, rng: random.Random, *, in_words: bool) -> tuple[str, str]:
+    def make(rng: random.Random) -> tuple[int, int]:
+        return rng.randint(0, 10), rng.randint(0, 10)
+
+    first, second = draw(split, rng, make, lambda pair: ("sum", str(pair[0]), str(pair[1])))
+    if in_words:
+        return f"What is {NUMBERS[first]} plus {NUMBERS[second]}?", f"{NUMBERS[first + second].capitalize()}."
+    return f"What is {first} + {second}?", f"{first + second}."
+
+
+def _skill_and_values(rng: random.Random) -> tuple[Skill, tuple[str | int, ...]]:
+    skill = rng.choice(SKILLS)
+    values = tuple(_coin(rng) if choices is CITIES and rng.random() < 0.2 else rng.choice(choices) for choices in skill.values)
+    return skill, values
+
+
+def _coin(rng: random.Random) -> str:
+    """A place name that does not exist, so that names are copied and not guessed."""
+    return "".join(rng.choices(SYLLABLES, k=rng.randint(2, 3))).capitalize()
+
+
+def _declare(skill: Skill, rng: random.Random) -> tuple[Tool, tuple[str, ...]]:
+    """A tool for `skill` with names drawn from `rng`, and the names of its parameters."""
+    names = tuple(rng.choice(choices) for choices in skill.parameters)
+    numeric = [isinstance(choices[0], int) for choices in skill.values]
+    described = rng.random() < 0.5
+    if rng.random() < 0.5:
+        kinds = ["integer" if number else "string" for number in numeric]
+        properties = {name: _property(name, kind, described) for name, kind in zip(names, kinds, strict=True)}
+        parameters: dict[str, Any] = {"type": "object", "properties": properties, "required": list(names)}
+    else:
+        kinds = ["int" if number else "str" for number in numeric]
+        parameters = {name: _property(name, kind, described) for name, kind in zip(names, kinds, strict=True)}
+    return Tool(rng.choice(skill.names), rng.choice(skill.descriptions), parameters), names
+
+
+def _property(name: str, kind: str, described: bool) -> dict[str, str]:
+    return {"type": kind, "description": f"The {name.replace('_', ' ')}."} if described else {"type": kind}

@@ -1,0 +1,64 @@
+"""What can be asked about a picture, typed or spoken, with the one right answer."""
+
+from __future__ import annotations
+
+import random
+
+from phi4mm.synth.scene import COLORS, SHAPES, Scene, Thing
+from phi4mm.synth.signs import Sign
+
+DESCRIBE = (
+    "What is shown in this image?", "What is in this picture?", "Describe the image.", "What do you see?",
+    "Describe this picture.", "What does the image show?",
+)  # fmt: skip
+
+
+def ask_scene(scene: Scene, rng: random.Random) -> tuple[str, str]:
+    """A question about `scene` and its answer; a description is asked for twice as often as anything else."""
+    thing = rng.choice(scene.things)
+    asked = rng.randrange(9)
+    if asked < 3:
+        return rng.choice(DESCRIBE), describe(scene)
+    if asked < 5:
+        return rng.choice((f"What color is the {thing.shape}?", f"Which color is the {thing.shape}?")), f"{thing.color.capitalize()}."
+    if asked == 5:
+        return f"Where is the {thing.shape}?", f"{thing.position.capitalize()}."
+    if asked == 6:
+        return f"Which object is {thing.color}?", f"The {thing.shape}."
+    if asked == 7:
+        return _ask_presence(scene, thing, rng)
+    if len(scene.things) == 2:
+        return f"What is {thing.position}?", f"{_article(thing.color)} {thing.color} {thing.shape}."
+    return "How many objects are there?", ("One.", "Two.")[len(scene.things) - 1]
+
+
+def ask_sign(sign: Sign, rng: random.Random) -> tuple[str, str]:
+    """A question about a picture of `sign` and its answer."""
+    if sign.words and rng.random() < 0.3:
+        return rng.choice(("What does the sign say?", "Read the sign.")), f"{sign.words.capitalize()}."
+    if rng.random() < 0.4:
+        return rng.choice(("What sign is this?", "Which sign is this?")), f"{_article(sign.name)} {sign.name}."
+    return rng.choice(DESCRIBE), f"{_article(sign.name)} {sign.name}."
+
+
+def describe(scene: Scene) -> str:
+    """"A red circle on the left and a blue star on the right.\""""
+    parts = [f"{_article(thing.color)} {thing.color} {thing.shape} {thing.position}" for thing in scene.things]
+    text = " and ".join(part.lower() for part in parts)
+    return text[0].upper() + text[1:] + "."
+
+
+def _ask_presence(scene: Scene, thing: Thing, rng: random.Random) -> tuple[str, str]:
+    if rng.random() < 0.5:
+        color, shape = thing.color, thing.shape
+    else:
+        color, shape = rng.choice(tuple(COLORS)), rng.choice(tuple(SHAPES))
+    if rng.random() < 0.5:
+        there = any(shape == other.shape for other in scene.things)
+        return f"Is there {_article(shape).lower()} {shape}?", "Yes." if there else "No."
+    there = any((color, shape) == (other.color, other.shape) for other in scene.things)
+    return f"Is there {_article(color).lower()} {color} {shape}?", "Yes." if there else "No."
+
+
+def _article(word: str) -> str:
+    return "An" if word[0] in "aeio" and not word.startswith("one") else "A"

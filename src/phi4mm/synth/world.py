@@ -1,0 +1,82 @@
+"""Examples of everything nano learns: a task, a split and a seed make one conversation with its right answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from phi4mm.prompt import Audio, Image, Message, Tool
+from phi4mm.synth import augment, dialogue, questions, scene, sentences, signs, voice
+from phi4mm.synth.split import Split
+
+Task: TypeAlias = Literal["scene", "pair", "sign", "transcribe", "spoken_scene", "spoken_chat", "tool_call", "no_tool", "chat"]
+Recorder: TypeAlias = Callable[[str, Split, random.Random], Audio]
+TASKS: tuple[Task, ...] = get_args(Task)
+TRANSCRIBE = (
+    "Transcribe the audio clip into text.", "Transcribe the audio clip into text.", "Transcribe the audio to text.",
+    "Transcribe this.", "Write down what is said.", "What is said?",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Example:
+    """A conversation and the one right answer. `spoken` holds the words of its recording, for CTC and scores."""
+
+    task: Task
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...]
+    answer: str
+    spoken: str | None = None
+
+
+def record(text: str, split: Split, rng: random.Random) -> Audio:
+    """`text` spoken by a voice of `split`, as a microphone hears it."""
+    samples, rate = voice.speak(text, voice.draw_voice(split, rng))
+    return Audio(augment.augment(samples, rate, np.random.default_rng(rng.getrandbits(64))), rate)
+
+
+def example(split: Split, seed: int, task: Task, record: Recorder = record) -> Example:
+    """Example number `seed` of `task`, made from sentences, voices, scenes and tools of `split` alone.
+
+    `record` speaks a text; training passes one that reads speech made before.
+    """
+    rng = random.Random(f"{split} {task} {seed}")
+    if task in ("scene", "pair", "sign", "spoken_scene"):
+        return _about_picture(split, rng, task, record)
+    if task == "transcribe":
+        text = sentences.make_sentence(split, rng)
+        return Example(task, (Message.user(record(text, split, rng), rng.choice(TRANSCRIBE)),), (), text, text)
+    if task in ("tool_call", "no_tool"):
+        made = (dialogue.make_tool_call if task == "tool_call" else dialogue.make_no_tool)(split, rng)
+        return Example(task, (*_preface(rng, 0.7), Message.user(made.request)), made.tools, made.answer)
+    question, answer = dialogue.make_chat(split, rng, spoken=task == "spoken_chat")
+    if task == "chat":
+        return Example(task, (*_preface(rng, 0.3), Message.user(question)), (), answer)
+    return Example(task, (Message.user(record(question, split, rng)),), (), answer, question)
+
+
+def _about_picture(split: Split, rng: random.Random, task: Task, record: Recorder) -> Example:
+    picture, question, answer = _picture(split, rng, task)
+    image = Image(np.asarray(picture))
+    if task == "spoken_scene":
+        return Example(task, (Message.user(image, record(question, split, rng)),), (), answer, question)
+    return Example(task, (*_preface(rng, 0.1), Message.user(image, question)), (), answer)
+
+
+def _picture(split: Split, rng: random.Random, task: Task) -> tuple[PillowImage.Image, str, str]:
+    if task == "sign" or (task == "spoken_scene" and rng.random() < 0.2):
+        sign, backdrop = signs.make_sign(split, rng)
+        return signs.draw_sign(sign, backdrop, rng), *questions.ask_sign(sign, rng)
+    count = {"scene": 1, "pair": 2}.get(task) or rng.randint(1, 2)
+    made = scene.make_scene(split, rng, count)
+    return scene.draw_scene(made, rng), *questions.ask_scene(made, rng)
+
+
+def _preface(rng: random.Random, share: float) -> tuple[Message, ...]:
+    """A system message, in `share` of the cases."""
+    return (Message.system(rng.choice(dialogue.SYSTEM)),) if rng.random() < share else ()

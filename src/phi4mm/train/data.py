@@ -1,0 +1,38 @@
+"""Examples to rows a model can learn from: a prompt, and the answer it should give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from phi4mm.processing.processor import Processor
+from phi4mm.processing.tokenizer import Special
+from phi4mm.prompt import Prompt
+from phi4mm.synth.world import Example
+from phi4mm.tasks.score import normalise
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example as ids.
+
+    answer  ids of the answer, then `<|end|>` and `<|endoftext|>`: the tokens that carry loss
+    spoken  word ids of the recording for CTC, empty without one
+    """
+
+    prompt: Prompt
+    answer: tuple[int, ...]
+    spoken: tuple[int, ...] = ()
+
+
+def make_row(example: Example, processor: Processor, words: Mapping[str, int]) -> Row:
+    """The row of an example; `words` numbers the words of the CTC head. Raises InputError as the processor does."""
+    tokenizer = processor.tokenizer
+    ends = (tokenizer.id(Special.END), tokenizer.id(Special.ENDOFTEXT))
+    answer = (*tokenizer.encode_text(example.answer), *ends)
+    return Row(processor.chat(example.messages, example.tools), answer, word_ids(example.spoken or "", words))
+
+
+def word_ids(text: str, words: Mapping[str, int]) -> tuple[int, ...]:
+    """The numbers of the words of a text."""
+    return tuple(words[word] for word in normalise(text).split())

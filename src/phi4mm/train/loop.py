@@ -1,0 +1,135 @@
+"""The supervised loop: AdamW, a schedule, clipped gradients, and state that a later run goes on from."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from phi4mm.errors import CheckpointError
+
+B = TypeVar("B")
+MAX_NORM = 1.0
+REPORT_EVERY = 100  # steps
+SAVE_EVERY = 180.0  # seconds
+AHEAD = 4  # batches made before they are needed
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps to take, the highest learning rate, and the steps that lead up to it; then a cosine down to a twentieth."""
+
+    steps: int
+    peak: float
+    warm_up: int = 200
+    weight_decay: float = 0.01
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        if step < self.warm_up:
+            return self.peak * (step + 1) / self.warm_up
+        done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
+        return self.peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+class Prefetch(Generic[B]):
+    """Batches made in one other process, a few ahead. `make` must be a plain function of the step."""
+
+    def __init__(self, make: Callable[[int], B], start: int, end: int) -> None:
+        self._make, self._next, self._end = make, start, end
+        self._pool = ProcessPoolExecutor(1)
+        self._waiting: deque[Future[B]] = deque()
+
+    def __iter__(self) -> Iterator[B]:
+        try:
+            while True:
+                while self._next < self._end and len(self._waiting) < AHEAD:
+                    self._waiting.append(self._pool.submit(self._make, self._next))
+                    self._next += 1
+                if not self._waiting:
+                    return
+                yield self._waiting.popleft().result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+
+class Trainer:
+    """A module, its optimizer and how far they are. `state` is the file that keeps all three."""
+
+    def __init__(self, module: nn.Module, schedule: Schedule, state: Path) -> None:
+        self.module, self.schedule, self.state = module, schedule, state
+        self.optimizer = torch.optim.AdamW(
+            module.parameters(), lr=schedule.peak, betas=(0.9, 0.98), weight_decay=schedule.weight_decay
+        )
+        self.step, self.seconds = 0, 0.0
+
+    def run(self, make: Callable[[int], B], losses: Callable[[B], dict[str, Tensor]], weights: dict[str, float]) -> None:
+        """Take the steps that are left; `losses` names the scalars whose sum, weighted by `weights`, is minimised."""
+        started = saved = reported = time.monotonic()
+        sums: dict[str, float] = {}
+        for batch in Prefetch(make, self.step, self.schedule.steps):
+            for name, value in self._take_step(losses(batch), weights).items():
+                sums[name] = sums.get(name, 0.0) + value / REPORT_EVERY
+            now = time.monotonic()
+            if self.step % REPORT_EVERY == 0:
+                shown = " ".join(f"{name} {value:.4f}" for name, value in sums.items())
+                pace = REPORT_EVERY / (now - reported)
+                print(f"step {self.step}/{self.schedule.steps} {shown} {pace:.2f} steps/s", file=sys.stderr, flush=True)
+                sums, reported = {}, now
+            if now - saved > SAVE_EVERY or self.step == self.schedule.steps:
+                self.seconds += now - started
+                started = saved = now
+                self.save()
+
+    def _take_step(self, losses: dict[str, Tensor], weights: dict[str, float]) -> dict[str, float]:
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        self.optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.module.parameters(), MAX_NORM)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate(self.step)
+        self.optimizer.step()
+        self.step += 1
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def save(self) -> None:
+        """Write parameters, optimizer and progress into one file, whole or not at all."""
+        tensors = {f"module.{name}": value for name, value in self.module.state_dict().items()}
+        for number, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in values.items()}
+        progress = {"progress": json.dumps({"step": self.step, "seconds": self.seconds})}
+        part = self.state.with_suffix(".part")
+        save_file({name: value.detach().clone().contiguous() for name, value in tensors.items()}, part, progress)
+        os.replace(part, self.state)
+
+    def resume(self) -> None:
+        """Go on from the saved state. Raises CheckpointError when it does not fit the module."""
+        with safe_open(self.state, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            progress = json.loads(file.metadata()["progress"])
+        own = {name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")}
+        try:
+            self.module.load_state_dict(own)
+        except RuntimeError as error:
+            raise CheckpointError(f"{self.state} does not fit this model: {error}") from None
+        moments: dict[int, dict[str, Any]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, number, kind = name.split(".")
+                moments.setdefault(int(number), {})[kind] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.step, self.seconds = progress["step"], progress["seconds"]

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Sequence
+
+import pytest
+
+import phi4mm
+from tests.cli.fake_model import FakeModel
+
+
+class Terminal(io.StringIO):
+    """A stdin that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Puts bytes into a piped stdin."""
+
+    def put(data: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    return put
+
+
+@pytest.fixture
+def type_lines(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[str | type[BaseException]]], None]:
+    """Makes stdin a terminal where a person types these lines, or presses the keys that raise."""
+
+    def put(lines: Sequence[str | type[BaseException]]) -> None:
+        waiting = iter(lines)
+
+        def read(prompt: str = "") -> str:
+            line = next(waiting, EOFError)
+            if isinstance(line, str):
+                return line
+            raise line
+
+        monkeypatch.setattr(sys, "stdin", Terminal())
+        monkeypatch.setattr("builtins.input", read)
+
+    return put
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch, pipe: Callable[[bytes], None]) -> FakeModel:
+    """`phi4mm.load` gives this model, whatever is asked for; stdin is an empty pipe."""
+    fake = FakeModel()
+    pipe(b"")
+    monkeypatch.setattr(phi4mm, "load", lambda name, *, device, dtype: fake)
+    return fake

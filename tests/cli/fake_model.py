@@ -1,0 +1,76 @@
+"""A model that answers without weights, so that the command line is tested in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from phi4mm.chat import Reply, Usage
+from phi4mm.options import SamplingParams
+from phi4mm.prompt import Message, Tool, ToolCall
+
+Answer = Callable[[Sequence[Message]], Iterator[str]]
+
+
+def count_messages(messages: Sequence[Message]) -> Iterator[str]:
+    """The answer `<n> é`, n the number of messages, in two pieces."""
+    yield f"{len(messages)}"
+    yield " é"
+
+
+@dataclass
+class Call:
+    messages: Sequence[Message]
+    tools: Sequence[Tool]
+    params: SamplingParams | None
+
+
+class FakeStream:
+    def __init__(self, pieces: Iterator[str]) -> None:
+        self._pieces = pieces
+        self.closed = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self._pieces
+
+    def __enter__(self) -> FakeStream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.closed = True
+
+
+@dataclass
+class FakeModel:
+    """Remembers what it was asked. `answer` makes the pieces of each answer, or raises in the middle."""
+
+    answer: Answer = count_messages
+    tool_calls: tuple[ToolCall, ...] = ()
+    calls: list[Call] = field(default_factory=list)
+    streams: list[FakeStream] = field(default_factory=list)
+    raw: list[tuple[str, Sequence[str], Sequence[str]]] = field(default_factory=list)
+
+    def stream(
+        self, content: Sequence[Message], *, tools: Sequence[Tool] = (), params: SamplingParams | None = None
+    ) -> FakeStream:
+        self.calls.append(Call(content, tools, params))
+        self.streams.append(FakeStream(self.answer(content)))
+        return self.streams[-1]
+
+    def chat(
+        self, content: Sequence[Message], *, tools: Sequence[Tool] = (), params: SamplingParams | None = None
+    ) -> Reply:
+        text = "".join(self.stream(content, tools=tools, params=params))
+        return Reply(text, "tool_calls" if self.tool_calls else "stop", Usage(5, 2, 0, 0), self.tool_calls, (1, 2))
+
+    def generate(
+        self,
+        *,
+        prompt: str,
+        images: Sequence[str] = (),
+        audios: Sequence[str] = (),
+        params: SamplingParams | None = None,
+    ) -> Reply:
+        self.raw.append((prompt, images, audios))
+        return Reply(f"raw {prompt}", "stop", Usage(5, 2, 0, 0), (), (1, 2))

@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import phi4mm
+from phi4mm.cli import run
+from phi4mm.cli.main import main
+from phi4mm.errors import EngineError, InputError
+from phi4mm.options import SamplingParams
+from phi4mm.prompt import Audio, Image, Message, Tool, ToolCall
+from tests.cli.fake_model import FakeModel
+
+Pipe = Callable[[bytes], None]
+TypeLines = Callable[[Sequence[str | type[BaseException]]], None]
+
+
+def wrong_use(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """Runs a command line that must end with exit code 2; returns what it says."""
+    with pytest.raises(SystemExit) as leaving:
+        main(argv)
+    assert leaving.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err
+
+
+def test_the_answer_alone_goes_to_stdout(model: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
+    """A shell that captures the answer must not capture anything else."""
+    assert main(["run", "nano", "-p", "hello"]) == 0
+    assert capsys.readouterr() == ("1 é\n", "")
+    assert model.calls[0].messages == [Message.user("hello")]
+    assert model.streams[0].closed
+
+
+def test_an_answer_beyond_ascii_survives_an_ascii_stdout(model: FakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some pipes and consoles know ASCII alone; an answer in French must not end in a traceback."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert main(["run", "nano", "-p", "hello"]) == 0
+    assert written.getvalue() == b"1 \\xe9\n"
+
+
+def test_media_come_before_the_words_in_the_order_given(model: FakeModel) -> None:
+    """The model was trained with media first; several values and repeated flags both count."""
+    main(["run", "nano", "--image", "a.png", "b.png", "--audio", "x.wav", "--image", "c.png", "-p", "what?"])
+    media = (Image("a.png"), Image("b.png"), Image("c.png"), Audio("x.wav"))
+    assert model.calls[0].messages == [Message.user(*media, "what?")]
+
+
+def test_a_spoken_question_needs_no_prompt(model: FakeModel) -> None:
+    """Audio alone is a question of its own; an empty text part would be refused further down."""
+    assert main(["run", "nano", "--audio", "question.wav"]) == 0
+    assert model.calls[0].messages == [Message.user(Audio("question.wav"))]
+
+
+def test_the_system_message_comes_first(model: FakeModel) -> None:
+    """Standing instructions after the question are no standing instructions."""
+    main(["run", "nano", "-p", "hi", "--system", "be brief"])
+    assert model.calls[0].messages == [Message.system("be brief"), Message.user("hi")]
+
+
+@pytest.mark.parametrize(
+    ("argv", "piped", "asked"),
+    [
+        ([], b"from a pipe\n", "from a pipe"),
+        (["-p", "sum up:"], b"line 1\nline 2\n", "sum up:\nline 1\nline 2"),
+        (["-p", "hi"], b"", "hi"),
+        (["-p", "hi"], b"\n", "hi"),
+        ([], "né€".encode(), "né€"),
+    ],
+)
+def test_piped_text_is_the_prompt_or_follows_it(
+    model: FakeModel, pipe: Pipe, argv: list[str], piped: bytes, asked: str
+) -> None:
+    """`cat page | phi4mm run nano -p "sum up:"` is how shells are used; the shell's last line break is not text."""
+    pipe(piped)
+    assert main(["run", "nano", *argv]) == 0
+    assert model.calls[0].messages == [Message.user(asked)]
+
+
+def test_a_piped_file_that_is_no_text_is_refused(
+    model: FakeModel, pipe: Pipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture piped by mistake must not become a prompt of replacement characters."""
+    pipe(b"ok \xff\xd8")
+    assert main(["run", "nano"]) == 1
+    told = "phi4mm run: the piped text is not UTF-8 at byte 3; give files by --image or --audio\n"
+    assert capsys.readouterr() == ("", told)
+
+
+def test_endless_piped_text_is_refused_before_it_fills_memory(
+    model: FakeModel, pipe: Pipe, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cat /dev/zero | phi4mm run nano` must end."""
+    monkeypatch.setattr(run, "MAX_STDIN_BYTES", 10)
+    pipe(b"x" * 11)
+    assert main(["run", "nano"]) == 1
+    assert "longer than 10 bytes; pipe in less" in capsys.readouterr().err
+
+
+def test_json_is_one_object_with_all_of_the_reply(model: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
+    """Programs parse stdout as a whole."""
+    model.tool_calls = (ToolCall("weather", {"city": "Orléans"}),)
+    assert main(["run", "nano", "-p", "hi", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out) == {
+        "text": "1 é",
+        "finish_reason": "tool_calls",
+        "usage": {"prompt_tokens": 5, "completion_tokens": 2, "image_tokens": 0, "audio_tokens": 0},
+        "tool_calls": [{"name": "weather", "arguments": {"city": "Orléans"}}],
+    }
+    assert out.count("\n") == 1
+
+
+def test_a_raw_prompt_is_handed_over_as_it_is(model: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
+    """--raw is for prompts in the published format; wrapping them in a chat again would double the marks."""
+    prompt = "<|user|><|image_1|>hi<|end|><|assistant|>"
+    assert main(["run", "nano", "--raw", "-p", prompt, "--image", "a.png"]) == 0
+    assert model.raw == [(prompt, ["a.png"], [])]
+    assert capsys.readouterr().out == f"raw {prompt}\n"
+    assert main(["run", "nano", "--raw", "-p", prompt, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == f"raw {prompt}"
+
+
+def test_every_sampling_parameter_has_its_flag(model: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
+    """A field that is added to SamplingParams must appear on the command line by itself."""
+    given = {
+        "temperature": 0.7,
+        "top_k": 5,
+        "top_p": 0.9,
+        "min_p": 0.1,
+        "repetition_penalty": 1.2,
+        "presence_penalty": 0.3,
+        "frequency_penalty": 0.4,
+        "stop": ("a", "b"),
+        "seed": 3,
+        "max_tokens": 7,
+    }
+    assert set(given) == {field.name for field in fields(SamplingParams)}
+    argv = []
+    for name, value in given.items():
+        for one in value if isinstance(value, tuple) else (value,):
+            argv += ["--" + name.replace("_", "-"), str(one)]
+    assert main(["run", "nano", "-p", "hi", *argv]) == 0
+    assert model.calls[0].params == SamplingParams(**given)  # type: ignore[arg-type]
+    assert main(["run", "nano", "-p", "hi"]) == 0
+    assert model.calls[1].params == SamplingParams()
+
+
+def test_wrong_options_are_wrong_use_and_load_no_model(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading 11 GB to learn of a misspelled option wastes minutes."""
+    monkeypatch.setattr(phi4mm, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    prompt = ("run", "nano", "-p", "hi")
+    assert "temperature is -1.0; expected a number from 0 to 100" in wrong_use(capsys, *prompt, "--temperature", "-1")
+    assert "temperature is nan" in wrong_use(capsys, *prompt, "--temperature", "nan")
+    assert "a stop string has 0 characters" in wrong_use(capsys, *prompt, "--stop", "")
+    assert "invalid int value: 'many'" in wrong_use(capsys, *prompt, "--max-tokens", "many")
+    assert "device is 'tpu'; expected one of auto, cpu, cuda" in wrong_use(capsys, *prompt, "--device", "tpu")
+    assert "--temp" in wrong_use(capsys, *prompt, "--temp", "1")
+    assert "without --system and --tools" in wrong_use(capsys, *prompt, "--raw", "--system", "x")
+
+
+@pytest.mark.parametrize("argv", [[], ["--json"], ["--raw", "--image", "a.png"]])
+def test_nothing_to_ask_is_wrong_use(model: FakeModel, capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    """In a script there is nobody to chat with: waiting for input would hang it."""
+    assert "there is no prompt; give one with -p or pipe one in" in wrong_use(capsys, "run", "nano", *argv)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"{", r"is not JSON ("),
+        (b"[" * 100_000, r"is not JSON ("),
+        (b"\xff\xfe", r"is not JSON ("),
+        (b'{"name": "f"}', r"holds dict; expected a list of tools"),
+        (b" " * (run.MAX_TOOLS_BYTES + 1), r"is longer than 1048576 bytes; expected a list of tools"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_bad_tools_file_is_named(
+    model: FakeModel, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    """The file is written by people: broken, too deep, too big, of the wrong shape, or not there."""
+    path = tmp_path / "tools.json"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["run", "nano", "-p", "hi", "--tools", str(path)]) == 1
+    err = capsys.readouterr().err
+    assert str(path) in err
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_tools_reach_the_model(model: FakeModel, tmp_path: Path) -> None:
+    """Both published forms of a declaration name the same tool."""
+    flat = {"name": "weather", "description": "of a city", "parameters": {"city": {"type": "str"}}}
+    path = tmp_path / "tools.json"
+    path.write_text(json.dumps([flat]))
+    assert main(["run", "nano", "-p", "hi", "--tools", str(path)]) == 0
+    assert model.calls[0].tools == (Tool("weather", "of a city", {"city": {"type": "str"}}),)
+
+
+def test_a_request_that_cannot_work_is_one_line_and_exit_code_1(
+    model: FakeModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A traceback tells a person nothing about the picture that is damaged."""
+
+    def refuse(messages: Sequence[Message]) -> Iterator[str]:
+        raise InputError("a.png is cut off; give a whole picture")
+
+    model.answer = refuse
+    assert main(["run", "nano", "-p", "hi", "--image", "a.png"]) == 1
+    assert capsys.readouterr().err == "phi4mm run: a.png is cut off; give a whole picture\n"
+
+
+def test_ctrl_c_ends_a_single_answer_and_keeps_what_was_written(
+    model: FakeModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stream must be closed, or the request would go on holding its place; shells expect 130."""
+
+    def interrupted(messages: Sequence[Message]) -> Iterator[str]:
+        yield "so far"
+        raise KeyboardInterrupt
+
+    model.answer = interrupted
+    assert main(["run", "nano", "-p", "hi"]) == 130
+    assert capsys.readouterr() == ("so far\n", "")
+    assert model.streams[0].closed
+
+
+def test_the_chat_remembers_and_forgets(
+    model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each turn sees the earlier ones; /reset keeps the system message alone."""
+    type_lines(["one", "two", "/reset", "three", "/exit", "never"])
+    assert main(["run", "nano", "--system", "be brief"]) == 0
+    begin, first = Message.system("be brief"), [Message.user("one"), Message.assistant("2 é")]
+    assert [call.messages for call in model.calls] == [
+        [begin, Message.user("one")],
+        [begin, *first, Message.user("two")],
+        [begin, Message.user("three")],
+    ]
+    assert capsys.readouterr().out == "2 é\n4 é\n2 é\n"
+
+
+def test_the_chat_attaches_files_to_the_next_message(
+    model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Names with spaces work, a missing file is told at once, and an empty line sends a spoken question."""
+    picture, sound = tmp_path / "my picture.png", tmp_path / "q.wav"
+    picture.touch()
+    sound.touch()
+    lines = [f"/image {picture}", "/image gone.png", "what?", "", f"/audio {sound}", "", f"/image {picture}", "/reset"]
+    type_lines([*lines, "plain"])
+    assert main(["run", "nano", "--audio", "first.wav"]) == 0
+    assert [call.messages[-1] for call in model.calls] == [
+        Message.user(Audio("first.wav"), Image(str(picture)), "what?"),
+        Message.user(Audio(str(sound))),
+        Message.user("plain"),
+    ]
+    assert "phi4mm run: 'gone.png' is no file; nothing was attached\n" in capsys.readouterr().err
+
+
+def test_a_misspelled_chat_command_is_not_sent_to_the_model(
+    model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model would answer `/imgae cat.png` as if it were a question."""
+    type_lines(["/imgae cat.png", " /home is a folder"])
+    assert main(["run", "nano"]) == 0
+    assert [call.messages for call in model.calls] == [[Message.user(" /home is a folder")]]
+    assert "unknown command /imgae; expected /image, or begin with a space to say it" in capsys.readouterr().err
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_chat(
+    model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was shown stays in the conversation, so that `go on` means something; at the prompt nothing happens."""
+
+    def first_interrupted(messages: Sequence[Message]) -> Iterator[str]:
+        yield "once"
+        if len(messages) == 1:
+            raise KeyboardInterrupt
+        yield " upon"
+
+    model.answer = first_interrupted
+    type_lines(["a story", KeyboardInterrupt, "go on"])
+    assert main(["run", "nano"]) == 0
+    assert capsys.readouterr().out == "once\nonce upon\n"
+    expected = [Message.user("a story"), Message.assistant("once"), Message.user("go on")]
+    assert model.calls[1].messages == expected
+    assert model.streams[0].closed
+
+
+def test_a_message_that_fails_is_dropped_and_the_chat_goes_on(
+    model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A damaged picture in the history would make every later turn fail too."""
+
+    def second_fails(messages: Sequence[Message]) -> Iterator[str]:
+        if messages[-1] == Message.user("bad"):
+            yield "half"
+            raise EngineError("no numbers", "r1")
+        yield "fine"
+
+    model.answer = second_fails
+    type_lines(["good", "bad", "again"])
+    assert main(["run", "nano"]) == 0
+    assert "phi4mm run: request r1: no numbers (this message was dropped)\n" in capsys.readouterr().err
+    assert model.calls[2].messages == [Message.user("good"), Message.assistant("fine"), Message.user("again")]
+
+
+def test_a_missing_model_is_told_without_a_traceback(tmp_path: Path) -> None:
+    """The whole program once, as a shell runs it: stdout empty, one line on stderr, exit code 1."""
+    command = [sys.executable, "-m", "phi4mm", "run", str(tmp_path / "no-such-folder"), "-p", "hi"]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("phi4mm run: ")
+    assert "no-such-folder" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,347 @@
+"""Pictures: the grid and pixels of the published code, and every damaged or hostile file refused in words."""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import pytest
+
+from phi4mm.errors import ConfigError, InputError
+from phi4mm.processing.image import MAX_PIXELS, ImageProcessor, crop_limit, open_image
+from phi4mm.prompt import Image
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "golden_tiny.npz"
+with np.load(GOLDEN) as _file:
+    GOLDEN_IMAGES = {key: _file[key] for key in _file.files if key.startswith("image.")}
+GOLDEN_SIZES = sorted({key.split(".")[1] for key in GOLDEN_IMAGES})
+Bytes = npt.NDArray[np.uint8]
+
+
+def ramp(width: int, height: int) -> Bytes:
+    """The recorded picture: a ramp, a ripple and a checkerboard."""
+    y, x = np.mgrid[0:height, 0:width]
+    red = x * 255 // max(width - 1, 1)
+    green = (3 * y + x * x // 64) % 256
+    blue = (x // 24 + y // 40) % 2 * 180 + (7 * x + 13 * y) % 61
+    return np.stack([red, green, blue], -1).astype(np.uint8)
+
+
+def encoded(picture: PIL.Image.Image, format: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, format, **options)
+    return file.getvalue()
+
+
+def rgb(source: object) -> Bytes:
+    """The decoded pixels of a source."""
+    picture = open_image(Image(source))
+    assert picture.mode == "RGB"
+    return np.asarray(picture)
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def png(width: int, height: int, extra: bytes = b"", rows: bytes = b"") -> bytes:
+    """A grey PNG written by hand, with any header one likes."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+SMALL = PIL.Image.fromarray(ramp(40, 30))
+
+
+@pytest.mark.parametrize("size", GOLDEN_SIZES)
+def test_pixels_masks_and_tokens_equal_the_published_code(size: str) -> None:
+    """Prevents a drift in resize, padding, normalisation, bicubic global view, crop order or token count."""
+    width, height = map(int, size.split("x"))
+    processor = ImageProcessor()
+    tiles = processor(open_image(Image(ramp(width, height))))
+    key = f"image.{size}."
+    step = int(GOLDEN_IMAGES[key + "pixels_step"])
+    assert tiles.pixels.shape == tuple(GOLDEN_IMAGES[key + "shape"])
+    np.testing.assert_allclose(tiles.pixels.reshape(-1)[::step], GOLDEN_IMAGES[key + "pixels_sample"], atol=1e-5)
+    assert processor.plan(width, height).tokens == GOLDEN_IMAGES[key + "tokens"][0]
+    np.testing.assert_array_equal(tiles.mask.sum((1, 2)), GOLDEN_IMAGES[key + "mask_valid_per_crop"])
+    assert [tiles.grid[0] * 448, tiles.grid[1] * 448] == GOLDEN_IMAGES[key + "canvas_hw"][0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("size", "grid", "resized", "padding", "valid", "tokens"),
+    [
+        ((800, 600), (2, 2), (896, 672), (0, 224), (64, 48), 1065),
+        ((1024, 768), (2, 3), (1194, 896), (150, 0), (86, 64), 1681),
+        ((5000, 300), (1, 12), (5376, 322), (0, 126), (384, 23), 2589),
+        ((4032, 3024), (3, 4), (1792, 1344), (0, 0), (128, 96), 3393),
+        ((448, 10), (1, 1), (448, 10), (0, 438), (32, 1), 290),
+        ((448, 448 * 36), (36, 1), (448, 16128), (0, 0), (32, 1152), 10065),
+        ((448 * 36, 448), (1, 36), (16128, 448), (0, 0), (1152, 32), 9505),
+    ],
+)
+def test_a_plan_decides_grid_padding_and_tokens_as_published(
+    size: tuple[int, int],
+    grid: tuple[int, int],
+    resized: tuple[int, int],
+    padding: tuple[int, int],
+    valid: tuple[int, int],
+    tokens: int,
+) -> None:
+    """Prevents rounding for truncation, swapped axes, and a token count that differs at the extremes."""
+    plan = ImageProcessor().plan(*size)
+    assert (plan.grid, plan.resized, plan.padding, plan.valid, plan.tokens) == (grid, resized, padding, valid, tokens)
+
+
+def test_the_global_view_equals_torch_bicubic() -> None:
+    """Prevents wrong taps or borders for even and odd numbers of crops; the golden files sample only every so often."""
+    torch = pytest.importorskip("torch")
+    processor = ImageProcessor(crop_size=56, patch_size=14, max_crops=64)
+    for rows, columns in ((1, 2), (2, 1), (3, 2), (4, 3), (5, 6), (8, 8)):
+        canvas = np.random.default_rng(rows).integers(0, 256, (56 * rows, 56 * columns, 3), np.uint8)
+        unit = torch.from_numpy((canvas.astype(np.float32) / 255 - 0.5) / 0.5).permute(2, 0, 1)[None]
+        expected = torch.nn.functional.interpolate(unit, size=(56, 56), mode="bicubic", align_corners=False)[0]
+        np.testing.assert_allclose(processor(PIL.Image.fromarray(canvas)).pixels[0], expected.numpy(), atol=1e-5)
+
+
+def test_crops_stand_row_by_row_behind_the_global_view() -> None:
+    """Prevents column-major crops, which shape checks cannot see."""
+    picture = np.zeros((112, 168, 3), np.uint8)
+    for row in range(2):
+        for column in range(3):
+            picture[row * 56 : row * 56 + 56, column * 56 : column * 56 + 56] = 40 * (3 * row + column)
+    tiles = ImageProcessor(crop_size=56, patch_size=14)(PIL.Image.fromarray(picture))
+    np.testing.assert_allclose(tiles.pixels[1:, 0, 0, 0], np.arange(6) * 40 / 255 * 2 - 1, atol=1e-6)
+
+
+def test_other_sizes_count_tokens_by_patches_a_side() -> None:
+    """Prevents the published 256 tokens a crop from being taken for a constant."""
+    assert ImageProcessor(crop_size=224, patch_size=28).plan(224, 224).tokens == 4 * 5 + 1 + 4 * 5
+    assert ImageProcessor(crop_size=224, patch_size=28).plan(448, 100).tokens == 4 * 5 + 1 + 2 * (8 + 1)
+
+
+def test_impossible_processors_are_refused() -> None:
+    """Prevents odd patch counts, which 2x2 pooling cannot halve, and crops past the model's training."""
+    with pytest.raises(ConfigError, match="448 is not an even number of patches of patch_size 15"):
+        ImageProcessor(patch_size=15)
+    with pytest.raises(ConfigError, match="max_crops is 65; expected 1 to 64"):
+        ImageProcessor(max_crops=65)
+
+
+def test_many_pictures_share_a_budget_of_crops() -> None:
+    """Prevents 64 pictures from taking 36 crops each, about 600,000 tokens."""
+    assert [crop_limit(n, 36) for n in (1, 4, 5, 9, 64)] == [36, 36, 28, 16, 2]
+    assert crop_limit(64, 1) == 1
+    assert ImageProcessor().plan(2688, 2688, 16).grid == (4, 4)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 10_000), (10_000, 1), (100, 1)])
+def test_extreme_shapes_are_refused_with_both_sizes(width: int, height: int) -> None:
+    """Prevents a picture that shrinks to a sliver, as the published code also refuses."""
+    with pytest.raises(InputError, match=rf"the picture of {width} x {height} pixels would be resized to .* 10 pixels"):
+        ImageProcessor().plan(width, height)
+
+
+@pytest.mark.parametrize(
+    ("format", "exact"),
+    [("PNG", True), ("BMP", True), ("PPM", True), ("TIFF", True), ("WEBP", False), ("JPEG", False)],
+)
+def test_every_format_gives_the_same_picture_from_path_bytes_and_array(
+    format: str, exact: bool, tmp_path: Path
+) -> None:
+    """Prevents a decoder that is listed and does not work, and a file told by its extension."""
+    data = encoded(SMALL, format)
+    path = tmp_path / "wrong_extension.gif"
+    path.write_bytes(data)
+    np.testing.assert_array_equal(rgb(path), rgb(data))
+    np.testing.assert_array_equal(rgb(str(path)), rgb(data))
+    difference = np.abs(rgb(data).astype(int) - np.asarray(SMALL))
+    assert difference.max() == 0 if exact else difference.mean() < 12
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_exif_orientation_is_applied(turn: int) -> None:
+    """Prevents photos of phones from being read lying on their side."""
+    undo: dict[int, PIL.Image.Transpose | None] = {
+        1: None,
+        2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+        3: PIL.Image.Transpose.ROTATE_180,
+        4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+        5: PIL.Image.Transpose.TRANSPOSE,
+        6: PIL.Image.Transpose.ROTATE_90,
+        7: PIL.Image.Transpose.TRANSVERSE,
+        8: PIL.Image.Transpose.ROTATE_270,
+    }
+    step = undo[turn]
+    stored = SMALL if step is None else SMALL.transpose(step)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = turn
+    np.testing.assert_array_equal(rgb(encoded(stored, "PNG", exif=exif)), np.asarray(SMALL))
+
+
+def test_transparency_is_laid_over_white() -> None:
+    """Prevents invisible pixels from showing the black that usually hides below them, in all five ways of PNG."""
+    black = PIL.Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    palette = PIL.Image.new("P", (4, 4), 1)
+    palette.putpalette([255, 0, 0, 0, 0, 0])
+    sources = {
+        "RGBA": encoded(black, "PNG"),
+        "LA": encoded(PIL.Image.new("LA", (4, 4), (0, 0)), "PNG"),
+        "palette": encoded(palette, "PNG", transparency=1),
+        "grey tRNS": encoded(PIL.Image.new("L", (4, 4), 7), "PNG", transparency=7),
+        "colour tRNS": encoded(PIL.Image.new("RGB", (4, 4), (1, 2, 3)), "PNG", transparency=(1, 2, 3)),
+        "16-bit tRNS": encoded(PIL.Image.new("I;16", (4, 4), 300), "PNG", transparency=300),
+        "WEBP": encoded(black, "WEBP", lossless=True),
+        "PIL": black,
+        "array": np.zeros((4, 4, 4), np.uint8),
+    }
+    for name, source in sources.items():
+        assert (rgb(source) == 255).all(), name
+    half = PIL.Image.new("RGBA", (2, 2), (0, 0, 255, 128))
+    assert rgb(half)[0, 0].tolist() == [127, 127, 255]
+
+
+def test_deep_grey_is_scaled_and_other_modes_are_converted() -> None:
+    """Prevents 16-bit scans from being cut to white, CMYK from being inverted, and 1-bit fax from being black."""
+    deep = np.array([[0, 257, 32896, 65535]], np.uint16)
+    for format in ("PNG", "TIFF"):
+        assert rgb(encoded(PIL.Image.fromarray(deep), format))[0, :, 1].tolist() == [0, 1, 128, 255]
+    assert rgb(b"P5 4 1 65535\n" + deep.astype(">u2").tobytes())[0, :, 1].tolist() == [0, 1, 128, 255]
+    assert rgb(encoded(PIL.Image.new("1", (9, 2), 1), "TIFF"))[0, 0].tolist() == [255] * 3
+    for format in ("TIFF", "JPEG"):
+        red = rgb(encoded(PIL.Image.new("CMYK", (8, 8), (0, 255, 255, 0)), format))[4, 4]
+        assert red[0] > 250
+        assert max(red[1:]) < 6
+    with pytest.raises(InputError, match="grey levels run from 0 to 70000; expected 0 to 65535"):
+        rgb(PIL.Image.fromarray(np.array([[0, 70000]], np.int32)))
+
+
+def test_arrays_are_taken_in_every_documented_shape_and_no_other() -> None:
+    """Prevents a float picture from being cut to zeros, or a channels-first array from being read as a thin strip."""
+    colour = ramp(6, 5)
+    np.testing.assert_array_equal(rgb(colour), colour)
+    np.testing.assert_array_equal(rgb(colour.astype(np.float32) / 255), colour)
+    np.testing.assert_array_equal(rgb(colour[:, :, 0]), np.stack([colour[:, :, 0]] * 3, -1))
+    np.testing.assert_array_equal(rgb(colour[:, :, :1]), rgb(colour[:, :, 0]))
+    np.testing.assert_array_equal(rgb(colour[::-1, ::2]), colour[::-1, ::2])
+    for array, message in (
+        (np.zeros((3, 8, 8), np.uint8), r"has shape \(3, 8, 8\); expected \(H, W\)"),
+        (np.zeros((0, 8), np.uint8), r"has shape \(0, 8\)"),
+        (np.zeros((8, 8), np.uint16), "is uint16; expected uint8, or floats"),
+        (np.full((8, 8), 200.0), "runs from 200.0 to 200.0; expected 0 to 1"),
+        (np.full((8, 8), np.nan), "runs from nan to nan"),
+        (np.array([["a"]]), "is <U1; expected uint8"),
+        (np.array([[None]]), "is object; expected uint8"),
+        (np.broadcast_to(np.uint8(0), (10_000, 10_000)), f"at most {MAX_PIXELS}"),
+    ):
+        with pytest.raises(InputError, match=message):
+            rgb(array)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (b"", r"the picture is empty \(0 bytes\)"),
+        (None, "a picture is a NoneType; expected a path, bytes or an array"),
+        ("no_such.png", "picture 'no_such.png' does not exist; give the path of a file"),
+        ("nul\0.png", "is not a possible path"),
+        ("x" * 5000, "cannot be read: File name too long"),
+        (".", "is not a regular file"),
+        ("/dev/zero", "is not a regular file"),
+        (random.Random(1).randbytes(4000), "the picture is not recognised; expected one of JPEG, PNG"),
+        (b"GIF89a" + bytes(40), "GIF is not read; convert the picture to one of JPEG, PNG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is not read"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "EPS is not read"),
+        (b"%PDF-1.7", "PDF is not read"),
+        (b"SIMPLE  =                    T", "FITS is not read"),
+        (b"icns\0\0\0\x10", "ICNS is not read"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000 is not read"),
+        (b"8BPS\0\1" + bytes(30), "PSD is not read"),
+        (b"\0\0\0\x1cftypavif", "AVIF, HEIC or MP4 is not read"),
+        (png(30_000, 30_000), f"30000 x 30000 pixels; at most {MAX_PIXELS}|more than {MAX_PIXELS} pixels"),
+        (png(9_500, 9_500), f"has 9500 x 9500 pixels; at most {MAX_PIXELS}|more than {MAX_PIXELS} pixels"),
+        (png(8, 8)[:33], "the PNG picture is damaged or cut short"),
+        (png(8, 8)[:8], "the PNG picture is damaged or cut short"),
+        (png(8, 8), "the PNG picture is damaged or cut short"),
+        (png(0, 8), "the PNG picture is damaged or cut short"),
+        (
+            png(8, 8, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(100 * 2**20))), bytes(72)),
+            "the PNG picture is damaged",
+        ),
+        (png(8, 8, chunk(b"tEXt", b"a\0" + bytes(65 * 2**20)), bytes(72)), "bytes; at most 67108864 are read"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_words(source: object, message: str) -> None:
+    """Prevents crashes, decompression bombs, blocking reads and decoders outside the allow-list."""
+    with pytest.raises(InputError, match=message) as caught:
+        rgb(source)
+    assert " at 0x" not in str(caught.value)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP"])
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+def test_a_picture_cut_in_the_middle_is_refused(format: str, part: float) -> None:
+    """Prevents a half-uploaded picture from being answered as if its grey rest were real."""
+    data = encoded(PIL.Image.fromarray(ramp(64, 64)), format)
+    with pytest.raises(InputError, match="damaged or cut short") as caught:
+        rgb(data[: int(len(data) * part)])
+    assert " at 0x" not in str(caught.value)
+
+
+def test_files_of_several_frames_are_refused_with_their_number() -> None:
+    """Prevents an animation from being answered by its first frame alone, and a frame flood from being decoded."""
+    frames = [PIL.Image.fromarray(ramp(16, 16) // n) for n in (1, 2, 3)]
+    for format, name in (("PNG", "PNG"), ("WEBP", "WEBP"), ("TIFF", "TIFF")):
+        data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
+        with pytest.raises(InputError, match=f"the {name} picture has 3 frames; give each frame as a picture"):
+            rgb(data)
+    pages = [PIL.Image.new("1", (1, 1))] * 1100
+    with pytest.raises(InputError, match="has 1000 frames"):
+        rgb(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+
+
+def test_a_tiff_whose_directories_form_a_loop_ends() -> None:
+    """Prevents an endless walk through directories that point at each other."""
+    data = bytearray(encoded(SMALL, "TIFF"))
+    first = struct.unpack_from("<I", data, 4)[0]
+    entries = struct.unpack_from("<H", data, first)[0]
+    struct.pack_into("<I", data, first + 2 + 12 * entries, first)
+    np.testing.assert_array_equal(rgb(bytes(data)), np.asarray(SMALL))
+
+
+def test_harmless_oddities_are_read() -> None:
+    """Prevents refusing what every viewer shows: broken colour profiles, and a ZIP behind a JPEG."""
+    np.testing.assert_array_equal(rgb(encoded(SMALL, "PNG", icc_profile=b"broken")), np.asarray(SMALL))
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a.txt", "text")
+    jpeg = encoded(SMALL, "JPEG")
+    np.testing.assert_array_equal(rgb(jpeg + archive.getvalue()), rgb(jpeg))
+    both = encoded(SMALL, "MPO", save_all=True, append_images=[SMALL.rotate(90)])
+    assert rgb(both).shape == (30, 40, 3)
+
+
+def test_flipped_bytes_are_read_or_refused_and_never_more() -> None:
+    """Prevents any other exception than InputError from escaping a decoder."""
+    chooser = random.Random(3)
+    refused = 0
+    for format in ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP"):
+        whole = encoded(SMALL, format)
+        for _ in range(60):
+            data = bytearray(whole)
+            for _ in range(4):
+                data[chooser.randrange(len(data) if chooser.random() < 0.5 else 64)] = chooser.randrange(256)
+            try:
+                rgb(bytes(data))
+            except InputError as error:
+                refused += 1
+                assert " at 0x" not in str(error)
+    assert refused > 50
