@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,7 +19,6 @@ from phi4mm.config import Phi4MMConfig, load_config, read_json
 from phi4mm.engine.engine import Engine
 from phi4mm.engine.request import Request
 from phi4mm.errors import ConfigError, InputError
-from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.options import MODALITIES, EngineConfig, Modalities, ResolvedEngineConfig, SamplingParams
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.tools import as_tool, parse_tool_calls
@@ -43,17 +42,29 @@ def load_model(
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     resolved = resolve(EngineConfig(device, dtype, modalities), weight_bytes=size)
     config = load_config(folder)
-    processor = Processor.from_folder(
+    processor = load_processor(folder, max_crops=max_crops)
+    weights = load_weights(
+        folder, device=resolved.device, dtype=getattr(torch, resolved.dtype), modalities=resolved.adapters
+    )
+    ends = eos_ids(folder, config)
+    return Model(Engine(weights, ends), processor, config=config, eos_ids=ends, settings=resolved)
+
+
+def find_folder(model: str | os.PathLike[str], *, revision: str | None = None) -> Path:
+    """The local folder of "nano", a folder or a hub id, downloaded if needed. Raises ConfigError, CheckpointError."""
+    return resolve_folder(model, revision=revision)
+
+
+def load_processor(folder: Path, *, max_crops: int | None = None) -> Processor:
+    """What makes prompts for the checkpoint in `folder`. Raises ConfigError, CheckpointError."""
+    config = load_config(folder)
+    return Processor.from_folder(
         folder,
         context=config.text.rope.max_positions,
         crop_size=config.vision.image_size,
         patch_size=config.vision.patch_size,
         max_crops=max_crops,
     )
-    weights = load_weights(
-        folder, device=resolved.device, dtype=getattr(torch, resolved.dtype), modalities=resolved.adapters
-    )
-    return Model(weights, processor, eos_ids=eos_ids(folder, config), settings=resolved)
 
 
 def resolve(config: EngineConfig, *, weight_bytes: int = 0) -> ResolvedEngineConfig:
@@ -63,13 +74,21 @@ def resolve(config: EngineConfig, *, weight_bytes: int = 0) -> ResolvedEngineCon
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
         reasons.append(f"device {device}: {'a CUDA device is here' if device == 'cuda' else 'no CUDA device is here'}")
-    elif device != "cpu" and not torch.cuda.is_available():
-        raise ConfigError(f"device is {device!r} but torch finds no CUDA device; use device='cpu'")
+    _check_device(device)
     dtype = config.dtype
     if dtype == "auto":
         dtype, reason = _auto_dtype(device, weight_bytes)
         reasons.append(f"dtype {dtype}: {reason}")
     return ResolvedEngineConfig(device, dtype, MODALITIES[config.modalities], tuple(reasons))
+
+
+def _check_device(device: str) -> None:
+    kind, colon, number = device.partition(":")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if count == 0:
+        raise ConfigError(f"device is {device!r} but torch finds no CUDA device; use device 'cpu' or 'auto'")
+    if colon and not (number.isdecimal() and int(number) < count):
+        raise ConfigError(f"device is {device!r}; this machine has {kind}:0 to {kind}:{count - 1}")
 
 
 def _auto_dtype(device: str, weight_bytes: int) -> tuple[str, str]:
@@ -100,13 +119,19 @@ class Model:
     """A loaded model. Its methods may be mixed freely from one thread: running requests share each step."""
 
     def __init__(
-        self, weights: Phi4MM, processor: Processor, *, eos_ids: Sequence[int], settings: ResolvedEngineConfig
+        self,
+        engine: Engine,
+        processor: Processor,
+        *,
+        config: Phi4MMConfig,
+        eos_ids: Sequence[int],
+        settings: ResolvedEngineConfig,
     ) -> None:
-        self.config = weights.config
+        self.config = config
         self.settings = settings
         self.processor = processor
         self._eos_ids = frozenset(eos_ids)
-        self._engine = Engine(weights, eos_ids)
+        self._engine = engine
         self._answers: dict[str, _Answer] = {}
 
     def chat(
@@ -163,6 +188,17 @@ class Model:
         answer = _Answer(request, TextStream(self.processor.tokenizer.token_bytes, params.stop), tools)
         self._answers[request.id] = answer
         return Stream(self, answer)
+
+    def move(self, device: str) -> None:
+        """Put the weights on another device, in their dtype.
+
+        raises  ConfigError when there is no such device, InputError while answers are running
+        """
+        device = resolve(EngineConfig(device, self.settings.dtype)).device
+        if self._answers:
+            raise InputError(f"{len(self._answers)} answers are running; finish or close them before the model moves")
+        self._engine.move(device)
+        self.settings = replace(self.settings, device=device)
 
     def _ask(self, request: ChatRequest) -> Stream:
         tools = [as_tool(tool) for tool in request.tools]

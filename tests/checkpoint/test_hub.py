@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
+from threading import Thread
 
 import pytest
-from tests.checkpoint.hub_server import COMMIT, HubServer
 
 import phi4mm
 from phi4mm.checkpoint.hub import resolve
 from phi4mm.errors import ConfigError
+from tests.checkpoint.hub_server import COMMIT, HubServer
 
 REPOSITORY = "someone/phi-4"
 SCRIPT = """
@@ -48,13 +53,17 @@ def published(model_type: str = "phi4mm") -> dict[str, bytes]:
     }
 
 
-def fetch(cache: Path, url: str, *, name: str = REPOSITORY, revision: str = "", **settings: str) -> dict[str, str]:
+def fetch(
+    cache: Path, url: str, *, name: str = REPOSITORY, revision: str = "", stderr: int = subprocess.PIPE, **settings: str
+) -> dict[str, str]:
     """`resolve` in a process of its own, because the hub library reads its environment once."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environment |= {"HF_HOME": str(cache), "HF_ENDPOINT": url, "HF_HUB_DISABLE_TELEMETRY": "1"}
     environment |= {"HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(Path(phi4mm.__file__).parents[1])}
     command = [sys.executable, "-c", SCRIPT, name, revision]
-    done = subprocess.run(command, env=environment | settings, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, env=environment | settings, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return {**json.loads(done.stdout), "stderr": done.stderr}
 
@@ -73,6 +82,27 @@ def test_a_download_survives_a_cut_and_is_then_found_offline(tmp_path: Path) -> 
         assert "%" not in found["stderr"], "no progress bar where stderr is no terminal"
     again = fetch(tmp_path, hub.url, HF_HUB_OFFLINE="1")
     assert again["folder"] == found["folder"]
+
+
+def test_a_terminal_sees_the_progress(tmp_path: Path) -> None:
+    """Prevents: minutes of silence during a download of 11 GB."""
+    leader, follower = os.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    shown: list[bytes] = []
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):  # how a pseudo-terminal says that its other end was closed
+            while piece := os.read(leader, 4096):
+                shown.append(piece)
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    with HubServer(REPOSITORY, published()) as hub:
+        fetch(tmp_path, hub.url, stderr=follower)
+    os.close(follower)
+    watcher.join(timeout=10)
+    os.close(leader)
+    assert b"100%" in b"".join(shown)
 
 
 def test_adapter_folders_are_fetched_only_where_the_weights_lack_them(tmp_path: Path) -> None:

@@ -28,11 +28,12 @@ Bytes = npt.NDArray[np.uint8]
 
 def ramp(width: int, height: int) -> Bytes:
     """The recorded picture: a ramp, a ripple and a checkerboard."""
-    y, x = np.mgrid[0:height, 0:width]
-    red = x * 255 // max(width - 1, 1)
-    green = (3 * y + x * x // 64) % 256
-    blue = (x // 24 + y // 40) % 2 * 180 + (7 * x + 13 * y) % 61
-    return np.stack([red, green, blue], -1).astype(np.uint8)
+    x, y = np.arange(width), np.arange(height)[:, None]
+    red = np.broadcast_to(x * 255 // max(width - 1, 1), (height, width)).astype(np.uint8)
+    green = (3 * y).astype(np.uint8) + (x * x // 64).astype(np.uint8)  # bytes wrap at 256, as they should
+    tiles = (x // 24 % 2).astype(np.uint8) ^ (y // 40 % 2).astype(np.uint8)
+    blue = tiles * np.uint8(180) + ((7 * x % 61).astype(np.uint8) + (13 * y % 61).astype(np.uint8)) % np.uint8(61)
+    return np.stack([red, green, blue], -1)
 
 
 def encoded(picture: PIL.Image.Image, format: str, **options: Any) -> bytes:
@@ -303,8 +304,8 @@ def test_files_of_several_frames_are_refused_with_their_number() -> None:
         data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
         with pytest.raises(InputError, match=f"the {name} picture has 3 frames; give each frame as a picture"):
             rgb(data)
-    pages = [PIL.Image.new("1", (1, 1))] * 1100
-    with pytest.raises(InputError, match="has 1000 frames"):
+    pages = [PIL.Image.new("1", (1, 1))] * 110
+    with pytest.raises(InputError, match="has 100 or more frames"):
         rgb(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
 
 
@@ -332,7 +333,7 @@ def test_harmless_oddities_are_read() -> None:
 def test_flipped_bytes_are_read_or_refused_and_never_more() -> None:
     """Prevents any other exception than InputError from escaping a decoder."""
     chooser = random.Random(3)
-    refused = 0
+    messages: set[str] = set()
     for format in ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP"):
         whole = encoded(SMALL, format)
         for _ in range(60):
@@ -342,6 +343,6 @@ def test_flipped_bytes_are_read_or_refused_and_never_more() -> None:
             try:
                 rgb(bytes(data))
             except InputError as error:
-                refused += 1
-                assert " at 0x" not in str(error)
-    assert refused > 50
+                messages.add(str(error))
+    assert len(messages) > 5
+    assert not any(" at 0x" in message for message in messages)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from phi4mm.checkpoint.keys import KNOWN_AND_IGNORED, stored_name
 from phi4mm.checkpoint.shards import StoredTensor, stored_tensors
@@ -42,9 +44,18 @@ class Contents:
     ignored: tuple[str, ...]
 
 
+class _WithoutInitialValues(TorchFunctionMode):
+    """Leaves out nn.init: without memory it does nothing, and on the meta device imports a second's worth of torch."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def skeleton(config: Phi4MMConfig, adapters: tuple[Adapter, ...] = ("vision", "speech")) -> Phi4MM:
     """The model without memory: every tensor on the meta device."""
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutInitialValues():
         return Phi4MM(config, adapters)
 
 
@@ -71,7 +82,7 @@ def read_contents(folder: Path) -> Contents:
             found[name] = tensor
     ignored = tuple(name for adapter, name in stored if adapter is None and name in KNOWN_AND_IGNORED)
     unexpected = [_label(*place) for place in stored if place[1] not in ignored]
-    _refuse(folder, missing=missing, unexpected=unexpected, misshaped=misshaped)
+    _refuse(folder, {"missing": missing, "unexpected": unexpected, "misshaped": misshaped})
     return Contents(folder, config, found, frozenset(name for name, _ in model.named_buffers()), ignored)
 
 
@@ -94,7 +105,7 @@ def _label(adapter: Adapter | None, name: str) -> str:
     return name if adapter is None else f"{ADAPTER_FOLDERS[adapter]}: {name}"
 
 
-def _refuse(folder: Path, **problems: list[str]) -> None:
+def _refuse(folder: Path, problems: dict[str, list[str]]) -> None:
     lines = [f"{kind} {line}" for kind, found in problems.items() for line in found]
     if lines:
         counts = ", ".join(f"{len(found)} {kind}" for kind, found in problems.items() if found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -10,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from phi4mm.config import read_json
 from phi4mm.errors import CheckpointError, ConfigError
 
 METADATA = (
@@ -58,17 +58,9 @@ def _download(name: str, revision: str | None) -> Path:
     folder = _snapshot(name, revision, METADATA)
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{name} on the hub has no config.json; expected a Phi-4-multimodal checkpoint")
-    wanted = WEIGHTS if _holds_adapters(folder / "config.json") else WEIGHTS + ADAPTERS
+    original = read_json(folder / "config.json").get("model_type") == "phi4mm"
+    wanted = WEIGHTS if original else WEIGHTS + ADAPTERS
     return _snapshot(name, folder.name, METADATA + wanted)  # the folder is named after its commit
-
-
-def _holds_adapters(config: Path) -> bool:
-    """Whether a configuration is of the original layout, whose main weights hold both adapters."""
-    try:
-        found = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{config} is no JSON ({error}); delete it and download again") from error
-    return isinstance(found, dict) and found.get("model_type") == "phi4mm"
 
 
 def _snapshot(name: str, revision: str | None, wanted: tuple[str, ...]) -> Path:

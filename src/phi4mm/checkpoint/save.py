@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -14,9 +17,9 @@ import torch
 from phi4mm.checkpoint.contents import PEFT_PREFIX, read_contents, skeleton
 from phi4mm.checkpoint.hub import METADATA
 from phi4mm.checkpoint.keys import stored_name
-from phi4mm.checkpoint.shards import TensorSource, stored_source, tensor_source, whole_folder, write_file, write_shards
+from phi4mm.checkpoint.shards import TensorSource, stored_source, tensor_source, write_file, write_shards
 from phi4mm.config import ADAPTER_FOLDERS, Layout, Phi4MMConfig, to_original, to_transformers
-from phi4mm.errors import ConfigError
+from phi4mm.errors import CheckpointError, ConfigError
 from phi4mm.model.phi4mm import Phi4MM
 
 Form: TypeAlias = Literal["original", "transformers", "adapters"]
@@ -83,6 +86,27 @@ def write_checkpoint(
             inner.mkdir()
             _write_json(inner / "adapter_config.json", settings)
             write_file(inner / "adapter_model.safetensors", weights[adapter])
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `folder` if the block ends well, and vanishes if not.
+
+    raises  ConfigError if `folder` exists and holds anything; CheckpointError if it cannot be written
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} is there already and not empty; name a new folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            os.replace(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder} could not be written: {error}") from error
 
 
 def _sources(model: Phi4MM) -> dict[str, TensorSource]:

@@ -8,10 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +16,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from phi4mm.errors import CheckpointError, ConfigError
+from phi4mm.errors import CheckpointError
 
 SHARD_BYTES = 5_000_000_000
 MAX_HEADER_BYTES = 64 << 20
@@ -252,24 +249,3 @@ def write_file(path: Path, tensors: Mapping[str, TensorSource]) -> None:
             before = file.tell()
             source.write(file)
             assert file.tell() - before == source.nbytes, name
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `folder` if the block ends well, and vanishes if not.
-
-    raises  ConfigError if `folder` exists and holds anything; CheckpointError if it cannot be written
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} is there already and not empty; name a new folder")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            yield temporary
-            temporary.chmod(0o755)
-            os.replace(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise CheckpointError(f"{folder} could not be written: {error}") from error

@@ -39,12 +39,6 @@ def tensor(name: str, shape: tuple[int, ...]) -> F32:
     return np.concatenate(list(_chunks(name, shape))).reshape(shape)
 
 
-def uniform(name: str, shape: tuple[int, ...]) -> F32:
-    """float32 values of `shape` in [-1, 1): splitmix64 of the element index, keyed by crc32 of the name."""
-    key = np.uint64(zlib.crc32(name.encode()) << 32)
-    return _uniform(np.arange(math.prod(shape), dtype=np.uint64) + key).reshape(shape)
-
-
 def write_synthetic(
     config: dict[str, Any], folder: Path, *, layout: Layout = "original", dtype: str = "float32"
 ) -> None:

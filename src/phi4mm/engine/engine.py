@@ -30,6 +30,11 @@ class Engine:
         """Whether a step would do anything."""
         return self._scheduler.busy
 
+    def move(self, device: str) -> None:
+        """Put the weights on another device; only while nothing runs."""
+        assert not self.busy, "a running request holds its keys and values on the old device"
+        self._runner = Runner(self._model.to(device))
+
     def add(self, prompt: Prompt, params: SamplingParams) -> Request:
         """Queue a request. Raises InputError when it can never run."""
         if not prompt.ids:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from phi4mm.config import CONV_STRIDE, AudioConfig
-from phi4mm.kernels.linear import Linear, linear
+from phi4mm.kernels.widen import compute_dtype, widened
 from phi4mm.prompt import Adapter
 
 CHUNK = 500  # tokens that attend to each other; a longer clip is folded into such chunks
@@ -34,7 +34,7 @@ class Subsampling(nn.Module):
                 "6": nn.Conv2d(channels, channels, 1),
             }
         )
-        self.out = Linear(channels * (config.input_size // CONV_STRIDE), config.hidden_size)
+        self.out = nn.Linear(channels * (config.input_size // CONV_STRIDE), config.hidden_size)
 
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
         """x (N, F, M) normalised and zero past each clip's end, frames (N,) int64 -> (N, ceil(F/8), W)."""
@@ -51,18 +51,10 @@ class Subsampling(nn.Module):
     def _tile(self, x: Tensor, frames: Tensor) -> Tensor:
         x = F.relu(self.conv["0"](x[:, None]))
         x = _silenced(x, -(-frames // 2))
-        x = F.relu(self._pointwise("3", self.conv["2"](x)))
+        x = F.relu(self.conv["3"](self.conv["2"](x)))
         x = _silenced(x, -(-frames // 4))
-        x = F.relu(self._pointwise("6", self.conv["5"](x)))
+        x = F.relu(self.conv["6"](self.conv["5"](x)))
         return self.out(x.transpose(1, 2).flatten(2))
-
-    def _pointwise(self, name: str, x: Tensor) -> Tensor:
-        """A 1x1 convolution (N, channels, F, M) as a matrix product where that is faster: 16-bit on a CPU."""
-        conv = self.conv[name]
-        assert isinstance(conv, nn.Conv2d)
-        if x.dtype == torch.float32 or x.device.type != "cpu":
-            return conv(x)
-        return linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
 
 
 class FeedForward(nn.Module):
@@ -71,8 +63,8 @@ class FeedForward(nn.Module):
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
         self.layer_norm = nn.LayerNorm(config.hidden_size)
-        self.up_gate_proj = Linear(config.hidden_size, 2 * config.intermediate_size)
-        self.down_proj = Linear(config.intermediate_size, config.hidden_size)
+        self.up_gate_proj = nn.Linear(config.hidden_size, 2 * config.intermediate_size)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., W) -> (..., W)."""
@@ -87,8 +79,8 @@ class SelfAttention(nn.Module):
         super().__init__()
         width = config.hidden_size
         self._heads = config.num_heads
-        self.q_proj, self.k_proj = Linear(width, width), Linear(width, width)
-        self.v_proj, self.o_proj = Linear(width, width), Linear(width, width)
+        self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.v_proj, self.o_proj = nn.Linear(width, width), nn.Linear(width, width)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """x (N, S, W), bias (N or 1, H, S, S) with -inf at padded keys -> (N, S, W)."""
@@ -164,9 +156,10 @@ class AudioEncoder(nn.Module):
 
         Rows past a clip's ceil(frames/8) tokens mean nothing.
         """
-        x = (features.to(self.mean.dtype) - self.mean) * self.invstd
+        dtype = compute_dtype(self.relative_bias.weight)
+        x = (features.to(dtype) - self.mean.to(dtype)) * self.invstd.to(dtype)
         valid = torch.arange(x.shape[1])[None] < frames[:, None]
-        x = self.subsampling(x * valid[..., None].to(x.device), frames)
+        x = widened(self.subsampling)(x * valid[..., None].to(x.device), frames)
         tokens = -(-frames // CONV_STRIDE)
         if x.shape[1] <= CHUNK:
             return self._blocks(x, tokens)
@@ -183,19 +176,22 @@ class AudioEncoder(nn.Module):
         chunks = -(-longest // CHUNK)
         x = F.pad(x, (0, 0, 0, chunks * CHUNK - longest)).view(clips * chunks, CHUNK, width)
         lengths = torch.where(tokens > CHUNK, CHUNK, tokens)[:, None].expand(clips, chunks).flatten()
-        groups = zip(x.split(CHUNKS_AT_ONCE), lengths.split(CHUNKS_AT_ONCE), strict=True)
-        x = torch.cat([self._blocks(part, length) for part, length in groups])
+        x = self._blocks(x, lengths)
         return x.view(clips, chunks * CHUNK, width)[:, :longest]
 
     def _blocks(self, x: Tensor, tokens: Tensor) -> Tensor:
         """x (N, S, W), tokens (N,) valid of each -> (N, S, W)."""
         bias = self._bias(x.shape[1], x.device).to(x.dtype)
-        padded = torch.arange(x.shape[1])[None] >= tokens[:, None]
-        if bool(padded.any()):
-            bias = bias.masked_fill(padded[:, None, None].to(x.device), float("-inf"))
+        padded = (torch.arange(x.shape[1])[None] >= tokens[:, None])[:, None, None]
+        groups = x.split(CHUNKS_AT_ONCE)
+        masks = [
+            bias.masked_fill(p.to(x.device), -torch.inf) if bool(p.any()) else bias
+            for p in padded.split(CHUNKS_AT_ONCE)
+        ]
         for block in self.blocks:
-            x = block(x, bias)
-        return x
+            run = widened(block)
+            groups = tuple(run(group, mask) for group, mask in zip(groups, masks, strict=True))
+        return torch.cat(groups)
 
     def _bias(self, tokens: int, device: torch.device) -> Tensor:
         """(1, H, S, S): one learned number a head and distance key - query, clamped to the table (model.md 4.4)."""
@@ -212,7 +208,10 @@ class AudioEmbedder(nn.Module):
         self.encoder = AudioEncoder(config)
         names: tuple[Adapter, ...] = ("speech", "vision")
         self.projection = nn.ModuleDict(
-            {name: nn.Sequential(Linear(config.hidden_size, width), nn.GELU(), Linear(width, width)) for name in names}
+            {
+                name: nn.Sequential(nn.Linear(config.hidden_size, width), nn.GELU(), nn.Linear(width, width))
+                for name in names
+            }
         )
 
     def forward(self, features: Tensor, frames: Tensor, projections: list[Adapter]) -> list[Tensor]:
@@ -225,12 +224,12 @@ class AudioEmbedder(nn.Module):
         encoded = self.encoder(features, frames)
         counts = (-(-frames // CONV_STRIDE)).tolist()
         clips = zip(encoded, counts, projections, strict=True)
-        return [self.projection[name](rows[:count]) for rows, count, name in clips]
+        return [widened(self.projection[name])(rows[:count]) for rows, count, name in clips]
 
 
 def _pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
     """A convolution of kernel 1 over (N, S, W), as the matrix product it is."""
-    return linear(x, conv.weight.squeeze(-1), conv.bias)
+    return F.linear(x, conv.weight.squeeze(-1), conv.bias)
 
 
 def _silenced(x: Tensor, lengths: Tensor) -> Tensor:

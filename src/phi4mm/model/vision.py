@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from phi4mm.config import VisionConfig
-from phi4mm.kernels.linear import Linear
+from phi4mm.kernels.widen import compute_dtype, widened
 
 LAYER_NORM_EPS = 1e-6
 FEATURE_LAYER = -2  # features are the output of the last layer but one, without the final norm
@@ -23,8 +23,8 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self._heads = heads
-        self.q_proj, self.k_proj = Linear(width, width), Linear(width, width)
-        self.v_proj, self.out_proj = Linear(width, width), Linear(width, width)
+        self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.v_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """x (C, P*P, W), mask (C, P*P) bool or None when every patch is valid -> (C, P*P, W)."""
@@ -43,7 +43,7 @@ class MLP(nn.Module):
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.fc1, self.fc2 = Linear(width, inner), Linear(inner, width)
+        self.fc1, self.fc2 = nn.Linear(width, inner), nn.Linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., W) -> (..., W)."""
@@ -73,7 +73,7 @@ class PackedAttention(nn.Module):
         super().__init__()
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
-        self.out_proj = Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
 
 
 class PoolingHead(nn.Module):
@@ -102,20 +102,22 @@ class Tower(nn.Module):
 
     def forward(self, pixels: Tensor, mask: Tensor) -> Tensor:
         """pixels (C, 3, P*p, P*p), mask (C, P, P) bool -> (C, P*P, W)."""
-        x = self._embed_patches(pixels) + self.position_embedding(self._position_ids(mask))
+        x = self._embed_patches(pixels)
+        x = x + self.position_embedding(self._position_ids(mask)).to(x.dtype)
         flat = mask.flatten(1)
         keys = None if bool(flat.all()) else flat
         for layer in self.layers[: FEATURE_LAYER + 1]:
-            x = layer(x, keys)
+            x = widened(layer)(x, keys)
         return x
 
     def _embed_patches(self, pixels: Tensor) -> Tensor:
         """The patch convolution as one matrix product: patches do not overlap."""
         crops, patch = pixels.shape[0], self.patch_embedding.kernel_size[0]
-        pixels = pixels.to(self.patch_embedding.weight.dtype)
+        dtype = compute_dtype(self.patch_embedding.weight)
         tiles = pixels.view(crops, 3, self._side, patch, self._side, patch).permute(0, 2, 4, 1, 3, 5)
-        weight = self.patch_embedding.weight.flatten(1)
-        return F.linear(tiles.reshape(crops, self._side**2, -1), weight, self.patch_embedding.bias)
+        tiles = tiles.reshape(crops, self._side**2, -1).to(dtype)
+        weight, bias = self.patch_embedding.weight.flatten(1), self.patch_embedding.bias
+        return F.linear(tiles, weight.to(dtype), None if bias is None else bias.to(dtype))
 
     def _position_ids(self, mask: Tensor) -> Tensor:
         """(C, P*P) int64: each axis of the valid patches is stretched over the whole grid; padding gets position 0."""
@@ -135,7 +137,7 @@ class ImageEmbedder(nn.Module):
         self.tower = Tower(config)
         self.row_separator = nn.Parameter(torch.empty(1, 1, 1, config.hidden_size))
         self.global_separator = nn.Parameter(torch.empty(1, 1, config.hidden_size))
-        self.projection = nn.Sequential(Linear(config.hidden_size, width), nn.GELU(), Linear(width, width))
+        self.projection = nn.Sequential(nn.Linear(config.hidden_size, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, pixels: Tensor, mask: Tensor, grids: list[tuple[int, int]]) -> list[Tensor]:
         """Encode pictures together.
@@ -150,7 +152,7 @@ class ImageEmbedder(nn.Module):
         crops = [1 + rows * columns for rows, columns in grids]
         parts = zip(torch.cat(pooled).split(crops), mask.split(crops), grids, strict=True)
         assembled = [self._assemble(features, valid, grid) for features, valid, grid in parts]
-        return list(self.projection(torch.cat(assembled)).split([len(a) for a in assembled]))
+        return list(widened(self.projection)(torch.cat(assembled)).split([len(a) for a in assembled]))
 
     def _pooled(self, pixels: Tensor, mask: Tensor) -> Tensor:
         """(C, P/2, P/2, W): features averaged over 2x2 patches, padded ones included."""
@@ -166,9 +168,10 @@ class ImageEmbedder(nn.Module):
         )
         valid = mask[1:, ::2, ::2].reshape(rows, columns, half, half).transpose(1, 2).reshape(rows * half, -1)
         canvas = canvas[: int(valid[:, 0].sum()), : int(valid[0].sum())]
-        return torch.cat([self._with_row_ends(canvas), self.global_separator[0], self._with_row_ends(features[0])])
+        middle = self.global_separator[0].to(features.dtype)
+        return torch.cat([self._with_row_ends(canvas), middle, self._with_row_ends(features[0])])
 
     def _with_row_ends(self, tiles: Tensor) -> Tensor:
         """(rows, columns, W) -> (rows * (columns + 1), W): the row separator closes each row."""
-        ends = self.row_separator[0].expand(tiles.shape[0], 1, -1)
+        ends = self.row_separator[0].to(tiles.dtype).expand(tiles.shape[0], 1, -1)
         return torch.cat([tiles, ends], dim=1).flatten(0, 1)

@@ -52,7 +52,7 @@ def open_audio(audio: Audio, *, max_seconds: float = MAX_SECONDS) -> tuple[F32, 
         _check_container(file)
         file.seek(0)
         try:
-            with soundfile.SoundFile(file) as sound:
+            with soundfile.SoundFile(_Seekable(file)) as sound:
                 _check_header(sound, max_seconds)
                 return _at_model_rate(_blocks(sound, max_seconds), sound.samplerate)
         except soundfile.LibsndfileError as error:
@@ -83,7 +83,8 @@ def log_mel(samples: F32, rate: int) -> F32:
     if rate not in (WIDE, NARROW):
         raise InputError(f"log_mel was given {rate} Hz; expected {WIDE} or {NARROW}, so resample first")
     window, hop, size = rate // 40, rate // 100, 512 * rate // WIDE
-    samples = np.pad(samples, (0, max(0, window - len(samples))))
+    if len(samples) < window:
+        samples = np.pad(samples, (0, window - len(samples)))
     frames = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]  # (F, window)
     bins = size // 2 + (rate == WIDE)  # at 8 kHz the published code drops the Nyquist bin and leaves the rest empty
     filters, taper = _mel_filters()[:bins], np.hamming(window)
@@ -112,6 +113,19 @@ def _mel_filters() -> F32:
     filters[0] = filters[246:] = 0
     table: F32 = filters.astype(np.float32)
     return table
+
+
+class _Seekable:
+    """A file for libsndfile, which seeks before the start of damaged ones and cannot be told by an exception."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
 
 def _at_model_rate(blocks: Iterable[F32], rate: int) -> tuple[F32, int]:

@@ -60,8 +60,7 @@ def resolve_marks(text: str, tokenizer: Tokenizer, images: int, audios: int) -> 
     carry n, so that nothing is assigned to the wrong mark.
     raises  InputError when a number is out of order, or the marks are not as many as the media
     """
-    bare = {kind: tokenizer.spelling(special) for kind, special in (("image", Special.IMAGE), ("audio", Special.AUDIO))}
-    pattern = re.compile(rf"<\|(image|audio)_(\d+)\|>|{re.escape(bare['image'])}|{re.escape(bare['audio'])}")
+    bare = {"image": tokenizer.spelling(Special.IMAGE), "audio": tokenizer.spelling(Special.AUDIO)}
     count = {"image": 0, "audio": 0}
 
     def replace(match: re.Match[str]) -> str:
@@ -73,13 +72,26 @@ def resolve_marks(text: str, tokenizer: Tokenizer, images: int, audios: int) -> 
             )
         return bare[kind]
 
-    resolved = pattern.sub(replace, text)
+    resolved = _marks(tokenizer).sub(replace, text)
     for kind, given in (("image", images), ("audio", audios)):
         if count[kind] != given:
             raise InputError(
                 f"the prompt has {count[kind]} {kind} marks and {given} were given; write one <|{kind}_n|> for each"
             )
     return resolved
+
+
+def count_marks(text: str, tokenizer: Tokenizer) -> tuple[int, int]:
+    """How many images and recordings a raw prompt has places for."""
+    found = [match[0] for match in _marks(tokenizer).finditer(text)]
+    audio = tokenizer.spelling(Special.AUDIO)
+    audios = sum(mark == audio or mark.startswith("<|audio_") for mark in found)
+    return len(found) - audios, audios
+
+
+def _marks(tokenizer: Tokenizer) -> re.Pattern[str]:
+    bare = (re.escape(tokenizer.spelling(special)) for special in (Special.IMAGE, Special.AUDIO))
+    return re.compile(rf"<\|(image|audio)_(\d+)\|>|{'|'.join(bare)}")
 
 
 def _declaration(tools: Sequence[Tool]) -> list[Piece]:

@@ -65,10 +65,8 @@ class ImagePlan:
 
     @property
     def tokens(self) -> int:
-        """Placeholders: 2x2 patches a token, one more at each row's end, one between canvas and global view."""
-        half = self.side // 2
-        across, down = -(-self.valid[0] // 2), -(-self.valid[1] // 2)
-        return half * (half + 1) + 1 + down * (across + 1)
+        """Placeholders of the picture."""
+        return image_tokens(self.side, *self.valid)
 
 
 @dataclass(frozen=True)
@@ -147,6 +145,16 @@ class ImageProcessor:
         return best
 
 
+def image_tokens(side: int, across: int, down: int) -> int:
+    """Placeholders: 2x2 patches a token, one more at each row's end, one between canvas and global view.
+
+    side          patches along a crop's side
+    across, down  patches of the canvas that hold picture
+    """
+    half = side // 2
+    return half * (half + 1) + 1 + -(-down // 2) * (-(-across // 2) + 1)
+
+
 def crop_limit(images: int, max_crops: int) -> int:
     """Most crops for each of `images` pictures: they share a budget of 144 crops, and each keeps at least one."""
     return max(1, min(max_crops, CROP_BUDGET // images))
@@ -176,7 +184,7 @@ def _from_file(file: BinaryIO) -> PIL.Image.Image:
         raise InputError(f"{found} is not read; convert the picture to one of {', '.join(FORMATS)}")
     try:
         with PIL.Image.open(file, formats=FORMATS) as picture:
-            if (frames := _frames(picture)) > 1:
+            if (frames := _frames(picture)) != "1":
                 raise InputError(f"{name} has {frames} frames; give each frame as a picture of its own")
             return _decode(picture, name)
     except InputError:
@@ -273,20 +281,20 @@ def _damaged(name: str, error: Exception) -> InputError:
     return InputError(f"{name} is damaged or cut short ({type(error).__name__}); export it again")
 
 
-def _frames(picture: PIL.Image.Image) -> int:
+def _frames(picture: PIL.Image.Image) -> str:
     """How many frames a file holds; of a multi-picture JPEG, as phones write them, only the main picture counts."""
     if picture.format == "MPO" or not getattr(picture, "is_animated", False):
-        return 1
+        return "1"
     if picture.format != "TIFF":
-        return int(getattr(picture, "n_frames", 1))
+        return str(getattr(picture, "n_frames", 1))
     # Counting the pages of a TIFF walks its directories, which a hostile file can have millions of.
-    for page in range(1, 1000):
+    for page in range(1, 100):
         try:
             picture.seek(page)
         except EOFError:
             picture.seek(0)
-            return page
-    return 1000
+            return str(page)
+    return "100 or more"
 
 
 def _signature(head: bytes) -> str | None:

@@ -86,7 +86,7 @@ class Processor:
             total += length - 1
             self._check_context(total, "the prompt with its media")
             kind: Literal["image", "audio"] = "image" if isinstance(data, ImageTiles) else "audio"
-            spans.append(MediaSpan(kind, len(out), length, _digest(data), data))
+            spans.append(MediaSpan(kind, len(out), length, media_digest(data), data))
             out.extend([id] * length)
         return Prompt(tuple(out), tuple(spans))
 
@@ -122,7 +122,7 @@ def _check_count(what: str, count: int, most: int) -> None:
         raise InputError(f"{count} {what} were given; a prompt holds at most {most}")
 
 
-def _digest(data: ImageTiles | AudioFrames) -> bytes:
+def media_digest(data: ImageTiles | AudioFrames) -> bytes:
     """SHA-256 over kind, shapes and bytes of the processed arrays: equal just when the encoder sees the same."""
     arrays = (data.pixels, data.mask) if isinstance(data, ImageTiles) else (data.features,)
     grid = data.grid if isinstance(data, ImageTiles) else ()

@@ -47,12 +47,11 @@ class Tokenizer:
 
         raises  CheckpointError when it cannot be read, is not byte-level, or lacks special tokens (all of them listed)
         """
+        data = _read(source)
         try:
-            self._whole = tokenizers.Tokenizer.from_buffer(_read(source))
+            self._whole = tokenizers.Tokenizer.from_buffer(data)
         # The library raises the class Exception itself.
         except Exception as error:
-            if isinstance(error, CheckpointError):
-                raise
             raise CheckpointError(f"tokenizer.json cannot be read: {error}") from error
         self._whole.no_truncation()
         self._whole.no_padding()

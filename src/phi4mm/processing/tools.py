@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from phi4mm.errors import InputError
+from phi4mm.processing.tokenizer import Special
 from phi4mm.prompt import Tool, ToolCall
 
 MAX_ANSWER = 4 * 2**20  # characters
 MAX_DEPTH = 64  # of brackets in a call or a schema
-CALL, CALL_END, FUNCTOOLS = "<|tool_call|>", "<|/tool_call|>", "functools"
+CALL, CALL_END, FUNCTOOLS = Special.TOOL_CALL.value, Special.TOOL_CALL_END.value, "functools"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BLANK = " \t\r\n"  # the white space of JSON
 _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array"}

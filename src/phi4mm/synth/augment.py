@@ -31,18 +31,18 @@ def pad_silence(samples: F32, rate: int, before: float, after: float) -> F32:
 def echo(samples: F32, rate: int, seconds: float, rng: np.random.Generator) -> F32:
     """A small room: decaying random reflections for `seconds` behind the direct sound; the length stays."""
     count = max(1, int(seconds * rate))
-    tail = rng.normal(0, 1, count) * np.exp(-6 * np.arange(count) / count)
-    impulse = np.concatenate([[1.0], 0.35 * tail / np.sqrt(np.square(tail).sum())])
-    size = 1 << int(np.ceil(np.log2(len(samples) + len(impulse))))
-    mixed = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(impulse, size), size)
-    return mixed[: len(samples)].astype(np.float32)
+    tail = rng.standard_normal(count, np.float32) * np.exp(np.linspace(0, -6, count, dtype=np.float32))
+    impulse = np.concatenate([np.ones(1, np.float32), 0.35 * tail / np.sqrt(np.square(tail).sum())])
+    size = _fast_size(len(samples) + count)
+    return np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(impulse, size), size)[: len(samples)]
 
 
 def band_limit(samples: F32, rate: int, cutoff: float) -> F32:
     """Nothing above `cutoff` Hz, as over a telephone."""
-    spectrum = np.fft.rfft(samples)
-    spectrum[np.fft.rfftfreq(len(samples), 1 / rate) > cutoff] = 0
-    return np.fft.irfft(spectrum, len(samples)).astype(np.float32)
+    size = _fast_size(len(samples))
+    spectrum = np.fft.rfft(samples, size)
+    spectrum[round(cutoff / rate * size) :] = 0
+    return np.fft.irfft(spectrum, size)[: len(samples)]
 
 
 def set_peak(samples: F32, peak: float) -> F32:
@@ -53,10 +53,15 @@ def set_peak(samples: F32, peak: float) -> F32:
 
 def add_noise(samples: F32, snr: float, rng: np.random.Generator) -> F32:
     """White or pink noise `snr` decibels below the sound's mean power."""
-    noise = rng.normal(0, 1, len(samples))
+    noise = rng.standard_normal(_fast_size(len(samples)), np.float32)
     if rng.random() < 0.5:
         spectrum = np.fft.rfft(noise)
-        noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(1, np.arange(len(spectrum)))), len(samples))
+        noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1, dtype=np.float32)))
+    noise = noise[: len(samples)]
     power = float(np.square(samples).mean()) / 10 ** (snr / 10)
-    noise *= np.sqrt(power / max(1e-12, float(np.square(noise).mean())))
-    return (samples + noise).astype(np.float32)
+    return samples + noise * np.float32(np.sqrt(power / max(1e-12, float(np.square(noise).mean()))))
+
+
+def _fast_size(count: int) -> int:
+    """The next power of two: lengths with large prime factors transform many times slower."""
+    return 1 << max(1, count - 1).bit_length()

@@ -72,7 +72,7 @@ class Trainer:
     def __init__(self, module: nn.Module, schedule: Schedule, state: Path) -> None:
         self.module, self.schedule, self.state = module, schedule, state
         self.optimizer = torch.optim.AdamW(
-            module.parameters(), lr=schedule.peak, betas=(0.9, 0.98), weight_decay=schedule.weight_decay
+            module.parameters(), lr=schedule.peak, betas=(0.9, 0.98), weight_decay=schedule.weight_decay, fused=True
         )
         self.step, self.seconds = 0, 0.0
 

@@ -18,7 +18,6 @@ from phi4mm.processing.audio import log_mel
 from phi4mm.processing.image import ImageProcessor
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.tokenizer import Special, Tokenizer
-from phi4mm.prompt import F32
 from phi4mm.synth import augment, world
 from phi4mm.tasks.score import normalise
 from phi4mm.train import losses
@@ -27,6 +26,7 @@ from phi4mm.train.data import make_row, word_ids
 from phi4mm.train.speech import RATE, SpeechBank
 
 LONG_FACTOR = (1, 1.56, 2.45, 3.83, 5.98, 9.36, 14.64, 22.9, 32.1, 32.64, 32.71, 33.49)  # thinned from the published 48
+POOL = 8  # batches that are sorted by length together, so that little is padded
 # How often each task is drawn in the joint stage.
 SHARES: dict[world.Task, int] = {
     "scene": 16, "pair": 10, "sign": 9, "transcribe": 24, "spoken_scene": 16, "spoken_chat": 4, "tool_call": 13,
@@ -47,7 +47,7 @@ def nano_config(tokenizer: Tokenizer) -> Phi4MMConfig:
             hidden_size=128, intermediate_size=384, num_layers=5, num_heads=4, image_size=224, patch_size=28
         ),
         audio=AudioConfig(
-            hidden_size=160, intermediate_size=320, num_blocks=4, num_heads=4, input_size=80, conv_channels=128,
+            hidden_size=160, intermediate_size=320, num_blocks=4, num_heads=4, input_size=80, conv_channels=64,
             kernel_size=15, bias_max_distance=500,
         ),
         vision_lora=AdapterConfig(rank=32, alpha=64, dropout=0.0),
@@ -91,16 +91,14 @@ def open_workshop(folder: Path) -> Workshop:
 
 
 def make_clips(folder: Path, seed: int, size: int, step: int) -> Clips:
-    """Batch `step` of the first stage: `size` recordings with fresh noise."""
-    shop, rng = open_workshop(folder), random.Random(f"clips {seed} {step}")
-    features: list[F32] = []
-    spoken = []
-    for _ in range(size):
-        number = rng.randrange(len(shop.bank.texts))
-        heard = augment.augment(shop.bank.clean(number), RATE, np.random.default_rng(rng.getrandbits(64)))
-        features.append(log_mel(heard, RATE))
-        spoken.append(word_ids(shop.bank.texts[number], shop.words))
-    return pad_clips(features, spoken)
+    """Batch `step` of the first stage: `size` recordings of about one length, with fresh noise."""
+    shop = open_workshop(folder)
+    pool = random.Random(f"pool {seed} {step // POOL}").sample(range(len(shop.bank.texts)), POOL * size)
+    pool.sort(key=shop.bank.samples)
+    rng = np.random.default_rng([seed, step])
+    numbers = pool[step % POOL * size :][:size]
+    features = [log_mel(augment.augment(shop.bank.clean(number), RATE, rng), RATE) for number in numbers]
+    return pad_clips(features, [word_ids(shop.bank.texts[number], shop.words) for number in numbers])
 
 
 def make_batch(folder: Path, seed: int, size: int, step: int) -> TrainBatch:

@@ -46,10 +46,14 @@ class SpeechBank:
         number = rng.choice(self._by_text[text])
         return Audio(augment.augment(self.clean(number), RATE, np.random.default_rng(rng.getrandbits(64))), RATE)
 
+    def samples(self, number: int) -> int:
+        """How long recording `number` is."""
+        return self._ends[number] - (self._ends[number - 1] if number else 0)
+
     def clean(self, number: int) -> npt.NDArray[np.float32]:
         """Recording `number` as it was made: (n,) float32."""
-        start = self._ends[number - 1] if number else 0
-        return self._samples[start : self._ends[number]].astype(np.float32) / np.float32(32768)
+        end = self._ends[number]
+        return self._samples[end - self.samples(number) : end].astype(np.float32) / np.float32(32768)
 
 
 def build_bank(folder: Path, counts: dict[world.Task, int], seed: int, processes: int) -> None:

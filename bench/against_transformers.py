@@ -1,0 +1,126 @@
+"""Prefill of 512 tokens and decoding, bf16, ours and transformers' own class on the same checkpoint in one run.
+
+Prefill is bound by arithmetic: 2 x 3.22 G multiply-adds a token over what a large matrix product reaches here. Decode is
+bound by reading every weight once a token: 7.7 GB over what a stream read reaches. Both ceilings are measured in the same
+run. The two systems take turns, each turn in a fresh process (one 11 GB model at a time), and medians are reported.
+
+python bench/against_transformers.py CHECKPOINT_IN_TRANSFORMERS_LAYOUT [--turns 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure import GB, child, provenance
+
+PROMPT, TOKENS = 512, 8
+
+
+def ours(folder: Path) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Our prefill, and one step of our decoding after it."""
+    from phi4mm.checkpoint.load import load_model
+    from phi4mm.model.batch import ForwardBatch, Row
+    from phi4mm.model.kv import RowCache
+
+    model = load_model(folder, device="cpu", dtype=torch.bfloat16, modalities=())
+    ids = torch.arange(PROMPT) * 7 + 1000
+    state: dict[str, RowCache] = {}
+
+    def prefill() -> None:
+        cache = state["cache"] = RowCache(model.config.text, device=ids.device, dtype=torch.bfloat16)
+        model(ForwardBatch(ids, (Row(PROMPT, cache=cache),), torch.tensor([PROMPT - 1])))
+
+    def decode() -> None:
+        cache = state["cache"]
+        model(ForwardBatch(ids[:1], (Row(1, past=cache.length, cache=cache),), torch.tensor([0]))).argmax(-1)
+
+    return prefill, decode
+
+
+def theirs(folder: Path) -> tuple[Callable[[], None], Callable[[], None]]:
+    """The same with transformers' class, its default attention (PyTorch's own), adapters not loaded."""
+    from transformers import DynamicCache, Phi4MultimodalForCausalLM
+
+    model = Phi4MultimodalForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="sdpa").eval()
+    ids = (torch.arange(PROMPT) * 7 + 1000)[None]
+    state: dict[str, Any] = {}
+
+    def prefill() -> None:
+        state["cache"] = DynamicCache(config=model.config)
+        model(input_ids=ids, past_key_values=state["cache"], use_cache=True, logits_to_keep=1)
+
+    def decode() -> None:
+        model(input_ids=ids[:, :1], past_key_values=state["cache"], use_cache=True, logits_to_keep=1).logits.argmax(-1)
+
+    return prefill, decode
+
+
+def measure(system: str, folder: Path) -> None:
+    """One turn of one system: load, warm up, time; one JSON line."""
+    start = time.perf_counter()
+    prefill, decode = (ours if system == "phi4mm" else theirs)(folder)
+    load = time.perf_counter() - start
+    with torch.inference_mode():
+        prefill_s = _seconds(prefill)
+        decode()
+        decode_s = statistics.median(_seconds(decode) for _ in range(TOKENS))
+    print(json.dumps({"load_s": load, "prefill_tok_s": PROMPT / prefill_s, "decode_tok_s": 1 / decode_s}))
+
+
+def ceilings() -> dict[str, float]:
+    """What this machine reaches: a stream read and a large float32 product, best of three."""
+    block = torch.ones(1 << 28)
+    read = min(_seconds(lambda: block.sum()) for _ in range(3))
+    a, b = torch.randn(512, 3072), torch.randn(8192, 3072)
+    product = min(_seconds(lambda: a @ b.T) for _ in range(3))
+    return {"read_gb_s": block.numel() * 4 / read / GB, "product_gflop_s": 2 * 512 * 3072 * 8192 / product / GB}
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Alternate the systems; a table on stderr, one JSON line last."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--child", choices=["phi4mm", "transformers"], help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        measure(args.child, args.checkpoint)
+        return
+    turns: dict[str, list[dict[str, float]]] = {"phi4mm": [], "transformers": []}
+    limit = ceilings()
+    for _ in range(args.turns):
+        for system, records in turns.items():
+            records.append(child(__file__, str(args.checkpoint), "--child", system))
+            print(system, {k: round(v, 3) for k, v in records[-1].items()}, file=sys.stderr)
+    medians = {s: {k: statistics.median(r[k] for r in records) for k in records[0]} for s, records in turns.items()}
+    ratios = {k: medians["phi4mm"][k] / medians["transformers"][k] for k in ("prefill_tok_s", "decode_tok_s")}
+    print(
+        json.dumps(
+            {
+                "bench": "against_transformers",
+                "turns": turns,
+                "medians": medians,
+                "ratios": ratios,
+                "ceilings": limit,
+                **provenance(),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

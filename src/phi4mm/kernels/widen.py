@@ -1,0 +1,42 @@
+"""Where 16-bit weights are computed with in float32: on CPUs that multiply no 16-bit matrices.
+
+There 16-bit products are five times slower than float32 ones, and 16-bit convolutions up to forty times (docs/log.md).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+def widens(weight: Tensor) -> bool:
+    """Whether products with this weight are faster after widening it to float32."""
+    return weight.dtype != torch.float32 and weight.device.type == "cpu" and not _has_16_bit_units()
+
+
+def compute_dtype(weight: Tensor) -> torch.dtype:
+    """The dtype in which a tower with such weights computes."""
+    return torch.float32 if widens(weight) else weight.dtype
+
+
+def widened(module: nn.Module) -> Callable[..., Any]:
+    """The module itself, or where its weights should be widened the same over float32 copies of its weights.
+
+    The copies live as long as the returned function: widen one block at a time.
+    """
+    weights = dict(module.named_parameters())
+    if not any(widens(weight) for weight in weights.values()):
+        return module
+    copies = {name: weight.float() for name, weight in weights.items()}
+    return lambda *args: functional_call(module, copies, args)
+
+
+@functools.cache
+def _has_16_bit_units() -> bool:
+    """Whether this CPU multiplies 16-bit matrices in hardware (AVX-512 BF16 or AMX)."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

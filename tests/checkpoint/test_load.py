@@ -1,0 +1,145 @@
+"""Checkpoints into models: both layouts, strictly, and only the parts that are wanted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from phi4mm.checkpoint import load
+from phi4mm.checkpoint.load import load_model
+from phi4mm.checkpoint.shards import StoredTensor, read_into
+from phi4mm.errors import CheckpointError
+from phi4mm.prompt import Adapter
+from tests.checkpoint.small import Header, rewrite_header, same, state
+
+DOWN = "model.layers.0.mlp.down_proj.base_layer.weight"
+
+
+def copied(folder: Path, to: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(folder, to / "model"))
+
+
+def renamed(header: Header, *names: tuple[str, str]) -> Header:
+    """The header with some tensors under other names."""
+    for old, new in names:
+        header[new] = header.pop(old)
+    return header
+
+
+def test_both_layouts_load_to_the_same_model(original: Path, transformers: Path) -> None:
+    """Prevents: a renamed, swapped or forgotten tensor in either layout."""
+    assert same(state(original), state(transformers))
+
+
+def test_a_loaded_model_is_ready_for_inference(original: Path) -> None:
+    """Prevents: gradients kept for every token, tensors left on the meta device or in another dtype."""
+    model = load_model(original, device="cpu", dtype=torch.bfloat16)
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.bfloat16}
+    exact = state(original)
+    assert all(torch.equal(tensor, exact[name].bfloat16()) for name, tensor in model.state_dict().items())
+
+
+def test_every_missing_unexpected_and_misshaped_tensor_is_listed(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: one error a run, and weights read (or random ones kept) before the folder is known to be whole."""
+    folder = copied(original, tmp_path)
+
+    def damage(header: Header) -> Header:
+        header[DOWN]["shape"].reverse()
+        return renamed(header, ("model.norm.weight", "model.norm.scale"), ("model.embed_tokens.weight", "wte"))
+
+    rewrite_header(folder / "model.safetensors", damage)
+    monkeypatch.setattr(load, "read_into", lambda *_: pytest.fail("a weight was read"))
+    with pytest.raises(CheckpointError) as refused:
+        state(folder)
+    message = str(refused.value)
+    assert "do not fit its config.json (2 missing, 2 unexpected, 1 misshaped)" in message
+    for line in ("missing model.norm.weight", "missing model.embed_tokens.weight", "unexpected model.norm.scale"):
+        assert f"\n  {line}" in message
+    assert f"\n  misshaped {DOWN} (128, 64); expected (64, 128)" in message
+
+
+def test_a_tied_head_is_accepted_and_ignored(original: Path, tmp_path: Path) -> None:
+    """Prevents: refusing folders that store the embedding a second time as the head."""
+    folder = copied(original, tmp_path)
+    path = folder / "model.safetensors"
+    shape = [300, 64]
+    end = path.stat().st_size - 8 - int.from_bytes(path.read_bytes()[:8], "little")
+    head = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + 4 * 300 * 64]}
+    rewrite_header(path, lambda header: header | {"lm_head.weight": head})
+    with path.open("ab") as file:
+        file.write(bytes(4 * 300 * 64))
+    assert same(state(folder), state(original))
+
+
+@pytest.mark.parametrize("modalities", [(), ("vision",), ("speech",)])
+def test_unwanted_parts_are_neither_read_nor_kept(
+    modalities: tuple[Adapter, ...], original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: a text model that costs the memory and time of all towers, or one that lacks what it needs."""
+    read: list[StoredTensor] = []
+
+    def counted(file: object, stored: StoredTensor, out: torch.Tensor) -> None:
+        read.append(stored)
+        read_into(file, stored, out)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(load, "read_into", counted)
+    found = load_model(original, device="cpu", dtype=torch.float32, modalities=modalities).state_dict()
+    assert len(read) == len(found)
+    lora = [name for name in found if ".lora_" in name]
+    assert any(name.startswith("image.") for name in found) == ("vision" in modalities)
+    assert any(name.startswith("audio.") for name in found) == bool(modalities)
+    assert any(name.endswith(".vision") for name in lora) == ("vision" in modalities)
+    assert any(name.endswith(".speech") for name in lora) == ("speech" in modalities)
+    whole = state(original)
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in found.items())
+
+
+def test_adapter_names_may_lack_the_prefix_of_peft(transformers: Path, tmp_path: Path) -> None:
+    """Prevents: refusing adapters written by converters that leave `base_model.model.` out."""
+    folder = copied(transformers, tmp_path)
+    path = folder / "vision-lora" / "adapter_model.safetensors"
+    prefix = "base_model.model."
+    names: list[str] = []
+
+    def shorten(header: Header) -> Header:
+        names.extend(header)
+        return {name.removeprefix(prefix): entry for name, entry in header.items()}
+
+    rewrite_header(path, shorten)
+    assert sum(name.startswith(prefix) for name in names) == 16
+    assert same(state(folder), state(transformers))
+
+
+def test_a_missing_adapter_folder_matters_only_to_those_who_need_it(transformers: Path, tmp_path: Path) -> None:
+    """Prevents: speech heard without its adapter, which answers, and wrongly."""
+    folder = copied(transformers, tmp_path)
+    shutil.rmtree(folder / "speech-lora")
+    with pytest.raises(CheckpointError, match="has no speech-lora folder, which speech input needs"):
+        state(folder)
+    assert load_model(folder, device="cpu", dtype=torch.float32, modalities=("vision",)).adapters == ("vision",)
+
+
+def test_an_adapter_of_another_rank_or_target_is_refused(transformers: Path, tmp_path: Path) -> None:
+    """Prevents: an adapter of another training run loaded in part."""
+    folder = copied(transformers, tmp_path)
+    settings = folder / "vision-lora" / "adapter_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"r": 4}))
+    with pytest.raises(CheckpointError, match=r"vision-lora: model\.layers\.0\.\S+ \(8, 64\); expected \(4, 64\)"):
+        state(folder)
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_an_error(original: Path, tmp_path: Path) -> None:
+    """Prevents: an endless loop or uninitialised memory where a file ends early."""
+    path = tmp_path / "data"
+    path.write_bytes(bytes(10))
+    with path.open("rb", buffering=0) as file, pytest.raises(CheckpointError, match="ended 6 bytes early"):
+        read_into(file, StoredTensor(path, torch.float32, (4,), 0), torch.empty(4))

@@ -1,0 +1,98 @@
+"""`inspect` and `convert` on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+import torch
+
+from phi4mm.checkpoint.contents import skeleton
+from phi4mm.checkpoint.save import write_checkpoint
+from phi4mm.checkpoint.shards import TensorSource
+from phi4mm.checkpoint.synthetic import write_synthetic
+from phi4mm.cli.main import main
+from phi4mm.config import from_original
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def write_hollow(folder: Path, config: dict[str, object]) -> None:
+    """A bfloat16 checkpoint with true headers and no data: sparse files, which take no room on the disk."""
+    parsed = from_original(config)
+
+    def source(shape: tuple[int, ...]) -> TensorSource:
+        def write(file: BinaryIO) -> None:
+            file.seek(hollow.nbytes - 1, 1)
+            file.write(b"\0")
+
+        hollow = TensorSource(torch.bfloat16, shape, write)
+        return hollow
+
+    tensors = {name: source(tuple(value.shape)) for name, value in skeleton(parsed).state_dict().items()}
+    write_checkpoint(parsed, tensors, folder, form="original")
+
+
+def small(folder: Path) -> Path:
+    """A checkpoint of every part in a few hundred kilobytes."""
+    config = json.loads((GOLDEN / "tiny.json").read_text()) | {"vocab_size": 300}
+    write_synthetic(config, folder)
+    return folder
+
+
+def test_published_sizes_are_told_part_by_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Prevents: wrong figures for the published checkpoint, and shards unlike its three."""
+    write_hollow(tmp_path / "model", json.loads((GOLDEN / "published.json").read_text()))
+    assert main(["inspect", str(tmp_path / "model"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["parameters"] == 5_574_460_224
+    assert report["buffer_elements"] == 160
+    assert report["tensors"] == 2047
+    assert {part: facts["parameters"] for part, facts in report["parts"].items()} == {
+        "text": 3_836_021_760,
+        "vision adapter": 369_098_752,
+        "speech adapter": 461_373_440,
+        "image tower": 428_565_440,
+        "image projection": 12_982_272 + 2_304,
+        "audio encoder": 441_238_304 - 160,
+        "audio projections": 25_178_112,
+    }
+    assert report["bytes"] == 11_148_920_768
+    assert report["unused_parameters"] == 30_480_160
+    assert report["memory"]["bfloat16"] == {"weights": 11_148_920_768, "cache_per_token": 131_072}
+    assert [name for name in report["files"] if name.endswith(".safetensors")] == [
+        f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)
+    ]
+
+
+def test_the_report_for_people_names_what_is_never_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Prevents: figures without their units or parts, and training facts that nobody can see."""
+    folder = small(tmp_path / "model")
+    training = {"seed": 7, "scores": {"word error rate": 0.02}, "limits": ["English only", "drawn pictures"]}
+    (folder / "training.json").write_text(json.dumps(training))
+    assert main(["inspect", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "original layout, 211 tensors, float32" in out
+    assert "model.embed_tokens_extend.image_embed.img_processor.head.probe" in out
+    assert "img_processor.encoder.layers.1." not in out
+    assert "total                     468,640       1,875,200" in out
+    for line in ("  seed: 7", "    word error rate: 0.02", "  limits: English only; drawn pictures"):
+        assert line in out.splitlines()
+
+
+def test_convert_lists_what_it_wrote_and_keeps_what_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prevents: silence about where gigabytes went, and overwriting."""
+    folder, out = small(tmp_path / "model"), tmp_path / "out"
+    assert main(["convert", str(folder), str(out), "--layout", "adapters", "--dtype", "bfloat16", "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert written["files"]["vision-lora/adapter_model.safetensors"] == (
+        (out / "vision-lora" / "adapter_model.safetensors").stat().st_size
+    )
+    assert main(["convert", str(folder), str(out), "--layout", "original"]) == 1
+    assert "is there already and not empty" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["convert", str(folder), str(out)])

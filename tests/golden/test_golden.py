@@ -1,0 +1,93 @@
+"""The recorded numbers of the published implementation, through the same code as `phi4mm verify`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from phi4mm.checkpoint.load import load_model
+from phi4mm.cli.main import main
+from phi4mm.errors import InputError
+from phi4mm.golden import Checker, read_golden, verify
+from phi4mm.model.phi4mm import Phi4MM
+
+GOLDEN = Path(__file__).parent
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_rope96"])
+def test_every_key_of_the_golden_files_is_within_its_bound(name: str, request: pytest.FixtureRequest) -> None:
+    """A wrong separator, projection, adapter, mel bin or rotary table moves at least one of these numbers."""
+    model: Phi4MM = request.getfixturevalue("tiny" if name == "tiny" else "rope96")
+    golden = read_golden(GOLDEN / f"golden_{name}.npz")
+    groups = list(verify(model, golden))
+    missed = [(group.name, finding) for group in groups for finding in group.findings if not finding.ok]
+    assert missed == []
+    assert sum(len(group.findings) for group in groups) == len(golden)
+
+
+def _reduced(tmp_path: Path) -> Path:
+    """Three quick groups of the rope96 file."""
+    golden = read_golden(GOLDEN / "golden_tiny_rope96.npz")
+    kept = {k: v for k, v in golden.items() if k.startswith(("run.cross_text", "long.96", "long.97"))}
+    np.savez(tmp_path / "golden.npz", **kept)
+    return tmp_path / "golden.npz"
+
+
+def test_verify_prints_a_line_a_group_and_exits_0_when_all_is_right(
+    rope96_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command is what a user holds; its exit code is what a script reads."""
+    assert main(["verify", str(rope96_folder), "--golden", str(_reduced(tmp_path))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["ok", "run.cross_text"], ["ok", "long.96"], ["ok", "long.97"]]
+
+
+def test_verify_exits_1_and_names_the_group_when_a_weight_is_off(
+    rope96_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checker that cannot fail proves nothing: one norm weight 1 % off must be seen."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    tensors = load_file(rope96_folder / "model.safetensors")
+    tensors["model.layers.1.input_layernorm.weight"] *= 1.01
+    save_file(tensors, broken / "model.safetensors")
+    (broken / "config.json").write_text((rope96_folder / "config.json").read_text())
+    assert main(["verify", str(broken), "--golden", str(_reduced(tmp_path)), "--json"]) == 1
+    groups = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert not any(group["ok"] for group in groups)
+
+
+def test_an_unknown_key_is_refused_and_not_skipped(rope96: Phi4MM) -> None:
+    """A key that nobody computes would otherwise count as checked."""
+    with pytest.raises(InputError, match="asks for nothing known"):
+        list(verify(rope96, {"video.10.frames": np.zeros(3)}))
+    with pytest.raises(InputError, match=r"long\.96 has keys that phi4mm cannot compute: first4"):
+        list(verify(rope96, {"long.96.first4": np.zeros(3)}))
+
+
+def test_a_golden_file_with_pickled_objects_is_refused(tmp_path: Path) -> None:
+    """A pickle in an npz runs code when it is opened."""
+    np.savez(tmp_path / "bad.npz", **{"long.96.argmax": np.array([{"a": 1}], dtype=object)})
+    with pytest.raises(InputError, match="no golden file"):
+        read_golden(tmp_path / "bad.npz")
+
+
+def test_a_recorded_value_of_another_shape_is_a_miss(rope96: Phi4MM) -> None:
+    """Broadcasting must not turn a wrong shape into a small difference."""
+    finding = Checker(rope96).check("long.96", {"argmax": np.zeros(3, dtype=np.int32)})[0]
+    assert not finding.ok
+
+
+@pytest.mark.gpu
+def test_golden_numbers_hold_on_a_gpu(rope96_folder: Path) -> None:
+    """The same bounds in float32 with the GPU's own kernels."""
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device; none is here")
+    model = load_model(rope96_folder, device="cuda", dtype=torch.float32)
+    for group in verify(model, read_golden(GOLDEN / "golden_tiny_rope96.npz")):
+        assert group.ok, group

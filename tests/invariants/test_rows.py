@@ -1,0 +1,128 @@
+"""A row's answer never depends on its neighbours, and cached equals full."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from phi4mm.engine.engine import Engine
+from phi4mm.golden import text_ids
+from phi4mm.model.batch import ForwardBatch, Row
+from phi4mm.model.kv import RowCache
+from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.options import SamplingParams
+from phi4mm.prompt import Prompt
+from tests.prompts import clip, full_logits, make_prompt, picture, run
+
+
+@pytest.fixture(scope="module")
+def prompts() -> dict[str, Prompt]:
+    """One row of each kind; with the switch at 96 tokens, `crossing` passes it while decoding and `past` before."""
+    return {
+        "text": make_prompt("text", [], 9),
+        "image": make_prompt("image", [picture(448, 200)], 7),
+        "audio": make_prompt("audio", [clip(24000)], 11),
+        "two clips": make_prompt("clips", [clip(7000), clip(30000)], 5),
+        "both": make_prompt("both", [picture(100, 37), clip(16000)], 6),
+        "crossing": make_prompt("crossing", [clip(60000)], 34),
+        "past": make_prompt("past", [], 150),
+    }
+
+
+GREEDY = SamplingParams(max_tokens=12)
+
+
+def test_each_row_of_a_mixed_batch_equals_itself_alone_in_any_order(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
+    """The published code takes the adapter of row 0 and one rotary table for all rows."""
+    alone = {name: run(rope96, [prompt], GREEDY)[0] for name, prompt in prompts.items()}
+    assert len({tuple(answer) for answer in alone.values()}) == len(alone), "rows must differ to show a mix-up"
+    orders = [list(prompts), list(prompts)[::-1], random.Random(5).sample(list(prompts), len(prompts))]
+    for order in orders:
+        answers = run(rope96, [prompts[name] for name in order], GREEDY)
+        assert dict(zip(order, answers, strict=True)) == alone, f"order {order}"
+
+
+def test_a_row_that_joins_late_equals_the_row_alone(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
+    """Requests come when they come: the others' caches and positions must not move."""
+    engine = Engine(rope96, eos_ids=())
+    requests = {}
+    for name, prompt in prompts.items():
+        requests[name] = engine.add(prompt, GREEDY)
+        engine.step()
+        engine.step()
+    while engine.busy:
+        engine.step()
+    for name, request in requests.items():
+        assert request.answer == run(rope96, [prompts[name]], GREEDY)[0], name
+
+
+def test_an_aborted_neighbour_changes_nothing(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
+    """Cancelling one row must free its place without touching another's cache."""
+    engine = Engine(rope96, eos_ids=())
+    gone, kept = engine.add(prompts["image"], GREEDY), engine.add(prompts["audio"], GREEDY)
+    engine.step()
+    engine.abort(gone)
+    while engine.busy:
+        engine.step()
+    assert len(gone.answer) == 1
+    assert kept.answer == run(rope96, [prompts["audio"]], GREEDY)[0]
+
+
+def test_sampled_rows_keep_their_own_random_numbers(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
+    """With one generator for the batch, a neighbour would change what a seed gives."""
+    params = SamplingParams(temperature=1.0, top_k=50, seed=7, max_tokens=8)
+    alone = run(rope96, [prompts["text"]], params)[0]
+    assert run(rope96, [prompts["audio"], prompts["text"], prompts["past"]], params)[1] == alone
+    assert run(rope96, [prompts["text"]], SamplingParams(temperature=1.0, top_k=50, seed=8, max_tokens=8))[0] != alone
+
+
+def test_greedy_decoding_through_the_cache_equals_a_fresh_pass_each_token(
+    rope96: Phi4MM, prompts: dict[str, Prompt]
+) -> None:
+    """The row past the switch was cached with other angles than a fresh run would use: it must be prefilled again."""
+    for name in ("crossing", "both", "past"):
+        prompt = prompts[name]
+        fresh: list[int] = []
+        for _ in range(12):
+            fresh.append(int(full_logits(rope96, prompt, fresh)[-1].argmax()))
+        assert run(rope96, [prompt], GREEDY)[0] == fresh, name
+
+
+@pytest.mark.parametrize("splits", [[1] * 20, [19, 1], [7, 6, 7], [1, 19]])
+def test_prefill_in_pieces_equals_prefill_at_once(rope96: Phi4MM, splits: list[int]) -> None:
+    """A mask that is off by one shows at some split."""
+    ids = torch.from_numpy(text_ids("split", 20))
+    cache = RowCache(rope96.config.text, device=torch.device("cpu"), dtype=torch.float32)
+    with torch.inference_mode():
+        whole = rope96(ForwardBatch(ids, (Row(20),), torch.arange(20)))
+        starts = [0, *itertools.accumulate(splits)]
+        pieces = [
+            rope96(ForwardBatch(ids[a:b], (Row(b - a, past=a, cache=cache),), torch.arange(b - a)))
+            for a, b in itertools.pairwise(starts)
+        ]
+    assert torch.allclose(torch.cat(pieces), whole, atol=1e-4, rtol=0)  # float32 sums in another order
+
+
+def test_adapters_change_the_answer_and_text_runs_without_any(rope96: Phi4MM) -> None:
+    """Routing that silently does nothing would pass every equality test."""
+    ids = torch.from_numpy(text_ids("adapters", 30))
+    rows = [Row(30), Row(30, adapter="vision"), Row(30, adapter="speech")]
+    with torch.inference_mode():
+        logits = [rope96(ForwardBatch(ids, (row,), torch.tensor([29])))[0] for row in rows]
+        together = rope96(ForwardBatch(ids.repeat(3), tuple(rows), torch.tensor([29, 59, 89])))
+    for a, b in itertools.combinations(logits, 2):
+        assert (a - b).abs().max() > 0.1
+    assert torch.allclose(together, torch.stack(logits), atol=1e-4, rtol=0)
+
+
+def test_a_merged_adapter_equals_an_applied_one(rope96: Phi4MM) -> None:
+    """Checks scaling and the order of A and B against W + alpha/r B A."""
+    linear = rope96.text.layers[0].self_attn.qkv_proj  # type: ignore[union-attr]
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 64)).astype(np.float32))
+    with torch.inference_mode():
+        merged = linear.weight + 24 / 12 * linear.lora_b["speech"] @ linear.lora_a["speech"]
+        assert torch.allclose(linear(x, {"speech": slice(0, 5)}), x @ merged.T, atol=1e-5)

@@ -1,0 +1,113 @@
+"""Runs transformers' own class on phi4mm's prompts.
+
+The class computes what is published in eager attention, one request at a time, with its adapter chosen by hand.
+test_differences.py holds what happens otherwise.
+
+B requests, S tokens of one request, D width, V vocabulary, N pictures or clips, F mel frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from transformers import Phi4MultimodalForCausalLM
+
+from phi4mm.config import ADAPTER_FOLDERS
+from phi4mm.golden import PLACEHOLDER
+from phi4mm.processing.audio import audio_tokens
+from phi4mm.prompt import Adapter, AudioFrames, ImageTiles, Prompt
+
+Theirs: TypeAlias = Any  # transformers publishes no types
+Inputs: TypeAlias = "dict[str, Tensor]"
+PAD = 199999
+DIFFERENT = 1e-2  # of the largest value: fifty times what still counts as equal
+
+
+def load_theirs(folder: Path) -> tuple[Theirs, dict[str, Any]]:
+    """The class in eager attention with both adapters, and its report on the weights it read."""
+    model, report = Phi4MultimodalForCausalLM.from_pretrained(
+        folder, attn_implementation="eager", dtype=torch.float32, output_loading_info=True
+    )
+    for adapter, name in ADAPTER_FOLDERS.items():
+        model.load_adapter(str(folder / name), adapter_name=adapter)
+    return model, report
+
+
+def adapted(theirs: Theirs, adapter: Adapter | None) -> Theirs:
+    """`theirs`, set to run with one adapter or none."""
+    if adapter is None:
+        theirs.disable_adapters()
+    else:
+        theirs.enable_adapters()
+        theirs.set_adapter(adapter)
+    return theirs
+
+
+def inputs(prompt: Prompt) -> Inputs:
+    """A prompt under the class's names, as its processor batches: clips are padded to the longest."""
+    given: Inputs = {"input_ids": torch.tensor([prompt.ids])}
+    tiles = [span.data for span in prompt.spans if isinstance(span.data, ImageTiles)]
+    clips = [span.data for span in prompt.spans if isinstance(span.data, AudioFrames)]
+    return given | (_image_inputs(*tiles) if tiles else {}) | (_audio_inputs(clips) if clips else {})
+
+
+def _image_inputs(tiles: ImageTiles) -> Inputs:
+    return {
+        "image_pixel_values": torch.from_numpy(tiles.pixels)[None],
+        "image_sizes": torch.tensor([tiles.grid]) * tiles.pixels.shape[-1],
+        "image_attention_mask": torch.from_numpy(tiles.mask)[None],
+    }
+
+
+def _audio_inputs(clips: Sequence[AudioFrames]) -> Inputs:
+    frames = torch.tensor([len(clip.features) for clip in clips])
+    given = {
+        "audio_input_features": padded([torch.from_numpy(clip.features) for clip in clips]),
+        "audio_embed_sizes": torch.tensor([audio_tokens(int(count)) for count in frames]),
+    }
+    mask = torch.arange(int(frames.max()))[None] < frames[:, None]
+    return given | ({"audio_attention_mask": mask} if len(clips) > 1 else {})
+
+
+def padded(features: list[Tensor]) -> Tensor:
+    """(N, F, 80), zero past each clip's end."""
+    return torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
+
+
+def batch_of_ids(*rows: Sequence[int]) -> Inputs:
+    """Rows of ids padded at the left, as a decoder needs, with the positions that `generate` gives them."""
+    longest = max(len(row) for row in rows)
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    return {
+        "input_ids": torch.tensor([[PAD] * (longest - len(row)) + list(row) for row in rows]),
+        "attention_mask": mask,
+        "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
+    }
+
+
+def logits(theirs: Theirs, given: Inputs, *, last: int = 0) -> Tensor:
+    """(B, S, V) logits in one uncached pass; of the `last` tokens alone if that is not 0."""
+    with torch.inference_mode():
+        found: Tensor = theirs(**given, use_cache=False, logits_to_keep=last).logits
+    return found
+
+
+def media_rows(theirs: Theirs, given: Inputs) -> Tensor:
+    """(placeholders, D): what the class puts in the place of all placeholders, row by row of the batch."""
+    ids = given["input_ids"]
+    media = {name: value for name, value in given.items() if name.startswith(("image_", "audio_"))}
+    with torch.inference_mode():
+        nothing = torch.zeros(*ids.shape, theirs.config.hidden_size)
+        filled: Tensor = theirs.model.embed_tokens_extend(ids, nothing, **media)
+    return filled[torch.isin(ids, torch.tensor(list(PLACEHOLDER.values())))]
+
+
+def error(found: Tensor, right: Tensor) -> float:
+    """The largest difference, as a share of the largest value of `right`."""
+    assert found.shape == right.shape, f"{tuple(found.shape)} beside {tuple(right.shape)}"
+    with torch.inference_mode():
+        return float((found - right).abs_().max() / right.abs().max())

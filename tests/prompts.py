@@ -1,0 +1,72 @@
+"""Prompts of made-up media, and two ways to run them, for every folder of tests.
+
+S prompt tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import PIL.Image
+import torch
+
+from phi4mm.engine.encoders import encode_media
+from phi4mm.engine.engine import Engine
+from phi4mm.golden import ASSISTANT, END, PLACEHOLDER, USER, audio, image, text_ids
+from phi4mm.model.batch import ForwardBatch, Row
+from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.options import SamplingParams
+from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
+from phi4mm.processing.image import ImageProcessor
+from phi4mm.prompt import AudioFrames, ImageTiles, MediaSpan, Prompt
+
+
+def picture(width: int, height: int) -> ImageTiles:
+    return ImageProcessor(448, 14, 36)(PIL.Image.fromarray(image(width, height)))
+
+
+def clip(samples: int) -> AudioFrames:
+    return AudioFrames(log_mel(audio(samples, WIDE), WIDE), samples / WIDE)
+
+
+def make_prompt(name: str, media: Sequence[ImageTiles | AudioFrames], words: int) -> Prompt:
+    """A chat turn with media first."""
+    ids, spans = [USER], []
+    for item in media:
+        if isinstance(item, ImageTiles):
+            kind, length = "image", _image_tokens(item)
+            spans.append(MediaSpan("image", len(ids), length, b"", item))
+        else:
+            kind, length = "audio", audio_tokens(len(item.features))
+            spans.append(MediaSpan("audio", len(ids), length, b"", item))
+        ids += [PLACEHOLDER[kind]] * length
+    return Prompt((*ids, *text_ids(name, words).tolist(), END, ASSISTANT), tuple(spans))
+
+
+def _image_tokens(tiles: ImageTiles) -> int:
+    rows, columns = tiles.grid
+    valid = tiles.mask[1:, ::2, ::2].reshape(rows, columns, 16, 16)
+    high, wide = valid[:, 0, :, 0].sum(), valid[0, :, 0, :].sum()
+    return int(256 + 16 + 1 + high * wide + high)
+
+
+def run(model: Phi4MM, prompts: Sequence[Prompt], params: SamplingParams) -> list[list[int]]:
+    """The answers of prompts that run side by side."""
+    engine = Engine(model, eos_ids=())
+    requests = [engine.add(prompt, params) for prompt in prompts]
+    while engine.busy:
+        engine.step()
+    return [request.answer for request in requests]
+
+
+def full_logits(model: Phi4MM, prompt: Prompt, answer: Sequence[int] = ()) -> torch.Tensor:
+    """(S, V) logits of prompt and answer in one uncached pass."""
+    with torch.inference_mode():
+        ids = torch.tensor([*prompt.ids, *answer])
+        places = [i for span in prompt.spans for i in range(span.start, span.start + span.length)]
+        media = encode_media(model, prompt, torch.device("cpu"))
+        long = len(ids) > model.config.text.rope.original_max_positions
+        index = torch.tensor(places) if places else None
+        row = Row(len(ids), adapter=prompt.adapter, long=long)
+        logits: torch.Tensor = model(ForwardBatch(ids, (row,), torch.arange(len(ids)), media, index))
+    return logits
