@@ -22,7 +22,7 @@ PUBLIC = [
 ]
 
 # A module belongs to the area of its first name below phi4mm.
-VALUES = ("errors", "config", "config_fields", "prompt", "options", "chat")
+VALUES = ("errors", "config", "config_fields", "config_files", "prompt", "options", "chat")
 APPLICATIONS = ("speech", "documents", "serve", "train", "evaluate", "cluster", "compat", "golden")
 MAY_IMPORT = {
     "values": ("values",),

@@ -22,7 +22,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from phi4mm.config import Phi4MMConfig, load_config, read_json
+from phi4mm.config import Phi4MMConfig
+from phi4mm.config_files import load_config, read_json
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.options import EngineConfig, SamplingParams
 from phi4mm.pipeline import Model, Stream, eos_ids, find_folder, load_model, load_processor, resolve
@@ -42,7 +43,8 @@ ROLES = ("system", "user", "assistant", "tool")
 WITHOUT_EFFECT = ("_from_model_config", "transformers_version", "use_cache")
 
 
-class Inputs(Mapping[str, Tensor]):
+# Any and not Tensor: `generate(**inputs, max_new_tokens=9)` must pass a type checker.
+class Inputs(Mapping[str, Any]):
     """What a processor makes and `generate(**inputs)` takes: tensors by their published names, as items or attributes.
 
     Media that no prompt has are not there. Names, shapes and dtypes: phi4mm.processing.arrays.
@@ -61,8 +63,8 @@ class Inputs(Mapping[str, Tensor]):
         return len(self._tensors)
 
     def __getattr__(self, name: str) -> Tensor:
-        if name.startswith("_") or name not in self._tensors:
-            raise AttributeError(f"these inputs hold no {name}; they hold {', '.join(self.__dict__['_tensors'])}")
+        if name not in NAMES or name not in self._tensors:
+            raise AttributeError(f"these inputs hold no {name}")
         return self._tensors[name]
 
     def to(self, device: Device) -> Inputs:
@@ -162,18 +164,20 @@ class AutoProcessor:
 
     def _prompts(self, texts: Sequence[str], images: Sequence[Image], audios: Sequence[Audio]) -> list[Prompt]:
         marks = [count_marks(text, self._processor.tokenizer) for text in texts]
-        for kind, held, given in zip(
-            ("image", "audio"), map(sum, zip(*marks, strict=True)), map(len, (images, audios))
-        ):
-            if held != given:
+        for n, (kind, given) in enumerate((("image", len(images)), ("audio", len(audios)))):
+            if (held := sum(mark[n] for mark in marks)) != given:
                 raise InputError(
-                    f"the text has {held} {kind} marks and {given} were given; write one <|{kind}_n|> each"
+                    f"the text has {held} {kind} marks and {given} were given; write <|{kind}_n|> for each"
                 )
         pictures, recordings = iter(images), iter(audios)
-        return [
-            self._processor.prompt(text, list(islice(pictures, seen)), list(islice(recordings, heard)))
-            for text, (seen, heard) in zip(texts, marks, strict=True)
-        ]
+        prompts = []
+        for number, (text, (seen, heard)) in enumerate(zip(texts, marks, strict=True), 1):
+            try:
+                made = self._processor.prompt(text, list(islice(pictures, seen)), list(islice(recordings, heard)))
+            except InputError as error:
+                raise InputError(f"prompt {number}: {error}") from error
+            prompts.append(made)
+        return prompts
 
 
 @dataclass(frozen=True)
@@ -277,7 +281,7 @@ class AutoModelForCausalLM:
         """Load "nano", a folder or a hub id.
 
         device_map           "cpu", "cuda", "cuda:1", or "auto": CUDA if it is there; None is the CPU. Always one device
-        torch_dtype          "float32", "bfloat16", "float16" or torch's own; "auto" and None: what `phi4mm.load` chooses
+        torch_dtype          "float32", "bfloat16", "float16" or torch's own; "auto" and None as in `phi4mm.load`
         trust_remote_code    without effect: no code of a checkpoint is ever run
         attn_implementation  eager, sdpa or flash_attention_2 are taken and without effect: attention is PyTorch's own
         revision             branch, tag or commit of a hub id

@@ -15,7 +15,8 @@ import torch
 from phi4mm.chat import AudioInput, ChatRequest, Content, FinishReason, ImageInput, Reply, ToolInput, Usage
 from phi4mm.checkpoint.hub import resolve as resolve_folder
 from phi4mm.checkpoint.load import load_model as load_weights
-from phi4mm.config import Phi4MMConfig, load_config, read_json
+from phi4mm.config import Phi4MMConfig
+from phi4mm.config_files import load_config, read_json
 from phi4mm.engine.engine import Engine
 from phi4mm.engine.request import Request
 from phi4mm.errors import ConfigError, InputError

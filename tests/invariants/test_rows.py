@@ -13,6 +13,7 @@ from phi4mm.engine.engine import Engine
 from phi4mm.golden import text_ids
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.kv import RowCache
+from phi4mm.model.lora import LoRALinear
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.options import SamplingParams
 from phi4mm.prompt import Prompt
@@ -121,7 +122,8 @@ def test_adapters_change_the_answer_and_text_runs_without_any(rope96: Phi4MM) ->
 
 def test_a_merged_adapter_equals_an_applied_one(rope96: Phi4MM) -> None:
     """Checks scaling and the order of A and B against W + alpha/r B A."""
-    linear = rope96.text.layers[0].self_attn.qkv_proj  # type: ignore[union-attr]
+    linear = rope96.get_submodule("text.layers.0.self_attn.qkv_proj")
+    assert isinstance(linear, LoRALinear)
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 64)).astype(np.float32))
     with torch.inference_mode():
         merged = linear.weight + 24 / 12 * linear.lora_b["speech"] @ linear.lora_a["speech"]

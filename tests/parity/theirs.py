@@ -21,7 +21,7 @@ from phi4mm.golden import PLACEHOLDER
 from phi4mm.processing.audio import audio_tokens
 from phi4mm.prompt import Adapter, AudioFrames, ImageTiles, Prompt
 
-Theirs: TypeAlias = Any  # transformers publishes no types
+Theirs: TypeAlias = Any  # transformers types its classes in part, and not what peft adds to them
 Inputs: TypeAlias = "dict[str, Tensor]"
 PAD = 199999
 DIFFERENT = 1e-2  # of the largest value: fifty times what still counts as equal
@@ -29,9 +29,10 @@ DIFFERENT = 1e-2  # of the largest value: fifty times what still counts as equal
 
 def load_theirs(folder: Path) -> tuple[Theirs, dict[str, Any]]:
     """The class in eager attention with both adapters, and its report on the weights it read."""
-    model, report = Phi4MultimodalForCausalLM.from_pretrained(
+    loaded: Any = Phi4MultimodalForCausalLM.from_pretrained(
         folder, attn_implementation="eager", dtype=torch.float32, output_loading_info=True
     )
+    model, report = loaded
     for adapter, name in ADAPTER_FOLDERS.items():
         model.load_adapter(str(folder / name), adapter_name=adapter)
     return model, report
@@ -94,6 +95,14 @@ def logits(theirs: Theirs, given: Inputs, *, last: int = 0) -> Tensor:
     with torch.inference_mode():
         found: Tensor = theirs(**given, use_cache=False, logits_to_keep=last).logits
     return found
+
+
+def their_answer(theirs: Theirs, prompt: Prompt, tokens: int) -> list[int]:
+    """What the class generates greedily, whatever ends an answer."""
+    ids: Tensor = theirs.generate(
+        **inputs(prompt), max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False, pad_token_id=PAD
+    )
+    return ids[0, len(prompt.ids) :].tolist()
 
 
 def media_rows(theirs: Theirs, given: Inputs) -> Tensor:

@@ -11,7 +11,8 @@ from torch.overrides import TorchFunctionMode
 
 from phi4mm.checkpoint.keys import KNOWN_AND_IGNORED, stored_name
 from phi4mm.checkpoint.shards import StoredTensor, stored_tensors
-from phi4mm.config import ADAPTER_FOLDERS, Phi4MMConfig, load_config
+from phi4mm.config import ADAPTER_FOLDERS, Phi4MMConfig
+from phi4mm.config_files import load_config
 from phi4mm.errors import CheckpointError
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.model.vision import FEATURE_LAYER

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from phi4mm.config import read_json
+from phi4mm.config_files import read_json
 from phi4mm.errors import CheckpointError, ConfigError
 
 METADATA = (

@@ -19,7 +19,8 @@ from phi4mm.checkpoint.contents import skeleton
 from phi4mm.checkpoint.keys import stored_name
 from phi4mm.checkpoint.save import write_checkpoint
 from phi4mm.checkpoint.shards import TensorSource
-from phi4mm.config import Layout, from_original
+from phi4mm.config import Layout
+from phi4mm.config_files import from_original
 from phi4mm.errors import ConfigError
 from phi4mm.options import DTYPES
 

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from phi4mm.config import read_json
+from phi4mm.config_files import read_json
 
 Report: TypeAlias = dict[str, Any]
 PARTS = (

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from phi4mm.model.batch import Row as PackedRow
-from phi4mm.prompt import F32, Adapter, AudioFrames, ImageTiles
+from phi4mm.prompt import F32, Adapter, ImageTiles
 from phi4mm.train.data import Row
 
 

@@ -24,7 +24,7 @@ from phi4mm.errors import CheckpointError
 B = TypeVar("B")
 MAX_NORM = 1.0
 REPORT_EVERY = 100  # steps
-SAVE_EVERY = 180.0  # seconds
+SAVE_EVERY = 120.0  # seconds
 AHEAD = 4  # batches made before they are needed
 
 

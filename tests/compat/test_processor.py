@@ -1,0 +1,223 @@
+"""The processor's tensors carry the published names and values, and its words say what is wrong with a call."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from phi4mm.compat import AutoProcessor, GenerationConfig, Inputs
+from phi4mm.errors import ConfigError, InputError
+from phi4mm.processing.processor import Processor
+from phi4mm.processing.tokenizer import Special
+from phi4mm.prompt import Audio, AudioFrames, Image, ImageTiles
+from tests.compat.conftest import picture, recording
+
+IMAGE = "<|user|><|image_1|>what is in the picture<|end|><|assistant|>"
+AUDIO = "<|user|><|audio_1|>what is it<|end|><|assistant|>"
+TEXT = "<|user|>hello<|end|><|assistant|>"
+
+
+def inner(processor: AutoProcessor) -> Processor:
+    return processor._processor
+
+
+def test_one_prompt_gives_the_published_tensors(processor: AutoProcessor) -> None:
+    """Scripts that read these tensors themselves rely on names, padding, and what each number counts."""
+    inputs = processor(text=IMAGE, images=picture(120, 80, 0))
+    made = inner(processor).prompt(IMAGE, [Image(picture(120, 80, 0))])
+    tiles = made.spans[0].data
+    assert isinstance(tiles, ImageTiles)
+    assert list(inputs) == [
+        "input_ids",
+        "attention_mask",
+        "input_image_embeds",
+        "image_sizes",
+        "image_attention_mask",
+        "input_mode",
+    ]
+    assert inputs.input_ids.tolist() == [list(made.ids)]
+    assert inputs.image_sizes.tolist() == [[2 * 56, 3 * 56]]
+    assert np.array_equal(inputs["input_image_embeds"][0].numpy(), tiles.pixels)
+    assert np.array_equal(inputs["image_attention_mask"][0].numpy(), tiles.mask)
+    assert inputs.input_mode.tolist() == [1]
+
+
+def test_several_prompts_are_padded_on_the_left_and_share_media_in_order(processor: AutoProcessor) -> None:
+    """Media that go to the wrong row, or padding on the wrong side, give fluent answers to another question."""
+    both = "<|user|><|image_1|><|audio_1|><|end|><|assistant|>"
+    images, audios = [picture(50, 50, 1), picture(120, 80, 2)], [recording(0.4, 3), recording(1.0, 4)]
+    inputs = processor(text=[TEXT, IMAGE, both, AUDIO], images=images, audios=audios)
+    rows = [
+        inner(processor).prompt(TEXT),
+        inner(processor).prompt(IMAGE, [Image(images[0])]),
+        inner(processor).prompt(both, [Image(images[1])], [Audio(*audios[0])]),
+        inner(processor).prompt(AUDIO, [], [Audio(*audios[1])]),
+    ]
+    width, pad = max(len(row.ids) for row in rows), processor.tokenizer.pad_token_id
+    for ids, mask, row in zip(inputs.input_ids.tolist(), inputs.attention_mask.tolist(), rows, strict=True):
+        padding = width - len(row.ids)
+        assert ids == [pad] * padding + list(row.ids)
+        assert mask == [0] * padding + [1] * len(row.ids)
+    assert inputs.input_mode.tolist() == [0, 1, 3, 2]
+    assert inputs.image_sizes.tolist() == [[56, 56], [112, 168]]
+    assert inputs.input_image_embeds[0, 2:].abs().max() == 0
+    assert inputs.image_attention_mask[0, 2:].all()
+    frames = [span.data.features for row in rows for span in row.spans if isinstance(span.data, AudioFrames)]
+    assert inputs.audio_embed_sizes.tolist() == [-(-len(clip) // 8) for clip in frames]
+    assert inputs.audio_attention_mask.sum(1).tolist() == [len(clip) for clip in frames]
+    assert np.array_equal(inputs.input_audio_embeds[0, : len(frames[0])].numpy(), frames[0])
+    assert inputs.input_audio_embeds[0, len(frames[0]) :].abs().max() == 0
+
+
+def test_a_single_clip_comes_without_a_mask(processor: AutoProcessor) -> None:
+    """The published processor leaves it out, and so does code written for it."""
+    for audios in ([recording(0.4, 3)], recording(0.4, 3)):
+        assert "audio_attention_mask" not in processor(text=AUDIO, audios=audios)
+
+
+def test_inputs_are_a_mapping_whose_items_are_attributes(processor: AutoProcessor) -> None:
+    """`**inputs`, `inputs["input_ids"]` and `inputs.input_ids` all occur in scripts."""
+    inputs = processor(text=TEXT)
+    assert dict(**inputs).keys() == {"input_ids", "attention_mask", "input_mode"}
+    assert inputs.input_ids is inputs["input_ids"]
+    with pytest.raises(AttributeError, match="these inputs hold no input_image_embeds"):
+        _ = inputs.input_image_embeds
+    moved = inputs.to(torch.device("cpu"))
+    assert isinstance(moved, Inputs)
+    assert moved.input_ids.tolist() == inputs.input_ids.tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "images", "audios", "error"),
+    [
+        (IMAGE, None, None, r"the text has 1 image marks and 0 were given; write one <\|image_n\|> each"),
+        ([IMAGE, IMAGE], [picture(9, 9, 0)], None, "the text has 2 image marks and 1 were given"),
+        (AUDIO, None, [recording(0.1, 0)] * 2, "the text has 1 audio marks and 2 were given"),
+        ([TEXT, IMAGE], b"GIF89a", None, "prompt 2: image 1: GIF is not read"),
+        ([], None, None, "text is list; expected a prompt, or a list of at least one"),
+        ([TEXT, 7], None, None, "text is list; expected a prompt"),
+    ],
+)
+def test_calls_that_cannot_work_are_refused(
+    processor: AutoProcessor, text: list[str], images: object, audios: object, error: str
+) -> None:
+    """Each would otherwise drop media, or fail far from its cause."""
+    with pytest.raises(InputError, match=error):
+        processor(text=text, images=images, audios=audios)
+
+
+def test_only_pytorchs_tensors_are_made(processor: AutoProcessor) -> None:
+    """A silent torch tensor where numpy was asked for fails somewhere else."""
+    with pytest.raises(ConfigError, match="return_tensors is 'np'; tensors are PyTorch's, so pass 'pt'"):
+        processor(text=TEXT, return_tensors="np")
+
+
+def test_padding_media_to_the_largest_is_bounded(processor: AutoProcessor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One large picture beside many small ones pads all of them: memory grows with their product."""
+    monkeypatch.setattr("phi4mm.processing.arrays.MAX_PADDED", 2 * 3 * 3 * 56 * 56 - 1)
+    with pytest.raises(InputError, match=r"the 2 images take .* GiB once padded .* process fewer prompts at a time"):
+        processor(text=[IMAGE, IMAGE], images=[picture(50, 50, 0), picture(100, 50, 0)])
+
+
+def test_batch_decode_leaves_special_tokens_out_only_when_asked(processor: AutoProcessor) -> None:
+    """transformers keeps them by default; scripts pass skip_special_tokens=True."""
+    ids = processor(text=[TEXT, TEXT]).input_ids
+    assert processor.batch_decode(ids) == [TEXT, TEXT]
+    assert processor.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False) == ["hello"] * 2
+    assert processor.decode(ids[0].tolist(), skip_special_tokens=True) == "hello"
+    assert processor.tokenizer.batch_decode([[]]) == [""]
+
+
+def test_impossible_decoding_is_refused(processor: AutoProcessor) -> None:
+    """Rows of floats, or a whole batch as one row, would decode to something."""
+    with pytest.raises(InputError, match=r"ids have shape \(2, 2\) and are int64; expected one row"):
+        processor.decode(torch.zeros(2, 2, dtype=torch.int64))
+    with pytest.raises(InputError, match="are float32; expected one row of whole numbers"):
+        processor.decode(torch.zeros(2))
+    with pytest.raises(ConfigError, match="clean_up_tokenization_spaces is True; .* pass False"):
+        processor.batch_decode([[1]], clean_up_tokenization_spaces=True)
+
+
+def test_the_chat_template_is_the_published_one(processor: AutoProcessor) -> None:
+    """A line break or a reordered tool list is another prompt than the model was trained on."""
+    tools = '[{"name": "get_weather"}]'
+    messages = [
+        {"role": "system", "content": "Be brief.", "tools": tools},
+        {"role": "user", "content": "<|image_1|>hello"},
+    ]
+    text = processor.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    turns = f"<|system|>Be brief.<|tool|>{tools}<|/tool|><|end|><|user|><|image_1|>hello<|end|>"
+    assert text == turns + "<|assistant|>"
+    assert processor.tokenizer.apply_chat_template(messages, tokenize=False) == turns + "<|endoftext|>"
+    ids = processor.tokenizer.apply_chat_template([{"role": "user", "content": "hello"}], add_generation_prompt=True)
+    assert ids == processor(text=TEXT).input_ids[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        ({"role": "bot", "content": "x"}, "message 1 has role 'bot' and content of type str; expected one of system"),
+        ({"role": "user", "content": [{"type": "image"}]}, "content of type list; .* media as marks such as"),
+        ({"role": "user", "content": "x", "tools": "[]"}, "message 1 is a user message with tools; only the system"),
+    ],
+)
+def test_messages_that_the_template_does_not_know_are_refused(
+    processor: AutoProcessor, message: dict[str, str], error: str
+) -> None:
+    """The published template fails on them without a word, or leaves the tools out."""
+    with pytest.raises(InputError, match=error):
+        processor.tokenizer.apply_chat_template([message], tokenize=False)
+
+
+def test_an_unknown_keyword_is_refused_with_the_nearest_name(synthetic_folder: Path) -> None:
+    """A misspelled keyword must not be swallowed with the published ones that have no effect."""
+    with pytest.raises(ConfigError, match="unknown keyword trust_remote_cod; did you mean trust_remote_code?"):
+        AutoProcessor.from_pretrained(synthetic_folder, trust_remote_cod=True)
+
+
+def test_the_generation_config_is_read_from_its_file(synthetic_folder: Path, processor: AutoProcessor) -> None:
+    """Only both end ids together stop an answer where the published model does."""
+    tokenizer = inner(processor).tokenizer
+    config = GenerationConfig.from_pretrained(synthetic_folder, "generation_config.json")
+    assert config.eos_ids == (tokenizer.id(Special.END), tokenizer.id(Special.ENDOFTEXT))
+    assert config.pad_token_id == tokenizer.id(Special.ENDOFTEXT)
+    assert config.max_new_tokens == 1000
+
+
+@pytest.mark.parametrize(
+    ("stated", "error"),
+    [
+        ({"temprature": 0.5}, r"generation_config.json: unknown keyword temprature; did you mean temperature\?"),
+        ({"top_p": 2}, "generation_config.json: top_p is 2; expected a number"),
+        ({"num_beams": 4}, "num_beams is 4; answers are decoded with 1 beam, so leave it out"),
+        ({"do_sample": "yes"}, "do_sample is 'yes'; expected True or False"),
+        ({"max_new_tokens": 0}, "max_new_tokens is 0; expected a whole number from 1"),
+        ({"eos_token_id": ["<|end|>"]}, r"eos_token_id is \['<\|end\|>'\] .* expected token ids"),
+    ],
+)
+def test_an_impossible_generation_config_is_refused(tmp_path: Path, stated: dict[str, object], error: str) -> None:
+    """A value that is ignored changes every answer and says nothing."""
+    (tmp_path / "generation_config.json").write_text(json.dumps(stated))
+    with pytest.raises(ConfigError, match=error):
+        GenerationConfig.from_pretrained(tmp_path)
+
+
+def test_a_generation_config_lies_in_the_models_folder(synthetic_folder: Path) -> None:
+    """A name with a path in it would read any JSON file of the machine."""
+    with pytest.raises(ConfigError, match=r"config_file_name is '\.\./other\.json'; expected a file's name"):
+        GenerationConfig.from_pretrained(synthetic_folder, "../other.json")
+    with pytest.raises(ConfigError, match=r"other\.json not found"):
+        GenerationConfig.from_pretrained(synthetic_folder, "other.json")
+
+
+def test_a_picture_that_is_a_sequence_itself_is_one_picture(processor: AutoProcessor) -> None:
+    """An array is a sequence of rows; taken apart it would be as many pictures."""
+    array = np.asarray(picture(50, 50, 1))
+    alone = processor(text=IMAGE, images=PIL.Image.fromarray(array))
+    for images in (array, [array], (array,)):
+        assert torch.equal(processor(text=IMAGE, images=images).input_image_embeds, alone.input_image_embeds)
