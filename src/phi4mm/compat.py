@@ -167,7 +167,7 @@ class AutoProcessor:
         for n, (kind, given) in enumerate((("image", len(images)), ("audio", len(audios)))):
             if (held := sum(mark[n] for mark in marks)) != given:
                 raise InputError(
-                    f"the text has {held} {kind} marks and {given} were given; write <|{kind}_n|> for each"
+                    f"the text has {held} {kind} marks and {given} were given; write one <|{kind}_n|> each"
                 )
         pictures, recordings = iter(images), iter(audios)
         prompts = []

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import PIL.Image
 import pytest
 import soundfile
+from safetensors.torch import load_file, save_file
 
 import phi4mm
 from phi4mm.checkpoint.synthetic import write_synthetic
@@ -31,10 +32,14 @@ def synthetic_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = Tokenizer(tokenizer_json())
     config: dict[str, Any] = json.loads((GOLDEN / "tiny.json").read_text())
     end = tokenizer.id(Special.ENDOFTEXT)
-    config |= {"vocab_size": 640, "bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+    config |= {"vocab_size": tokenizer.size, "bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
     config |= {"max_position_embeddings": 192, "original_max_position_embeddings": 96}
     config["vision_config"]["image_size"] = config["embd_layer"]["image_embd_layer"]["crop_size"] = 56
     write_synthetic(config, folder)
+    weights = load_file(folder / "model.safetensors")
+    # At full size the tied embedding makes every answer repeat the prompt's last token, whatever the media.
+    weights["model.embed_tokens.weight"] *= 0.05
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
     (folder / "tokenizer.json").write_bytes(tokenizer_json())
     generation = {"bos_token_id": end, "eos_token_id": [tokenizer.id(Special.END), end], "pad_token_id": end}
     (folder / "generation_config.json").write_text(json.dumps(generation | {"transformers_version": "4.46.1"}))

@@ -139,7 +139,7 @@ def test_impossible_decoding_is_refused(processor: AutoProcessor) -> None:
         processor.decode(torch.zeros(2, 2, dtype=torch.int64))
     with pytest.raises(InputError, match="are float32; expected one row of whole numbers"):
         processor.decode(torch.zeros(2))
-    with pytest.raises(ConfigError, match="clean_up_tokenization_spaces is True; .* pass False"):
+    with pytest.raises(ConfigError, match=r"clean_up_tokenization_spaces is True; .* pass False"):
         processor.batch_decode([[1]], clean_up_tokenization_spaces=True)
 
 
@@ -176,7 +176,7 @@ def test_messages_that_the_template_does_not_know_are_refused(
 
 def test_an_unknown_keyword_is_refused_with_the_nearest_name(synthetic_folder: Path) -> None:
     """A misspelled keyword must not be swallowed with the published ones that have no effect."""
-    with pytest.raises(ConfigError, match="unknown keyword trust_remote_cod; did you mean trust_remote_code?"):
+    with pytest.raises(ConfigError, match=r"unknown keyword trust_remote_cod; did you mean trust_remote_code\?"):
         AutoProcessor.from_pretrained(synthetic_folder, trust_remote_cod=True)
 
 

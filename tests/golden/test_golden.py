@@ -34,7 +34,7 @@ def _reduced(tmp_path: Path) -> Path:
     """Three quick groups of the rope96 file."""
     golden = read_golden(GOLDEN / "golden_tiny_rope96.npz")
     kept = {k: v for k, v in golden.items() if k.startswith(("run.cross_text", "long.96", "long.97"))}
-    np.savez(tmp_path / "golden.npz", **kept)
+    np.savez(tmp_path / "golden.npz", allow_pickle=False, **kept)
     return tmp_path / "golden.npz"
 
 
@@ -72,7 +72,8 @@ def test_an_unknown_key_is_refused_and_not_skipped(rope96: Phi4MM) -> None:
 
 def test_a_golden_file_with_pickled_objects_is_refused(tmp_path: Path) -> None:
     """A pickle in an npz runs code when it is opened."""
-    np.savez(tmp_path / "bad.npz", **{"long.96.argmax": np.array([{"a": 1}], dtype=object)})
+    with_objects = {"long.96.argmax": np.array([{"a": 1}], dtype=object)}
+    np.savez(tmp_path / "bad.npz", allow_pickle=True, **with_objects)
     with pytest.raises(InputError, match="no golden file"):
         read_golden(tmp_path / "bad.npz")
 

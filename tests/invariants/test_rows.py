@@ -29,7 +29,7 @@ def prompts() -> dict[str, Prompt]:
         "audio": make_prompt("audio", [clip(24000)], 11),
         "two clips": make_prompt("clips", [clip(7000), clip(30000)], 5),
         "both": make_prompt("both", [picture(100, 37), clip(16000)], 6),
-        "crossing": make_prompt("crossing", [clip(60000)], 34),
+        "crossing": make_prompt("crossing", [clip(60000)], 40),
         "past": make_prompt("past", [], 150),
     }
 

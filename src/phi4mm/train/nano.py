@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from phi4mm.config import AdapterConfig, AudioConfig, Phi4MMConfig, RopeConfig, TextConfig, VisionConfig
@@ -27,7 +28,8 @@ from phi4mm.train.speech import RATE, SpeechBank
 
 LONG_FACTOR = (1, 1.56, 2.45, 3.83, 5.98, 9.36, 14.64, 22.9, 32.1, 32.64, 32.71, 33.49)  # thinned from the published 48
 POOL = 8  # batches that are sorted by length together, so that little is padded
-# How often each task is drawn in the joint stage.
+# How often each task is drawn: while the audio encoder learns alone, and then together.
+SILENT_SHARES: dict[world.Task, int] = {"scene": 20, "pair": 12, "sign": 12, "tool_call": 18, "no_tool": 6, "chat": 6}
 SHARES: dict[world.Task, int] = {
     "scene": 16, "pair": 10, "sign": 9, "transcribe": 24, "spoken_scene": 16, "spoken_chat": 4, "tool_call": 13,
     "no_tool": 4, "chat": 4,
@@ -101,11 +103,11 @@ def make_clips(folder: Path, seed: int, size: int, step: int) -> Clips:
     return pad_clips(features, [word_ids(shop.bank.texts[number], shop.words) for number in numbers])
 
 
-def make_batch(folder: Path, seed: int, size: int, step: int) -> TrainBatch:
-    """Batch `step` of the joint stage: `size` examples of all tasks."""
+def make_batch(folder: Path, shares: dict[world.Task, int], seed: int, size: int, step: int) -> TrainBatch:
+    """Batch `step` of a stage that answers: `size` examples of tasks drawn by their shares."""
     shop = open_workshop(folder)
     rng = random.Random(f"joint {seed} {step}")
-    tasks = rng.choices(list(SHARES), list(SHARES.values()), k=size)
+    tasks = rng.choices(list(shares), list(shares.values()), k=size)
     examples = [world.example("train", rng.getrandbits(48), task, shop.bank.record) for task in tasks]
     rows = [make_row(example, shop.processor, shop.words) for example in examples]
     order = {"vision": 0, "speech": 1, None: 2}
@@ -115,10 +117,10 @@ def make_batch(folder: Path, seed: int, size: int, step: int) -> TrainBatch:
 class Listener(nn.Module):
     """The audio encoder with a CTC head on words, as the first stage trains it."""
 
-    def __init__(self, encoder: AudioEncoder, width: int, words: int) -> None:
+    def __init__(self, encoder: AudioEncoder, head: nn.Linear) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(width, words + 1)
+        self.head = head
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:
         """The CTC loss of a batch."""
@@ -156,3 +158,17 @@ def new_model(folder: Path, seed: int) -> tuple[Phi4MM, nn.Linear]:
     assert model.audio is not None
     measure_mels(shop.bank, model.audio.encoder)
     return model, nn.Linear(model.config.audio.hidden_size, len(shop.words) + 1)
+
+
+def join(folder: Path, seed: int) -> Learner:
+    """The whole model with what the two first stages learnt apart: hearing, and seeing with speaking."""
+    model, head = new_model(folder, seed)
+    assert model.audio is not None
+    learner = Learner(model, head)
+    parts = {"hear.safetensors": Listener(model.audio.encoder, head), "see.safetensors": learner}
+    for name, module in parts.items():
+        with safe_open(folder / name, "pt") as file:
+            stored = {key.removeprefix("module."): file.get_tensor(key) for key in file.keys() if key.startswith("module.")}  # noqa: SIM118
+        missing, unexpected = module.load_state_dict(stored, strict=False)
+        assert not unexpected, unexpected
+    return learner

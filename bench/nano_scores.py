@@ -1,0 +1,76 @@
+"""How well nano does what it was trained for, on sentences, voices, scenes and tool arguments it never met.
+
+    python bench/nano_scores.py [--model nano] [--examples 200] [--seed 0]
+
+Prints a table, then one JSON line. Needs the speech synthesizer: pip install 'phi4mm[synth]'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+import phi4mm
+from phi4mm.chat import ChatRequest
+from phi4mm.options import SamplingParams
+from phi4mm.pipeline import Model
+from phi4mm.synth import world
+from phi4mm.tasks.score import exact_match, same_calls, word_error_rate
+
+BATCH = 50
+MAX_TOKENS = 60
+BARS = {"scene": 0.95, "transcribe": 0.05, "tool_call": 0.95, "spoken_scene": 0.80}
+
+
+def main() -> int:
+    """Score every task and compare with the bars; 1 when one is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--examples", type=int, default=200, help="held-out examples a task")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first example")
+    parser.add_argument("--wrong", action="store_true", help="show wrong answers")
+    args = parser.parse_args()
+    start, model = time.perf_counter(), phi4mm.load(args.model)
+    scores: dict[str, float] = {}
+    for task in world.TASKS:
+        examples = [world.example("held_out", args.seed + n, task) for n in range(args.examples)]
+        found = answers(model, examples)
+        scores[task] = score(task, examples, found)
+        bar = f"  bar {BARS[task]:.0%}" if task in BARS else ""
+        measure = "word error rate" if task == "transcribe" else "right"
+        print(f"{task:<14}{scores[task]:>7.1%} {measure}{bar}", flush=True)
+        if args.wrong:
+            show_wrong(examples, found)
+    record = {"model": args.model, "examples": args.examples, "seed": args.seed, "scores": scores}
+    print(json.dumps(record | {"seconds": round(time.perf_counter() - start, 1)}))
+    return int(any((scores[task] > bar) if task == "transcribe" else (scores[task] < bar) for task, bar in BARS.items()))
+
+
+def answers(model: Model, examples: list[world.Example]) -> list[str]:
+    """The model's greedy answers, some side by side."""
+    requests = [ChatRequest(e.messages, tools=e.tools, params=SamplingParams(max_tokens=MAX_TOKENS)) for e in examples]
+    replies = [reply for n in range(0, len(requests), BATCH) for reply in model.batch(requests[n : n + BATCH])]
+    return [reply.text for reply in replies]
+
+
+def score(task: world.Task, examples: list[world.Example], found: list[str]) -> float:
+    """Word error rate of transcriptions, else the share of right answers."""
+    pairs = [(example.answer, answer) for example, answer in zip(examples, found, strict=True)]
+    if task == "transcribe":
+        return word_error_rate(pairs)
+    right = same_calls if task == "tool_call" else exact_match
+    return sum(right(truth, answer) for truth, answer in pairs) / len(pairs)
+
+
+def show_wrong(examples: list[world.Example], found: list[str]) -> None:
+    """Print question, right answer and wrong answer, a line each."""
+    for example, answer in zip(examples, found, strict=True):
+        if answer != example.answer:
+            words = [part for part in example.messages[-1].parts if isinstance(part, str)]
+            print(f"    {example.spoken or ' '.join(words)!r}: {example.answer!r}, not {answer!r}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
