@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+import phi4mm
 from phi4mm.checkpoint.load import load_model
 from phi4mm.checkpoint.synthetic import write_synthetic
 from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.pipeline import Model
+from phi4mm.processing.tokenizer import Special, Tokenizer
+from tests.processing.conftest import tokenizer_json
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -48,3 +54,30 @@ def tiny(tiny_folder: Path) -> Phi4MM:
 def rope96(rope96_folder: Path) -> Phi4MM:
     """The tiny model whose LongRoPE switch is at 96 tokens, in float32."""
     return load_model(rope96_folder, device="cpu", dtype=torch.float32)
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint with crops of 56 pixels, its tokenizer's vocabulary, and room for short answers only."""
+    folder = tmp_path_factory.mktemp("small") / "checkpoint"
+    tokenizer = Tokenizer(tokenizer_json())
+    config: dict[str, Any] = json.loads((GOLDEN / "tiny.json").read_text())
+    end = tokenizer.id(Special.ENDOFTEXT)
+    config |= {"vocab_size": tokenizer.size, "bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+    config |= {"max_position_embeddings": 192, "original_max_position_embeddings": 96}
+    config["vision_config"]["image_size"] = config["embd_layer"]["image_embd_layer"]["crop_size"] = 56
+    write_synthetic(config, folder)
+    weights = load_file(folder / "model.safetensors")
+    # At full size the tied embedding makes every answer repeat the prompt's last token, whatever the media.
+    weights["model.embed_tokens.weight"] *= 0.05
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    (folder / "tokenizer.json").write_bytes(tokenizer_json())
+    generation = {"bos_token_id": end, "eos_token_id": [tokenizer.id(Special.END), end], "pad_token_id": end}
+    (folder / "generation_config.json").write_text(json.dumps(generation | {"transformers_version": "4.46.1"}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(small_folder: Path) -> Model:
+    """The same checkpoint through phi4mm's own door."""
+    return phi4mm.load(small_folder, device="cpu")

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import torch
 
@@ -186,7 +185,7 @@ class Model:
     def submit(self, prompt: Prompt, params: SamplingParams, *, tools: bool = False) -> Stream:
         """Run a processed prompt; with `tools`, calls are read from the answer."""
         request = self._engine.add(prompt, params)
-        answer = _Answer(request, TextStream(self.processor.tokenizer.token_bytes, params.stop), tools)
+        answer = _Answer(request, TextStream(self.processor.tokenizer.answer_bytes, params.stop), tools)
         self._answers[request.id] = answer
         return Stream(self, answer)
 
@@ -227,15 +226,10 @@ class Model:
         request = answer.request
         if request.error is not None:
             raise request.error
-        calls = tuple(self._tool_calls(request.answer)) if answer.tools else ()
+        calls = tuple(parse_tool_calls(answer.text.text)) if answer.tools else ()
         length = request.end_reason == "length" and not answer.text.stopped
         reason: FinishReason = "tool_calls" if calls else "length" if length else "stop"
         return Reply(answer.text.text, reason, _usage(request), calls, tuple(request.answer))
-
-    def _tool_calls(self, ids: Sequence[int]) -> Sequence[Any]:
-        """Calls may stand between special tokens, which the streamed text leaves out."""
-        kept = [i for i in ids if i not in self._eos_ids]
-        return parse_tool_calls(self.processor.tokenizer.decode(kept, skip_special=False))
 
 
 @dataclass(eq=False)

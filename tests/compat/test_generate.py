@@ -39,9 +39,9 @@ def batch(processor: AutoProcessor) -> Tensors:
 
 
 @pytest.fixture(scope="module")
-def prompts(plain: Model) -> list[Prompt]:
+def prompts(small: Model) -> list[Prompt]:
     """The rows of `batch` as phi4mm itself makes them."""
-    make = plain.processor.prompt
+    make = small.processor.prompt
     images, audios = [Image(source) for source in PICTURES], [Audio(*clip) for clip in CLIPS]
     return [
         make(TEXT),
@@ -51,14 +51,14 @@ def prompts(plain: Model) -> list[Prompt]:
     ]
 
 
-def alone(plain: Model, prompt: Prompt, params: SamplingParams) -> tuple[int, ...]:
-    return plain.submit(prompt, params).finish().ids
+def alone(small: Model, prompt: Prompt, params: SamplingParams) -> tuple[int, ...]:
+    return small.submit(prompt, params).finish().ids
 
 
-def test_prompts_survive_the_way_through_tensors(batch: Tensors, prompts: list[Prompt], plain: Model) -> None:
+def test_prompts_survive_the_way_through_tensors(batch: Tensors, prompts: list[Prompt], small: Model) -> None:
     """Equal digests mean that the encoders see the same bytes, whatever padding the batch added."""
     arrays = {name: tensor.numpy() for name, tensor in batch.items()}
-    back = from_arrays(arrays, plain.processor, vocab_size=plain.config.text.vocab_size)
+    back = from_arrays(arrays, small.processor, vocab_size=small.config.text.vocab_size)
     assert [prompt.ids for prompt in back] == [prompt.ids for prompt in prompts]
     for one, other in zip(back, prompts, strict=True):
         assert [(s.kind, s.start, s.length, s.digest) for s in one.spans] == [
@@ -67,11 +67,11 @@ def test_prompts_survive_the_way_through_tensors(batch: Tensors, prompts: list[P
 
 
 def test_a_mixed_batch_equals_each_prompt_alone(
-    model: AutoModelForCausalLM, processor: AutoProcessor, batch: Tensors, prompts: list[Prompt], plain: Model
+    model: AutoModelForCausalLM, processor: AutoProcessor, batch: Tensors, prompts: list[Prompt], small: Model
 ) -> None:
     """Left padding, crop padding and clip padding must not reach the model; answers are padded after their end."""
     made = model.generate(**batch, max_new_tokens=12)
-    expected = [alone(plain, prompt, SamplingParams(max_tokens=12)) for prompt in prompts]
+    expected = [alone(small, prompt, SamplingParams(max_tokens=12)) for prompt in prompts]
     longest = max(map(len, expected))
     assert made.dtype == torch.int64
     assert torch.equal(made[:, :-longest], batch["input_ids"])
@@ -80,30 +80,30 @@ def test_a_mixed_batch_equals_each_prompt_alone(
 
 
 def test_shorter_answers_keep_their_end_and_are_padded(
-    model: AutoModelForCausalLM, processor: AutoProcessor, prompts: list[Prompt], plain: Model
+    model: AutoModelForCausalLM, processor: AutoProcessor, prompts: list[Prompt], small: Model
 ) -> None:
     """Scripts find the end of an answer by its end token; here the stop string ends one row early."""
-    free = [alone(plain, prompts[0], SamplingParams(max_tokens=8, temperature=1.0, seed=s)) for s in (5, 6)]
-    texts = [plain.processor.tokenizer.decode(ids, skip_special=False) for ids in free]
+    free = [alone(small, prompts[0], SamplingParams(max_tokens=8, temperature=1.0, seed=s)) for s in (5, 6)]
+    texts = [small.processor.tokenizer.decode(ids, skip_special=False) for ids in free]
     stop = next(c for c in texts[0] if c.isascii() and c not in texts[1])
     made = model.generate(
         **processor(text=[TEXT, TEXT]), max_new_tokens=8, do_sample=True, top_k=0, seed=5, stop_strings=[stop]
     )
     first = made[0, -8:].tolist()
-    length = next(n for n in range(1, 9) if stop in plain.processor.tokenizer.decode(first[:n], skip_special=False))
+    length = next(n for n in range(1, 9) if stop in small.processor.tokenizer.decode(first[:n], skip_special=False))
     assert first == [*free[0][:length], *[processor.tokenizer.pad_token_id] * (8 - length)]
     assert length < 8
     assert made[1, -8:].tolist() == list(free[1])
 
 
 def test_sampling_keywords_and_config_mean_what_they_say(
-    model: AutoModelForCausalLM, processor: AutoProcessor, prompts: list[Prompt], plain: Model
+    model: AutoModelForCausalLM, processor: AutoProcessor, prompts: list[Prompt], small: Model
 ) -> None:
     """Each option must reach the sampler; a keyword wins over the config, and do_sample=False is greedy."""
     inputs = processor(text=TEXT)
     options: dict[str, Any] = {"temperature": 2.0, "top_k": 9, "top_p": 0.9, "min_p": 0.01, "repetition_penalty": 1.3}
     sampled = SamplingParams(**options, seed=3, max_tokens=10)
-    expected = list(alone(plain, prompts[0], sampled))
+    expected = list(alone(small, prompts[0], sampled))
     config = GenerationConfig(max_new_tokens=99, do_sample=True, **options)
     for made in (
         model.generate(**inputs, generation_config=config, max_new_tokens=10, seed=3),
@@ -114,7 +114,7 @@ def test_sampling_keywords_and_config_mean_what_they_say(
         **inputs, generation_config=replace(config, repetition_penalty=1.0, max_new_tokens=10), do_sample=False
     )
     assert tuple(greedy[0, inputs.input_ids.shape[1] :].tolist()) == alone(
-        plain, prompts[0], SamplingParams(max_tokens=10)
+        small, prompts[0], SamplingParams(max_tokens=10)
     )
 
 
@@ -160,7 +160,7 @@ def without(name: str) -> Callable[[Tensors, Processor], Tensors]:
 
 
 def changed(name: str, change: Callable[[Tensor], object]) -> Callable[[Tensors, Processor], Tensors]:
-    return lambda batch, _: batch | {name: change(batch[name].clone())}  # type: ignore[dict-item]
+    return lambda batch, _: batch | {name: change(batch[name].clone())}
 
 
 def one_placeholder_less(batch: Tensors, processor: Processor) -> Tensors:
@@ -256,12 +256,12 @@ CONTRADICTIONS = {
 
 @pytest.mark.parametrize("case", CONTRADICTIONS)
 def test_tensors_that_contradict_each_other_are_refused(
-    model: AutoModelForCausalLM, batch: Tensors, plain: Model, case: str
+    model: AutoModelForCausalLM, batch: Tensors, small: Model, case: str
 ) -> None:
     """Each would otherwise give a row the wrong media, or end in an error of torch that names no cause."""
     change, error = CONTRADICTIONS[case]
     with pytest.raises(InputError, match=error):
-        model.generate(**change(batch, plain.processor), max_new_tokens=1)
+        model.generate(**change(batch, small.processor), max_new_tokens=1)
 
 
 def test_generate_refuses_what_it_does_not_do(model: AutoModelForCausalLM, processor: AutoProcessor) -> None:
@@ -282,10 +282,10 @@ def test_generate_refuses_what_it_does_not_do(model: AutoModelForCausalLM, proce
 
 
 def test_a_refused_row_leaves_nothing_running(
-    model: AutoModelForCausalLM, processor: AutoProcessor, plain: Model
+    model: AutoModelForCausalLM, processor: AutoProcessor, small: Model
 ) -> None:
     """A row that is too long ends the call; rows before it must not go on taking part in every later step."""
-    filler = plain.processor.tokenizer.encode_text("hello" * 200)
+    filler = small.processor.tokenizer.encode_text("hello" * 200)
     long = torch.tensor([filler[-1:] * 192] * 2)
     mask = torch.ones_like(long)
     mask[0, :190] = 0
@@ -294,11 +294,20 @@ def test_a_refused_row_leaves_nothing_running(
     model.to("cpu")  # refused while anything runs
 
 
-def test_loading_takes_the_cards_keywords_and_says_what_it_refuses(synthetic_folder: Path) -> None:
+def test_a_model_does_not_move_away_from_its_answers(small: Model, prompts: list[Prompt]) -> None:
+    """Keys and values stay on the old device; the next step would end in an error of torch."""
+    with small.submit(prompts[0], SamplingParams(max_tokens=3)) as stream:
+        with pytest.raises(InputError, match="1 answers are running; finish or close them before the model moves"):
+            small.move("cpu")
+        assert stream.finish().ids == alone(small, prompts[0], SamplingParams(max_tokens=3))
+    small.move("cpu")
+
+
+def test_loading_takes_the_cards_keywords_and_says_what_it_refuses(small_folder: Path) -> None:
     """Keywords that are taken without effect are listed; all others must mean something or be named."""
     load = AutoModelForCausalLM.from_pretrained
     model = load(
-        synthetic_folder,
+        small_folder,
         device_map="auto" if not torch.cuda.is_available() else "cpu",
         torch_dtype=torch.bfloat16,
         trust_remote_code=True,
@@ -307,24 +316,24 @@ def test_loading_takes_the_cards_keywords_and_says_what_it_refuses(synthetic_fol
     assert (model.dtype, model.device, model.config.vision.image_size) == (torch.bfloat16, torch.device("cpu"), 56)
     assert model.cpu().eval().to(torch.device("cpu")) is model
     with pytest.raises(ConfigError, match=r"unknown keyword device_mapp; did you mean device_map\?"):
-        load(synthetic_folder, device_mapp="cpu")
+        load(small_folder, device_mapp="cpu")
     with pytest.raises(ConfigError, match="attn_implementation is 'paged'; expected one of eager, sdpa, flash"):
-        load(synthetic_folder, attn_implementation="paged")
+        load(small_folder, attn_implementation="paged")
     with pytest.raises(ConfigError, match="dtype is 'float64'; expected one of auto, float32"):
-        load(synthetic_folder, torch_dtype=torch.float64)
+        load(small_folder, torch_dtype=torch.float64)
     with pytest.raises(ConfigError, match="device is 'tpu'; expected one of auto, cpu, cuda"):
-        load(synthetic_folder, device_map="tpu")
+        load(small_folder, device_map="tpu")
     with pytest.raises(ConfigError, match=r"device is \{'': 0\}; expected 'cpu', 'cuda', 'cuda:1' or 'auto'"):
-        load(synthetic_folder, device_map={"": 0})  # type: ignore[arg-type]
+        load(small_folder, device_map={"": 0})  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without CUDA")
 def test_cuda_where_there_is_none_is_refused(
-    model: AutoModelForCausalLM, processor: AutoProcessor, synthetic_folder: Path
+    model: AutoModelForCausalLM, processor: AutoProcessor, small_folder: Path
 ) -> None:
     """Running on the CPU in silence looks like a hang with the published weights."""
     for attempt in (
-        lambda: AutoModelForCausalLM.from_pretrained(synthetic_folder, device_map="cuda"),
+        lambda: AutoModelForCausalLM.from_pretrained(small_folder, device_map="cuda"),
         lambda: model.cuda(),
         lambda: model.cuda(0),
         lambda: processor(text=TEXT).to("cuda:0"),
@@ -338,10 +347,10 @@ def test_cuda_where_there_is_none_is_refused(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_the_model_moves_to_cuda_and_answers_there(
-    synthetic_folder: Path, batch: Tensors, processor: AutoProcessor
+    small_folder: Path, batch: Tensors, processor: AutoProcessor
 ) -> None:
     """`.cuda()` after loading must move every tensor, the audio encoder's buffers among them."""
-    here = AutoModelForCausalLM.from_pretrained(synthetic_folder, torch_dtype="float32")
+    here = AutoModelForCausalLM.from_pretrained(small_folder, torch_dtype="float32")
     expected = here.generate(**batch, max_new_tokens=3)
     there = here.cuda()
     assert there.device.type == "cuda"

@@ -24,10 +24,10 @@ def test_only_the_import_line_of_the_script_knows_of_phi4mm() -> None:
 
 
 def test_the_model_cards_script_answers_as_phi4mm_itself(
-    synthetic_folder: Path, card_media: tuple[Path, Path], tmp_path: Path
+    small_folder: Path, card_media: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """Runs nano where it is in the package; a difference in decoding, padding or splicing shows in the words."""
-    name = "nano" if (NANO / "config.json").is_file() else str(synthetic_folder)
+    name = "nano" if (NANO / "config.json").is_file() else str(small_folder)
     image, audio = card_media
     command = [sys.executable, "-W", "error", str(SCRIPT), name, str(image), str(audio), "cpu"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}

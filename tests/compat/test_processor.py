@@ -74,6 +74,15 @@ def test_several_prompts_are_padded_on_the_left_and_share_media_in_order(process
     assert inputs.input_audio_embeds[0, len(frames[0]) :].abs().max() == 0
 
 
+def test_bare_placeholders_take_media_like_numbered_marks(processor: AutoProcessor) -> None:
+    """The published processor turns one into the other before it counts; media must not shift to another row."""
+    bare = IMAGE.replace("<|image_1|>", "<|endoftext10|>"), AUDIO.replace("<|audio_1|>", "<|endoftext11|>")
+    images, audios = [picture(50, 50, 1), picture(120, 80, 2)], [recording(0.4, 3), recording(1.0, 4)]
+    made = processor(text=[*bare, AUDIO, IMAGE], images=images, audios=audios)
+    numbered = processor(text=[IMAGE, AUDIO, AUDIO, IMAGE], images=images, audios=audios)
+    assert all(torch.equal(made[name], numbered[name]) for name in numbered)
+
+
 def test_a_single_clip_comes_without_a_mask(processor: AutoProcessor) -> None:
     """The published processor leaves it out, and so does code written for it."""
     for audios in ([recording(0.4, 3)], recording(0.4, 3)):
@@ -174,16 +183,16 @@ def test_messages_that_the_template_does_not_know_are_refused(
         processor.tokenizer.apply_chat_template([message], tokenize=False)
 
 
-def test_an_unknown_keyword_is_refused_with_the_nearest_name(synthetic_folder: Path) -> None:
+def test_an_unknown_keyword_is_refused_with_the_nearest_name(small_folder: Path) -> None:
     """A misspelled keyword must not be swallowed with the published ones that have no effect."""
     with pytest.raises(ConfigError, match=r"unknown keyword trust_remote_cod; did you mean trust_remote_code\?"):
-        AutoProcessor.from_pretrained(synthetic_folder, trust_remote_cod=True)
+        AutoProcessor.from_pretrained(small_folder, trust_remote_cod=True)
 
 
-def test_the_generation_config_is_read_from_its_file(synthetic_folder: Path, processor: AutoProcessor) -> None:
+def test_the_generation_config_is_read_from_its_file(small_folder: Path, processor: AutoProcessor) -> None:
     """Only both end ids together stop an answer where the published model does."""
     tokenizer = inner(processor).tokenizer
-    config = GenerationConfig.from_pretrained(synthetic_folder, "generation_config.json")
+    config = GenerationConfig.from_pretrained(small_folder, "generation_config.json")
     assert config.eos_ids == (tokenizer.id(Special.END), tokenizer.id(Special.ENDOFTEXT))
     assert config.pad_token_id == tokenizer.id(Special.ENDOFTEXT)
     assert config.max_new_tokens == 1000
@@ -207,12 +216,12 @@ def test_an_impossible_generation_config_is_refused(tmp_path: Path, stated: dict
         GenerationConfig.from_pretrained(tmp_path)
 
 
-def test_a_generation_config_lies_in_the_models_folder(synthetic_folder: Path) -> None:
+def test_a_generation_config_lies_in_the_models_folder(small_folder: Path) -> None:
     """A name with a path in it would read any JSON file of the machine."""
     with pytest.raises(ConfigError, match=r"config_file_name is '\.\./other\.json'; expected a file's name"):
-        GenerationConfig.from_pretrained(synthetic_folder, "../other.json")
+        GenerationConfig.from_pretrained(small_folder, "../other.json")
     with pytest.raises(ConfigError, match=r"other\.json not found"):
-        GenerationConfig.from_pretrained(synthetic_folder, "other.json")
+        GenerationConfig.from_pretrained(small_folder, "other.json")
 
 
 def test_a_picture_that_is_a_sequence_itself_is_one_picture(processor: AutoProcessor) -> None:

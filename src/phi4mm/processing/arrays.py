@@ -112,7 +112,7 @@ def _audio_arrays(clips: Sequence[F32]) -> Arrays:
     for a, clip in enumerate(clips):
         features[a, : len(clip)] = clip
     tokens = np.array([audio_tokens(len(clip)) for clip in clips], np.int64)
-    arrays = dict(zip(AUDIO_NAMES, (features, tokens), strict=True))
+    arrays: Arrays = dict(zip(AUDIO_NAMES, (features, tokens), strict=True))
     if len(clips) > 1:
         arrays["audio_attention_mask"] = np.arange(features.shape[1]) < frames[:, None]
     return arrays

@@ -133,11 +133,13 @@ class Tokenizer:
         skip_special  leaves out the marks of the format, but not those around a tool call, which are the answer
         raises        InputError for impossible ids
         """
-        kept = (self._special[Special.TOOL_CALL], self._special[Special.TOOL_CALL_END])
-        text = b"".join(
-            self.token_bytes(id) for id in ids if not (skip_special and id in self._added and id not in kept)
-        )
+        text = b"".join(self.answer_bytes(id) if skip_special else self.token_bytes(id) for id in ids)
         return text.decode("utf-8", errors="replace")
+
+    def answer_bytes(self, id: int) -> bytes:
+        """What a token adds to an answer: its bytes, but none for a mark of the format other than a tool call's."""
+        kept = (self._special[Special.TOOL_CALL], self._special[Special.TOOL_CALL_END])
+        return b"" if id in self._added and id not in kept else self.token_bytes(id)
 
     def _check_bytes(self) -> None:
         vocabulary = self._whole.get_vocab(with_added_tokens=False)

@@ -9,10 +9,17 @@ import numpy as np
 
 from phi4mm.prompt import F32
 
+SILENCE = (0.02, 0.35)  # seconds, before speech and after it
+
 
 def augment(samples: F32, rate: int, rng: np.random.Generator) -> F32:
     """`samples` (n,) as a microphone might have heard them: longer by the silence around them, within [-1, 1]."""
-    heard = pad_silence(samples, rate, *rng.uniform(0.02, 0.35, 2))
+    return degrade(pad_silence(samples, rate, *rng.uniform(*SILENCE, 2)), rate, rng)
+
+
+def degrade(samples: F32, rate: int, rng: np.random.Generator) -> F32:
+    """What room, line and microphone do to `samples`; the length stays."""
+    heard = samples
     if rng.random() < 0.25:
         heard = echo(heard, rate, float(rng.uniform(0.05, 0.25)), rng)
     if rng.random() < 0.15:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import random
 
 from phi4mm.synth.scene import COLORS, SHAPES, Scene, Thing
-from phi4mm.synth.signs import Sign
+from phi4mm.synth.signs import SIGNS, Sign
 
 DESCRIBE = (
     "What is shown in this image?", "What is in this picture?", "Describe the image.", "What do you see?",
     "Describe this picture.", "What does the image show?",
 )  # fmt: skip
+# The words that tell one picture from another.
+NAMES = tuple(
+    sorted({*SHAPES, *COLORS, *"middle left right top bottom".split(), *(w for sign in SIGNS for w in sign.name.split())})
+)
 
 
 def ask_scene(scene: Scene, rng: random.Random) -> tuple[str, str]:
-    """A question about `scene` and its answer; a description is asked for twice as often as anything else."""
+    """A question about `scene` and its answer; every third asks for a description."""
     thing = rng.choice(scene.things)
     asked = rng.randrange(9)
     if asked < 3:

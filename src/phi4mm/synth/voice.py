@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import random
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,7 @@ from phi4mm.synth.split import Split
 
 SYNCHRONOUS, UTF8, DONT_EXIT = 2, 1, 0x8000
 RATE, VOLUME, PITCH, RANGE = 1, 2, 3, 4
+NO_EVENT, WORD = 0, 1
 MAX_SECONDS = 60
 
 TRAIN_VOICES = (
@@ -56,9 +59,33 @@ def draw_voice(split: Split, rng: random.Random) -> Voice:
     return Voice(name, rng.randint(130, 200), rng.randint(32, 68), rng.randint(30, 75), rng.randint(60, 110))
 
 
-def speak(text: str, voice: Voice) -> tuple[F32, int]:
-    """Samples (n,) float32 in [-1, 1] of `text` in `voice`, and their rate in Hz. Raises ConfigError."""
+@dataclass(frozen=True, eq=False)
+class Speech:
+    """Samples (n,) float32 in [-1, 1], their rate in Hz, and when each word of the text begins, in seconds."""
+
+    samples: F32
+    rate: int
+    onsets: tuple[float, ...]
+
+
+def speak(text: str, voice: Voice) -> Speech:
+    """`text` in `voice`. Raises ConfigError."""
     return _synthesizer().speak(text, voice)
+
+
+class _Event(ctypes.Structure):
+    """espeak-ng's record of what it says when; `text_position` counts characters from 1, `audio_position` milliseconds."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    )
 
 
 class _Synthesizer:
@@ -68,30 +95,51 @@ class _Synthesizer:
         self.library = library
         self.chunks: list[F32] = []
         self.samples = 0
-        callback_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+        self.words: dict[int, float] = {}
+        callback_type = ctypes.CFUNCTYPE(
+            ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+        )
         self.callback = callback_type(self._receive)
         self.rate: int = library.espeak_Initialize(SYNCHRONOUS, 0, data_path.encode(), DONT_EXIT)
         if self.rate <= 0:
             raise ConfigError(f"espeak-ng found no data in {data_path}; reinstall with pip install 'phi4mm[synth]'")
         library.espeak_SetSynthCallback(self.callback)
 
-    def _receive(self, wave: ctypes._Pointer[ctypes.c_short], count: int, _events: int | None) -> int:
+    def _receive(self, wave: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]) -> int:
+        number = 0
+        while events and events[number].type != NO_EVENT:
+            if events[number].type == WORD:
+                self.words[events[number].text_position - 1] = events[number].audio_position / 1000
+            number += 1
         if wave and count > 0:
             self.chunks.append(np.ctypeslib.as_array(wave, (count,)).astype(np.float32) / np.float32(32768))
             self.samples += count
         return int(self.samples > MAX_SECONDS * self.rate)
 
-    def speak(self, text: str, voice: Voice) -> tuple[F32, int]:
+    def speak(self, text: str, voice: Voice) -> Speech:
         if self.library.espeak_SetVoiceByName(voice.name.encode()):
             raise ConfigError(f"espeak-ng has no voice {voice.name!r}")
         settings = ((RATE, voice.rate), (VOLUME, voice.volume), (PITCH, voice.pitch), (RANGE, voice.range))
         for parameter, value in settings:
             self.library.espeak_SetParameter(parameter, value, 0)
-        self.chunks, self.samples = [], 0
+        self.chunks, self.samples, self.words = [], 0, {}
         encoded = text.encode()
         self.library.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, UTF8, None, None)
         self.library.espeak_Synchronize()
-        return np.concatenate([np.zeros(0, np.float32), *self.chunks]), self.rate
+        samples = np.concatenate([np.zeros(0, np.float32), *self.chunks])
+        return Speech(samples, self.rate, _onsets(text, self.words, len(samples) / self.rate))
+
+
+def _onsets(text: str, begun: dict[int, float], seconds: float) -> tuple[float, ...]:
+    """When each word begins; words that the synthesizer ran together share the time of the first among them."""
+    starts = [match.start() for match in re.finditer(r"\S+", text)]
+    known = [number for number, start in enumerate(starts) if start in begun or number == 0]
+    onsets: list[float] = []
+    for number, following in itertools.pairwise([*known, len(starts)]):
+        begin = begun.get(starts[number], 0.0)
+        end = begun[starts[following]] if following < len(starts) else seconds
+        onsets += [begin + (end - begin) * n / (following - number) for n in range(following - number)]
+    return tuple(onsets)
 
 
 @functools.cache

@@ -25,19 +25,21 @@ TRANSCRIBE = (
 
 @dataclass(frozen=True)
 class Example:
-    """A conversation and the one right answer. `spoken` holds the words of its recording, for CTC and scores."""
+    """A conversation and the one right answer. `spoken` are the words of its recording, `shown` describes its picture."""
 
     task: Task
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...]
     answer: str
-    spoken: str | None = None
+    spoken: str = ""
+    shown: str = ""
 
 
 def record(text: str, split: Split, rng: random.Random) -> Audio:
     """`text` spoken by a voice of `split`, as a microphone hears it."""
-    samples, rate = voice.speak(text, voice.draw_voice(split, rng))
-    return Audio(augment.augment(samples, rate, np.random.default_rng(rng.getrandbits(64))), rate)
+    speech = voice.speak(text, voice.draw_voice(split, rng))
+    noise = np.random.default_rng(rng.getrandbits(64))
+    return Audio(augment.augment(speech.samples, speech.rate, noise), speech.rate)
 
 
 def example(split: Split, seed: int, task: Task, record: Recorder = record) -> Example:
@@ -61,20 +63,20 @@ def example(split: Split, seed: int, task: Task, record: Recorder = record) -> E
 
 
 def _about_picture(split: Split, rng: random.Random, task: Task, record: Recorder) -> Example:
-    picture, question, answer = _picture(split, rng, task)
+    picture, shown, (question, answer) = _picture(split, rng, task)
     image = Image(np.asarray(picture))
     if task == "spoken_scene":
-        return Example(task, (Message.user(image, record(question, split, rng)),), (), answer, question)
-    return Example(task, (*_preface(rng, 0.1), Message.user(image, question)), (), answer)
+        return Example(task, (Message.user(image, record(question, split, rng)),), (), answer, question, shown)
+    return Example(task, (*_preface(rng, 0.1), Message.user(image, question)), (), answer, shown=shown)
 
 
-def _picture(split: Split, rng: random.Random, task: Task) -> tuple[PillowImage.Image, str, str]:
+def _picture(split: Split, rng: random.Random, task: Task) -> tuple[PillowImage.Image, str, tuple[str, str]]:
     if task == "sign" or (task == "spoken_scene" and rng.random() < 0.2):
         sign, backdrop = signs.make_sign(split, rng)
-        return signs.draw_sign(sign, backdrop, rng), *questions.ask_sign(sign, rng)
+        return signs.draw_sign(sign, backdrop, rng), sign.name, questions.ask_sign(sign, rng)
     count = {"scene": 1, "pair": 2}.get(task) or rng.randint(1, 2)
     made = scene.make_scene(split, rng, count)
-    return scene.draw_scene(made, rng), *questions.ask_scene(made, rng)
+    return scene.draw_scene(made, rng), questions.describe(made), questions.ask_scene(made, rng)
 
 
 def _preface(rng: random.Random, share: float) -> tuple[Message, ...]:

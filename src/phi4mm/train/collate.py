@@ -20,20 +20,25 @@ from phi4mm.train.data import Row
 
 @dataclass(frozen=True)
 class Clips:
-    """Recordings padded together: features (N, F, M) float32, frames (N,) int64, and the word ids of each."""
+    """Recordings padded together: features (N, F, M) float32, frames (N,) int64, and the word ids of each.
+
+    uttered  (N, S) int64, the word id at each encoder token, 0 between words and -1 past the end, where that is known
+    """
 
     features: Tensor
     frames: Tensor
     spoken: tuple[tuple[int, ...], ...]
+    uttered: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Crops of all pictures end to end: pixels (C, 3, S, S), mask (C, P, P) bool, and the grid of each picture."""
+    """Crops of all pictures end to end: pixels (C, 3, S, S), mask (C, P, P) bool; grid and word ids of each picture."""
 
     pixels: Tensor
     mask: Tensor
     grids: list[tuple[int, int]]
+    shown: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def collate(rows: Sequence[Row]) -> TrainBatch:
         outputs=torch.tensor(outputs),
         labels=torch.tensor(labels),
         media_index=torch.tensor(index["image"] + index["audio"], dtype=torch.int64),
-        pictures=_pictures(tiles) if tiles else None,
+        pictures=_pictures(tiles, [row.shown for row in rows if row.shown]) if tiles else None,
         clips=pad_clips(frames, [row.spoken for row in rows if row.spoken]) if frames else None,
         projections=projections,
     )
@@ -98,7 +103,7 @@ def pad_clips(features: Sequence[F32], spoken: Sequence[tuple[int, ...]]) -> Cli
     return Clips(padded, frames, tuple(spoken))
 
 
-def _pictures(tiles: Sequence[ImageTiles]) -> Pictures:
+def _pictures(tiles: Sequence[ImageTiles], shown: Sequence[tuple[int, ...]]) -> Pictures:
     pixels = torch.from_numpy(np.concatenate([picture.pixels for picture in tiles]))
     mask = torch.from_numpy(np.concatenate([picture.mask for picture in tiles]))
-    return Pictures(pixels, mask, [picture.grid for picture in tiles])
+    return Pictures(pixels, mask, [picture.grid for picture in tiles], tuple(shown))

@@ -23,7 +23,7 @@ from phi4mm.errors import CheckpointError
 
 B = TypeVar("B")
 MAX_NORM = 1.0
-REPORT_EVERY = 100  # steps
+REPORT_EVERY = 50  # steps
 SAVE_EVERY = 120.0  # seconds
 AHEAD = 4  # batches made before they are needed
 

@@ -1,6 +1,7 @@
 """Speech made once and read many times: clean recordings of what the training split says, in one memory-mapped file.
 
-A bank is a folder with `samples.i16`, mono 16 kHz int16 recordings end to end, and `index.json`, their texts and ends.
+A bank is a folder with `samples.i16`, mono 16 kHz int16 recordings end to end, and `index.json`: their texts, their ends
+in samples, and when each word begins in seconds.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,7 @@ from phi4mm.prompt import Audio
 from phi4mm.synth import augment, voice, world
 from phi4mm.synth.split import Split
 
+Recording: TypeAlias = tuple[str, npt.NDArray[np.int16], tuple[float, ...]]
 RATE = 16000
 CHUNK = 500
 
@@ -33,6 +36,7 @@ class SpeechBank:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         self.texts: list[str] = index["texts"]
         self.digest: str = index["digest"]
+        self.onsets: list[list[float]] = index["onsets"]
         self._ends: list[int] = index["ends"]
         self._samples = np.memmap(folder / "samples.i16", np.int16, "r")
         self._by_text: defaultdict[str, list[int]] = defaultdict(list)
@@ -64,30 +68,31 @@ def build_bank(folder: Path, counts: dict[world.Task, int], seed: int, processes
         for task, count in counts.items()
         for start in range(0, count, CHUNK)
     ]
-    texts, ends, digest = [], [0], hashlib.sha256()
+    texts: list[str] = []
+    onsets: list[tuple[float, ...]] = []
+    ends, digest = [0], hashlib.sha256()
     with open(folder / "samples.part", "wb") as out, ProcessPoolExecutor(processes) as pool:
         for spoken in pool.map(_speak_chunk, jobs):
-            for text, samples in spoken:
+            for text, samples, begun in spoken:
                 out.write(samples.tobytes())
                 texts.append(text)
+                onsets.append(begun)
                 ends.append(ends[-1] + len(samples))
                 digest.update(text.encode())
     os.replace(folder / "samples.part", folder / "samples.i16")
-    index = {"texts": texts, "ends": ends[1:], "digest": digest.hexdigest()}
+    index = {"texts": texts, "onsets": onsets, "ends": ends[1:], "digest": digest.hexdigest()}
     (folder / "index.part").write_text(json.dumps(index), encoding="utf-8")
     os.replace(folder / "index.part", folder / "index.json")
 
 
-def _speak_chunk(job: tuple[world.Task, int, int, int]) -> list[tuple[str, npt.NDArray[np.int16]]]:
+def _speak_chunk(job: tuple[world.Task, int, int, int]) -> list[Recording]:
     task, start, end, seed = job
     return [_speak(text, random.Random(f"{seed} {task} {n}")) for n, text in _texts(task, start, end)]
 
 
 def _texts(task: world.Task, start: int, end: int) -> Iterator[tuple[int, str]]:
     for number in range(start, end):
-        text = world.example("train", number, task, silent).spoken
-        assert text is not None
-        yield number, text
+        yield number, world.example("train", number, task, silent).spoken
 
 
 def silent(text: str, split: Split, rng: random.Random) -> Audio:
@@ -95,7 +100,7 @@ def silent(text: str, split: Split, rng: random.Random) -> Audio:
     return Audio(np.zeros(1, np.float32), RATE)
 
 
-def _speak(text: str, rng: random.Random) -> tuple[str, npt.NDArray[np.int16]]:
-    samples, rate = voice.speak(text, voice.draw_voice("train", rng))
-    resampled = soxr.resample(samples, rate, RATE)
-    return text, np.round(np.clip(resampled, -1, 1) * 32767).astype(np.int16)
+def _speak(text: str, rng: random.Random) -> Recording:
+    speech = voice.speak(text, voice.draw_voice("train", rng))
+    resampled = soxr.resample(speech.samples, speech.rate, RATE)
+    return text, np.round(np.clip(resampled, -1, 1) * 32767).astype(np.int16), speech.onsets

@@ -45,6 +45,6 @@ def _texts(examples: int) -> Iterator[str]:
             example = world.example("train", seed, task, silent)
             yield from (part for message in example.messages for part in message.parts if isinstance(part, str))
             yield example.answer
-            yield example.spoken or ""
+            yield example.spoken
             if example.tools:
                 yield json.dumps([asdict(tool) for tool in example.tools])

@@ -1,0 +1,50 @@
+"""`phi4mm train nano CONFIG.toml`: train the model in the box from nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from phi4mm.config_fields import Fields
+from phi4mm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from phi4mm.train.nano import NanoRecipe
+
+STAGES = ("hear", "see", "join")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `train`."""
+    parser.add_argument("what", choices=("nano",), help="what to train")
+    parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="the recipe: bench/nano.toml made the shipped one")
+    parser.add_argument("--stage", choices=STAGES, action="append", help="only this stage; may be repeated (default: all)")
+    parser.add_argument("--resume", action="store_true", help="go on from the saved state of a stage, where there is one")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="of torch; 0 leaves the choice to torch")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the trained model into this new folder")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the stages, then write the model where `--out` says; progress goes to stderr."""
+    # Before torch is loaded: idle threads shall sleep, where the data worker or anybody else needs the core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import torch
+
+    from phi4mm.train.nano import prepare, ship, train_stage
+
+    recipe = read_recipe(args.config)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    signal.signal(signal.SIGTERM, _leave)
+    prepare(recipe, processes=args.threads or os.cpu_count() or 1)
+    for stage in args.stage or STAGES:
+        train_stage(recipe, stage, resume=args.resume)
+    if args.out:
+        ship(recipe, args.out, {"command": " ".join(["phi4mm", *sys.argv[1:]]), "seed": recipe.seed})
+        print(json.dumps({"folder": str(args.out)}))
+    return 0

@@ -1,0 +1,99 @@
+"""Where batches of nano's stages are made: a run's tokenizer, its speech, and the shares of the tasks."""
+
+from __future__ import annotations
+
+import functools
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from phi4mm.processing.audio import audio_tokens, log_mel
+from phi4mm.processing.image import ImageProcessor
+from phi4mm.processing.processor import Processor
+from phi4mm.processing.tokenizer import Tokenizer
+from phi4mm.prompt import F32
+from phi4mm.synth import augment, questions, world
+from phi4mm.tasks.score import normalise
+from phi4mm.train.collate import Clips, TrainBatch, collate, pad_clips
+from phi4mm.train.data import make_row, word_ids
+from phi4mm.train.speech import RATE, SpeechBank
+
+IMAGES = ImageProcessor(crop_size=224, patch_size=28, max_crops=12)
+CONTEXT = 4096  # tokens; no training example comes near it
+POOL = 8  # batches that are sorted by length together, so that little is padded
+# How often each task is drawn: while the audio encoder learns alone, and then together.
+SILENT_SHARES: dict[world.Task, int] = {"scene": 20, "pair": 12, "sign": 12, "tool_call": 18, "no_tool": 6, "chat": 6}
+SHARES: dict[world.Task, int] = {
+    "scene": 14, "pair": 8, "sign": 8, "transcribe": 26, "spoken_scene": 20, "spoken_chat": 5, "tool_call": 12,
+    "no_tool": 4, "chat": 3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What makes batches. `words` numbers what is spoken, from 1; `names` what is shown, from 0."""
+
+    processor: Processor
+    bank: SpeechBank
+    words: dict[str, int]
+    names: dict[str, int]
+
+
+@functools.cache
+def open_workshop(folder: Path) -> Workshop:
+    """The workshop of a run's folder, opened once a process."""
+    bank = SpeechBank(folder / "speech")
+    vocabulary = sorted({word for text in set(bank.texts) for word in normalise(text).split()})
+    return Workshop(
+        Processor(Tokenizer(folder / "tokenizer.json"), IMAGES, CONTEXT),
+        bank,
+        words={word: number for number, word in enumerate(vocabulary, start=1)},
+        names={word: number for number, word in enumerate(questions.NAMES)},
+    )
+
+
+def make_clips(folder: Path, seed: int, size: int, step: int) -> Clips:
+    """Batch `step` of the hearing stage: `size` recordings of about one length, with fresh noise."""
+    shop = open_workshop(folder)
+    pool = random.Random(f"pool {seed} {step // POOL}").sample(range(len(shop.bank.texts)), POOL * size)
+    pool.sort(key=shop.bank.samples)
+    rng = np.random.default_rng([seed, step])
+    numbers = pool[step % POOL * size :][:size]
+    heard = [_hear(shop, number, rng) for number in numbers]
+    clips = pad_clips([features for features, _ in heard], [_spoken(shop, number) for number in numbers])
+    uttered = torch.full((size, audio_tokens(clips.features.shape[1])), -1)
+    for line, (_, words) in zip(uttered, heard, strict=True):
+        line[: len(words)] = torch.from_numpy(words)
+    return replace(clips, uttered=uttered)
+
+
+def _hear(shop: Workshop, number: int, rng: np.random.Generator) -> tuple[F32, npt.NDArray[np.int64]]:
+    """Log-mel of a recording with fresh noise, and the word in the middle of each encoder token, 0 for none."""
+    clean = shop.bank.clean(number)
+    before, after = rng.uniform(*augment.SILENCE, 2)
+    padded = augment.pad_silence(clean, RATE, before, after)
+    features = log_mel(augment.degrade(padded, RATE, rng), RATE)
+    loud = np.flatnonzero(np.abs(clean) > 0.02 * np.abs(clean).max())
+    limits = np.array([*shop.bank.onsets[number], loud[-1] / RATE if len(loud) else 0]) + before
+    middles = (np.arange(audio_tokens(len(features))) * 8 + 1) / 100  # token t sees frames 8t - 7 to 8t + 7
+    words = np.array([0, *_spoken(shop, number), 0])
+    return features, words[np.searchsorted(limits, middles, side="right")]
+
+
+def _spoken(shop: Workshop, number: int) -> tuple[int, ...]:
+    return word_ids(shop.bank.texts[number], shop.words)
+
+
+def make_batch(folder: Path, shares: dict[world.Task, int], seed: int, size: int, step: int) -> TrainBatch:
+    """Batch `step` of a stage that answers: `size` examples of tasks drawn by their shares."""
+    shop = open_workshop(folder)
+    rng = random.Random(f"joint {seed} {step}")
+    tasks = rng.choices(list(shares), list(shares.values()), k=size)
+    examples = [world.example("train", rng.getrandbits(48), task, shop.bank.record) for task in tasks]
+    rows = [make_row(example, shop.processor, shop.words, shop.names) for example in examples]
+    # Rows of one adapter side by side: their share of a batch is then a slice.
+    return collate(sorted(rows, key=lambda row: str(row.prompt.adapter)))
