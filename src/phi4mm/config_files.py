@@ -413,7 +413,7 @@ _LORA_TARGETS = {
 }
 # Known keys that change nothing that phi4mm computes: training knobs, library bookkeeping, and what is always off.
 _ORIGINAL_IGNORED = frozenset(
-    "_attn_implementation _name_or_path activation_checkpointing architectures attention_dropout auto_map dropout_rate"
+    "_attn_implementation _attn_implementation_autoset _name_or_path activation_checkpointing architectures attention_dropout auto_map dropout_rate"
     " embd_pdrop enable_gradient_checkpointing freeze_img_processor initializer_range left_chunk resid_pdrop"
     " sliding_window transformers_version use_cache".split()
 )

@@ -1,0 +1,53 @@
+"""The fast twins against torch's own product."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from phi4mm.kernels import linear as module
+from phi4mm.kernels import widen
+from phi4mm.kernels.linear import linear, linear_by_panels
+from phi4mm.kernels.widen import compute_dtype, widened, widens
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_product_by_panels_is_the_float32_product_rounded_once(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A panel out of place or a second rounding would show; 50 outputs are three panels of 20."""
+    monkeypatch.setattr(module, "PANEL", 20)
+    x, weight = torch.randn(9, 33).to(dtype), torch.randn(50, 33).to(dtype)
+    expected = F.linear(x.float(), weight.float()).to(dtype)
+    assert torch.allclose(linear_by_panels(x, weight), expected, rtol=0.01)
+    assert (linear_by_panels(x, weight) == expected).float().mean() > 0.99
+
+
+def test_few_rows_and_float32_take_torchs_own_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single row is bound by reading the weight: widening it there would be a loss."""
+    monkeypatch.setattr(module, "linear_by_panels", lambda x, weight: pytest.fail("widened"))
+    x, weight = torch.randn(module.FEW_ROWS - 1, 33), torch.randn(50, 33)
+    linear(x.bfloat16(), weight.bfloat16())
+    linear(torch.randn(64, 33), weight)
+
+
+def test_a_widened_block_computes_in_float32_and_keeps_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU without 16-bit units; its own weights must stay 16-bit afterwards."""
+    monkeypatch.setattr(widen, "_has_16_bit_units", lambda: False)
+    block = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 3)).to(torch.bfloat16)
+    x = torch.randn(4, 8)
+    out = widened(block)(x)
+    assert out.dtype == torch.float32
+    assert torch.allclose(out, nn.Sequential(*block).float()(x), atol=1e-6)
+
+
+def test_with_16_bit_units_nothing_is_widened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the 16-bit product is the faster one."""
+    monkeypatch.setattr(widen, "_has_16_bit_units", lambda: True)
+    weight = torch.zeros(2, 2, dtype=torch.bfloat16)
+    block = nn.Linear(2, 2).to(torch.bfloat16)
+    assert not widens(weight)
+    assert compute_dtype(weight) == torch.bfloat16
+    assert widened(block) is block

@@ -1,0 +1,82 @@
+"""The audio encoder in pieces equals the encoder at once, and clips together equal each clip alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from phi4mm.model import audio as module
+from phi4mm.model.phi4mm import Phi4MM
+
+TOLERANCE = 2e-5  # float32 sums in another order, values of order one
+
+
+def mels(frames: int, seed: int = 0) -> Tensor:
+    """(1, frames, 80) made-up log-mel."""
+    return torch.from_numpy(np.random.default_rng(seed).normal(13, 3, (1, frames, 80)).astype(np.float32))
+
+
+def encode(model: Phi4MM, features: Tensor, *frames: int) -> Tensor:
+    assert model.audio is not None
+    with torch.inference_mode():
+        rows: Tensor = model.audio.encoder(features, torch.tensor(frames))
+    return rows
+
+
+@pytest.mark.parametrize("frames", [1, 7, 8, 9, 255, 256, 257, 8 * 41 + 3])
+def test_subsampling_in_tiles_equals_subsampling_at_once(
+    tiny: Phi4MM, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A halo one frame too small changes the tokens at a tile's border."""
+    assert tiny.audio is not None
+    subsampling, features = tiny.audio.encoder.subsampling, mels(frames)
+    with torch.inference_mode():
+        whole = subsampling(features, torch.tensor([frames]))
+        monkeypatch.setattr(module, "TILE", 4)
+        tiled = subsampling(features, torch.tensor([frames]))
+    assert tiled.shape == whole.shape == (1, -(-frames // 8), 64)
+    assert (tiled - whole).abs().max() < TOLERANCE
+
+
+def test_a_long_clip_does_not_depend_on_tiles_and_groups(tiny: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory bounds must be invisible in the numbers: 1,300 tokens are three chunks."""
+    features = mels(10_400)
+    whole = encode(tiny, features, 10_400)
+    monkeypatch.setattr(module, "TILE", 64)
+    monkeypatch.setattr(module, "CHUNKS_AT_ONCE", 1)
+    assert (encode(tiny, features, 10_400) - whole).abs().max() < TOLERANCE
+
+
+@pytest.mark.parametrize("lengths", [(98, 298), (1, 4000), (4001, 98), (4000, 8100, 17)])
+def test_clips_of_any_lengths_together_equal_each_alone(tiny: Phi4MM, lengths: tuple[int, ...]) -> None:
+    """The published code leaks the longer clip's padding into the shorter one's last tokens."""
+    clips = [mels(length, seed) for seed, length in enumerate(lengths)]
+    padded = torch.zeros(len(lengths), max(lengths), 80)
+    for row, clip in zip(padded, clips, strict=True):
+        row[: clip.shape[1]] = clip[0]
+    together = encode(tiny, padded, *lengths)
+    for row, clip in zip(together, clips, strict=True):
+        alone = encode(tiny, clip, clip.shape[1])[0]
+        assert (row[: len(alone)] - alone).abs().max() < TOLERANCE
+
+
+def test_the_convolution_sees_only_the_past_and_attention_both_sides(tiny: Phi4MM) -> None:
+    """A change in the last frames moves the first token through attention alone, and only a little."""
+    assert tiny.audio is not None
+    block, x = tiny.audio.encoder.blocks[0], torch.randn(1, 20, 64, generator=torch.Generator().manual_seed(0))
+    changed = x.clone()
+    changed[:, 12:] += 1
+    with torch.inference_mode():
+        conv = block.get_submodule("conv")
+        assert torch.equal(conv(x)[:, :12], conv(changed)[:, :12])
+        assert not torch.equal(conv(x)[:, 12], conv(changed)[:, 12])
+
+
+def test_the_two_projections_differ(tiny: Phi4MM) -> None:
+    """A port that always takes `speech` is wrong beside a picture."""
+    assert tiny.audio is not None
+    with torch.inference_mode():
+        rows = {p: tiny.audio(mels(98), torch.tensor([98]), [p])[0] for p in ("speech", "vision")}
+    assert (rows["speech"] - rows["vision"]).abs().max() > 0.1
