@@ -38,29 +38,41 @@ class Runner:
 
     @torch.inference_mode()
     def run(self, plan: Sequence[Chunk]) -> list[int | None]:
-        """One forward pass, one token a row; None for a row whose logits are not finite (`request.error` is set)."""
-        for chunk in plan:
-            state = self._state(chunk.request)
-            if chunk.start == 0:
-                state.cache.clear()
-        batch = pack(
-            plan, lambda request: (self._states[request.id].cache, self._states[request.id].media), self._device
-        )
-        logits = self._model(batch).float()
-        return [self._sample(chunk.request, row) for chunk, row in zip(plan, logits, strict=True)]
+        """One forward pass, one token a row; None for a row that failed, whose `request.error` then says why."""
+        ready = [chunk for chunk in plan if self._prepare(chunk)]
+        tokens: dict[str, int | None] = {}
+        if ready:
+            states = self._states
+            batch = pack(ready, lambda request: (states[request.id].cache, states[request.id].media), self._device)
+            logits = self._model(batch).float()
+            tokens = {
+                chunk.request.id: self._sample(chunk.request, row) for chunk, row in zip(ready, logits, strict=True)
+            }
+        return [tokens.get(chunk.request.id) for chunk in plan]
 
     def release(self, request: Request) -> None:
         """Free what a finished request holds."""
         self._states.pop(request.id, None)
 
-    def _state(self, request: Request) -> _RowState:
-        if request.id not in self._states:
-            self._states[request.id] = _RowState(
-                cache=RowCache(self._model.config.text, device=self._device, dtype=self._dtype),
-                media=encode_media(self._model, request.prompt, self._device),
-                generator=new_generator(request.params.seed),
-            )
-        return self._states[request.id]
+    def _prepare(self, chunk: Chunk) -> bool:
+        """Encode a joining row's media; a row that fails there, out of memory say, must not stop the others."""
+        request = chunk.request
+        try:
+            if request.id not in self._states:
+                self._states[request.id] = self._new_state(request)
+        except RuntimeError as error:
+            request.error = EngineError(f"its media could not be encoded: {error}", request.id)
+            return False
+        if chunk.start == 0:
+            self._states[request.id].cache.clear()
+        return True
+
+    def _new_state(self, request: Request) -> _RowState:
+        return _RowState(
+            cache=RowCache(self._model.config.text, device=self._device, dtype=self._dtype),
+            media=encode_media(self._model, request.prompt, self._device),
+            generator=new_generator(request.params.seed),
+        )
 
     def _sample(self, request: Request, logits: Tensor) -> int | None:
         generator = self._states[request.id].generator
