@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 import torch
 
-from phi4mm.engine import runner
 from phi4mm.engine.engine import Engine
 from phi4mm.engine.request import Request, State
+from phi4mm.engine.sampler import sample
 from phi4mm.engine.scheduler import MAX_ROWS, PREFILL_TOKENS, Scheduler
 from phi4mm.errors import EngineError, InputError
 from phi4mm.model.phi4mm import Phi4MM
@@ -103,12 +103,11 @@ def test_a_row_whose_logits_are_not_numbers_fails_alone(rope96: Phi4MM, monkeypa
     alone = run(rope96, [good], FOUR)[0]
     engine = Engine(rope96, eos_ids=())
     first, second = engine.add(bad, FOUR), engine.add(good, FOUR)
-    sample = runner.sample
 
     def poisoned(logits: torch.Tensor, *rest: object) -> int:
         return sample(logits * torch.nan if rest[1] == bad.ids else logits, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runner, "sample", poisoned)
+    monkeypatch.setattr("phi4mm.engine.runner.sample", poisoned)
     while engine.busy:
         engine.step()
     assert isinstance(first.error, EngineError)
@@ -125,7 +124,7 @@ def test_a_row_whose_media_cannot_be_encoded_fails_alone(rope96: Phi4MM, monkeyp
         if prompt.spans:
             raise RuntimeError("not enough memory")
 
-    monkeypatch.setattr(runner, "encode_media", failing)
+    monkeypatch.setattr("phi4mm.engine.runner.encode_media", failing)
     engine = Engine(rope96, eos_ids=())
     heard, read = engine.add(make_prompt("clip", [clip(8000)], 2), FOUR), engine.add(text, FOUR)
     while engine.busy:

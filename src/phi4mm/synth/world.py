@@ -17,6 +17,7 @@ from phi4mm.synth.split import Split
 Task: TypeAlias = Literal["scene", "pair", "sign", "transcribe", "spoken_scene", "spoken_chat", "tool_call", "no_tool", "chat"]
 Recorder: TypeAlias = Callable[[str, Split, random.Random], Audio]
 TASKS: tuple[Task, ...] = get_args(Task)
+SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
     "Transcribe the audio clip into text.", "Transcribe the audio clip into text.", "Transcribe the audio to text.",
     "Transcribe this.", "Write down what is said.", "What is said?",
