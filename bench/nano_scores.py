@@ -45,7 +45,9 @@ def main() -> int:
             show_wrong(examples, found)
     record = {"model": args.model, "examples": args.examples, "seed": args.seed, "scores": scores}
     print(json.dumps(record | {"seconds": round(time.perf_counter() - start, 1)}))
-    return int(any((scores[task] > bar) if task == "transcribe" else (scores[task] < bar) for task, bar in BARS.items()))
+    return int(
+        any((scores[task] > bar) if task == "transcribe" else (scores[task] < bar) for task, bar in BARS.items())
+    )
 
 
 def answers(model: Model, examples: list[world.Example]) -> list[str]:

@@ -14,7 +14,7 @@ from phi4mm.train import losses
 from phi4mm.train.collate import collate
 from phi4mm.train.data import Row, make_row
 from phi4mm.train.nano import Learner, NanoRecipe, new_learner
-from phi4mm.train.workshop import SHARES, SILENT_SHARES, make_batch, make_clips, open_workshop
+from phi4mm.train.workshop import NAMES, SHARES, make_batch, make_clips, make_pictures, open_workshop
 
 MIXTURE: tuple[world.Task, ...] = ("chat", "scene", "transcribe", "spoken_scene", "tool_call")
 
@@ -27,7 +27,7 @@ def learner(recipe: NanoRecipe) -> Learner:
 def rows_of(recipe: NanoRecipe, tasks: Sequence[world.Task]) -> list[Row]:
     shop = open_workshop(recipe.folder)
     examples = [world.example("train", seed, task, shop.bank.record) for seed, task in enumerate(tasks)]
-    return [make_row(example, shop.processor, shop.words, shop.names) for example in examples]
+    return [make_row(example, shop.processor, shop.words, NAMES) for example in examples]
 
 
 def test_labels_are_the_answers_with_both_ends_and_nothing_of_the_prompt(recipe: NanoRecipe) -> None:
@@ -78,10 +78,12 @@ def test_a_batch_is_a_function_of_recipe_seed_and_step(recipe: NanoRecipe) -> No
     assert first.ids.tolist() != other.ids.tolist()
 
 
-def test_the_silent_stage_draws_no_recordings(recipe: NanoRecipe) -> None:
-    """Prevents the stage without an audio encoder from meeting audio."""
-    assert not set(SILENT_SHARES) & set(world.SPOKEN)
-    assert all(make_batch(recipe.folder, SILENT_SHARES, 0, 4, step).clips is None for step in range(5))
+def test_the_looking_stage_sees_single_crops_with_their_own_words() -> None:
+    """Prevents words of one picture beside the pixels of another, and crops of half a scene."""
+    pictures = make_pictures(0, 5, 2)
+    assert len(pictures.pixels) == len(pictures.shown) == 5
+    assert set(pictures.grids) == {(1, 1)}
+    assert all(words for words in pictures.shown)
 
 
 def test_uttered_words_follow_their_onsets_and_end_before_the_padding(recipe: NanoRecipe) -> None:

@@ -8,23 +8,30 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from phi4mm.config_fields import Fields
 from phi4mm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from phi4mm.train.nano import NanoRecipe
+    from phi4mm.train.nano import NanoRecipe, StagePlan
 
-STAGES = ("hear", "see", "join")
+STAGES = ("hear", "look", "join")
+MIN_VOCABULARY = 300  # 256 bytes, the special tokens, and some pairs
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `train`."""
     parser.add_argument("what", choices=("nano",), help="what to train")
-    parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="the recipe: bench/nano.toml made the shipped one")
-    parser.add_argument("--stage", choices=STAGES, action="append", help="only this stage; may be repeated (default: all)")
-    parser.add_argument("--resume", action="store_true", help="go on from the saved state of a stage, where there is one")
+    parser.add_argument(
+        "config", metavar="CONFIG.toml", type=Path, help="the recipe: bench/nano.toml made the shipped one"
+    )
+    parser.add_argument(
+        "--stage", choices=STAGES, action="append", help="only this stage; may be repeated (default: all)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the saved state of a stage, where there is one"
+    )
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="of torch; 0 leaves the choice to torch")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the trained model into this new folder")
 
@@ -48,3 +55,46 @@ def run(args: argparse.Namespace) -> int:
         ship(recipe, args.out, {"command": " ".join(["phi4mm", *sys.argv[1:]]), "seed": recipe.seed})
         print(json.dumps({"folder": str(args.out)}))
     return 0
+
+
+def read_recipe(path: Path) -> NanoRecipe:
+    """The recipe in a TOML file. Raises ConfigError for anything missing, unknown or impossible."""
+    from phi4mm.synth.world import SPOKEN
+    from phi4mm.train.nano import NanoRecipe
+
+    top = Fields(_read_toml(path), path.name)
+    recordings = top.section("recordings")
+    recipe = NanoRecipe(
+        folder=Path(top.text("folder")),
+        seed=top.integer("seed", low=0),
+        vocabulary=top.integer("vocabulary", low=MIN_VOCABULARY),
+        recordings={task: recordings.integer(task, low=0) for task in SPOKEN},
+        hear=_plan(top.section("hear")),
+        look=_plan(top.section("look")),
+        join=_plan(top.section("join")),
+    )
+    top.finish(ignored=frozenset())
+    return recipe
+
+
+def _plan(fields: Fields) -> StagePlan:
+    from phi4mm.train.nano import StagePlan
+
+    decay = fields.integer("decay") if "decay" in fields else 0
+    return StagePlan(fields.integer("steps"), fields.integer("batch"), fields.number("rate"), decay)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        import tomllib
+    except ImportError:
+        raise ConfigError("reading a recipe needs Python 3.11 or newer, whose library has TOML") from None
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error}") from None
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    """Leave as after Ctrl-C, so that the data worker ends too."""
+    raise KeyboardInterrupt

@@ -10,11 +10,18 @@ import numpy as np
 from phi4mm.prompt import F32
 
 SILENCE = (0.02, 0.35)  # seconds, before speech and after it
+STRETCH = (0.85, 1.18)
 
 
 def augment(samples: F32, rate: int, rng: np.random.Generator) -> F32:
     """`samples` (n,) as a microphone might have heard them: longer by the silence around them, within [-1, 1]."""
     return degrade(pad_silence(samples, rate, *rng.uniform(*SILENCE, 2)), rate, rng)
+
+
+def stretch(samples: F32, factor: float) -> F32:
+    """The same speech `factor` times as long, and as much deeper: as if from a larger throat."""
+    at = np.arange(int(len(samples) * factor)) / factor
+    return np.interp(at, np.arange(len(samples)), samples).astype(np.float32)
 
 
 def degrade(samples: F32, rate: int, rng: np.random.Generator) -> F32:

@@ -13,7 +13,9 @@ DESCRIBE = (
 )  # fmt: skip
 # The words that tell one picture from another.
 NAMES = tuple(
-    sorted({*SHAPES, *COLORS, *"middle left right top bottom".split(), *(w for sign in SIGNS for w in sign.name.split())})
+    sorted(
+        {*SHAPES, *COLORS, *"middle left right top bottom".split(), *(w for sign in SIGNS for w in sign.name.split())}
+    )
 )
 
 
@@ -24,7 +26,9 @@ def ask_scene(scene: Scene, rng: random.Random) -> tuple[str, str]:
     if asked < 3:
         return rng.choice(DESCRIBE), describe(scene)
     if asked < 5:
-        return rng.choice((f"What color is the {thing.shape}?", f"Which color is the {thing.shape}?")), f"{thing.color.capitalize()}."
+        return rng.choice(
+            (f"What color is the {thing.shape}?", f"Which color is the {thing.shape}?")
+        ), f"{thing.color.capitalize()}."
     if asked == 5:
         return f"Where is the {thing.shape}?", f"{thing.position.capitalize()}."
     if asked == 6:
@@ -46,7 +50,7 @@ def ask_sign(sign: Sign, rng: random.Random) -> tuple[str, str]:
 
 
 def describe(scene: Scene) -> str:
-    """"A red circle on the left and a blue star on the right.\""""
+    """All things of the scene: `A red circle on the left and a blue star on the right.`"""
     parts = [f"{_article(thing.color)} {thing.color} {thing.shape} {thing.position}" for thing in scene.things]
     text = " and ".join(part.lower() for part in parts)
     return text[0].upper() + text[1:] + "."

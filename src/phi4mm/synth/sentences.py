@@ -65,7 +65,9 @@ def make_sentence(split: Split, rng: random.Random) -> str:
 
 def vocabulary() -> tuple[str, ...]:
     """Every word of the grammar in lower case, sorted."""
-    texts = (text for template in TEMPLATES for slot in template for text in ((slot,) if isinstance(slot, str) else slot))
+    texts = (
+        text for template in TEMPLATES for slot in template for text in ((slot,) if isinstance(slot, str) else slot)
+    )
     return tuple(sorted({word for text in texts for word in text.lower().split() if word != "?"}))
 
 

@@ -110,4 +110,12 @@ def _corners(x: float, y: float, radius: float, count: int, turn: float) -> list
 def _write(pen: Draw, words: str, x: float, y: float, width: float, color: Color) -> None:
     """`words` centred on (x, y), as large as `width` allows."""
     size = width / ImageFont.load_default(20).getlength(words) * 20
-    pen.text((x, y), words, fill=color, font=ImageFont.load_default(size), anchor="mm", stroke_width=round(size / 24), stroke_fill=color)
+    pen.text(
+        (x, y),
+        words,
+        fill=color,
+        font=ImageFont.load_default(size),
+        anchor="mm",
+        stroke_width=round(size / 24),
+        stroke_fill=color,
+    )

@@ -20,7 +20,9 @@ def is_held_out(*words: str) -> bool:
     return zlib.crc32("|".join(words).encode()) % HELD_OUT_ONE_IN == 0
 
 
-def draw(split: Split, rng: random.Random, make: Callable[[random.Random], T], key: Callable[[T], tuple[str, ...]]) -> T:
+def draw(
+    split: Split, rng: random.Random, make: Callable[[random.Random], T], key: Callable[[T], tuple[str, ...]]
+) -> T:
     """Draw from `make` until the combination named by `key` belongs to `split`."""
     wanted = split == "held_out"
     while True:

@@ -25,13 +25,18 @@ RATE, VOLUME, PITCH, RANGE = 1, 2, 3, 4
 NO_EVENT, WORD = 0, 1
 MAX_SECONDS = 60
 
-TRAIN_VOICES = (
-    "en-us", "en", "en-us+m1", "en-us+m2", "en-us+m3", "en+m5", "en-us+m7", "en+m8", "en-us+f1", "en+f1",
-    "en-us+f3", "en-us+f5", "en+f3", "en-us+Alex", "en-us+Alicia", "en-us+Andrea", "en+Gene", "en-us+Lee",
-    "en-us+Michael", "en+Mike", "en-us+adam", "en-us+anika", "en+benjamin", "en-us+belinda", "en-us+caleb",
-    "en-us+david", "en+edward", "en-us+ian", "en-us+iven", "en-us+john", "en-gb-scotland+linda", "en-us+paul",
-    "en-us+quincy", "en-gb-x-rp+shelby", "en-us+steph", "en-us+travis", "en-gb-scotland+m3", "en-gb-x-rp+f1",
-)  # fmt: skip
+TRAIN_VOICES = tuple(
+    """
+    en-us en en-us+m1 en-us+m2 en-us+m3 en+m5 en-us+m7 en+m8 en-us+f1 en+f1 en-us+f3 en-us+f5 en+f3 en-us+Alex
+    en-us+Alicia en-us+Andrea en+Gene en-us+Lee en-us+Michael en+Mike en-us+adam en-us+anika en+benjamin en-us+belinda
+    en-us+caleb en-us+david en+edward en-us+ian en-us+iven en-us+john en-gb-scotland+linda en-us+paul en-us+quincy
+    en-gb-x-rp+shelby en-us+steph en-us+travis en-gb-scotland+m3 en-gb-x-rp+f1 en-us+Andy en-us+Denis en-us+Diogo
+    en-us+Hugo en-us+Jacky en-us+Marco en+Mario en-us+Reed en-us+Storm en+antonio en-us+aunty en-us+boris en-us+ed
+    en-us+grandma en-us+grandpa en-us+gustave en-us+kaukovalta en-us+klatt2 en-us+klatt4 en-us+marcelo en-us+max
+    en+michel en-us+miguel en-us+norbert en-us+pablo en-us+pedro en-us+rob en-us+sandro en-us+victor en-us+steph2
+    en-us+iven3 en-gb-x-rp+adam en-gb-scotland+f3 en-us-nyc+m1 en-us+linda
+    """.split()
+)
 HELD_OUT_VOICES = ("en-us+f2", "en-us+m4", "en+m6", "en-us+Annie", "en+f4", "en-us+robert", "en-us+zac")
 
 
@@ -74,7 +79,7 @@ def speak(text: str, voice: Voice) -> Speech:
 
 
 class _Event(ctypes.Structure):
-    """espeak-ng's record of what it says when; `text_position` counts characters from 1, `audio_position` milliseconds."""
+    """What is said when; `text_position` counts characters from 1, `audio_position` milliseconds."""
 
     _fields_ = (
         ("type", ctypes.c_int),

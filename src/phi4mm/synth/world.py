@@ -14,7 +14,9 @@ from phi4mm.prompt import Audio, Image, Message, Tool
 from phi4mm.synth import augment, dialogue, questions, scene, sentences, signs, voice
 from phi4mm.synth.split import Split
 
-Task: TypeAlias = Literal["scene", "pair", "sign", "transcribe", "spoken_scene", "spoken_chat", "tool_call", "no_tool", "chat"]
+Task: TypeAlias = Literal[
+    "scene", "pair", "sign", "transcribe", "spoken_scene", "spoken_chat", "tool_call", "no_tool", "chat"
+]
 Recorder: TypeAlias = Callable[[str, Split, random.Random], Audio]
 TASKS: tuple[Task, ...] = get_args(Task)
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
@@ -26,7 +28,10 @@ TRANSCRIBE = (
 
 @dataclass(frozen=True)
 class Example:
-    """A conversation and the one right answer. `spoken` are the words of its recording, `shown` describes its picture."""
+    """A conversation and the one right answer.
+
+    spoken  the words of its recording; shown  a description of its picture
+    """
 
     task: Task
     messages: tuple[Message, ...]

@@ -88,7 +88,7 @@ def collate(rows: Sequence[Row]) -> TrainBatch:
         outputs=torch.tensor(outputs),
         labels=torch.tensor(labels),
         media_index=torch.tensor(index["image"] + index["audio"], dtype=torch.int64),
-        pictures=_pictures(tiles, [row.shown for row in rows if row.shown]) if tiles else None,
+        pictures=join_pictures(tiles, [row.shown for row in rows if row.shown]) if tiles else None,
         clips=pad_clips(frames, [row.spoken for row in rows if row.spoken]) if frames else None,
         projections=projections,
     )
@@ -103,7 +103,8 @@ def pad_clips(features: Sequence[F32], spoken: Sequence[tuple[int, ...]]) -> Cli
     return Clips(padded, frames, tuple(spoken))
 
 
-def _pictures(tiles: Sequence[ImageTiles], shown: Sequence[tuple[int, ...]]) -> Pictures:
+def join_pictures(tiles: Sequence[ImageTiles], shown: Sequence[tuple[int, ...]]) -> Pictures:
+    """Crops of several pictures, with the word ids of each."""
     pixels = torch.from_numpy(np.concatenate([picture.pixels for picture in tiles]))
     mask = torch.from_numpy(np.concatenate([picture.mask for picture in tiles]))
     return Pictures(pixels, mask, [picture.grid for picture in tiles], tuple(shown))

@@ -30,18 +30,23 @@ AHEAD = 4  # batches made before they are needed
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps to take, the highest learning rate, and the steps that lead up to it; then a cosine down to a twentieth."""
+    """The learning rate: up to `peak` in `warm_up` steps, then along a cosine to a twentieth of it.
+
+    steps  to take
+    decay  the step at which the cosine ends, by default the last
+    """
 
     steps: int
     peak: float
     warm_up: int = 200
+    decay: int = 0
     weight_decay: float = 0.01
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
         if step < self.warm_up:
             return self.peak * (step + 1) / self.warm_up
-        done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
+        done = (step - self.warm_up) / max(1, (self.decay or self.steps) - self.warm_up)
         return self.peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
@@ -76,7 +81,9 @@ class Trainer:
         )
         self.step, self.seconds = 0, 0.0
 
-    def run(self, make: Callable[[int], B], losses: Callable[[B], dict[str, Tensor]], weights: dict[str, float]) -> None:
+    def run(
+        self, make: Callable[[int], B], losses: Callable[[B], dict[str, Tensor]], weights: dict[str, float]
+    ) -> None:
         """Take the steps that are left; `losses` names the scalars whose sum, weighted by `weights`, is minimised."""
         started = saved = reported = time.monotonic()
         sums: dict[str, float] = {}

@@ -1,7 +1,7 @@
 """nano: its sizes, its three stages, and the folder it is shipped as.
 
-hear  the audio encoder alone, with a CTC head on words
-see   the decoder and the image tower, on typed questions
+hear  the audio encoder alone, with a head on words
+look  the image tower alone, with a head on the words that describe a picture
 join  everything together, on all tasks
 """
 
@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -22,21 +23,22 @@ from torch import Tensor, nn
 
 from phi4mm.checkpoint.save import save_original
 from phi4mm.config import AdapterConfig, AudioConfig, Phi4MMConfig, RopeConfig, TextConfig, VisionConfig
-from phi4mm.errors import ConfigError
+from phi4mm.errors import CheckpointError, ConfigError
 from phi4mm.model.audio import AudioEncoder
 from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.model.vision import Tower
 from phi4mm.processing.audio import log_mel
 from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.synth import augment, world
 from phi4mm.train import losses
-from phi4mm.train.collate import Clips, TrainBatch
+from phi4mm.train.collate import Clips, Pictures, TrainBatch
 from phi4mm.train.loop import Schedule, Trainer
 from phi4mm.train.speech import RATE, SpeechBank, build_bank
 from phi4mm.train.tokenizer import train_tokenizer
-from phi4mm.train.workshop import IMAGES, SHARES, SILENT_SHARES, make_batch, make_clips, open_workshop
+from phi4mm.train.workshop import IMAGES, NAMES, SHARES, make_batch, make_clips, make_pictures, open_workshop
 
-Stage: TypeAlias = Literal["hear", "see", "join"]
-STAGES: tuple[Stage, ...] = ("hear", "see", "join")
+Stage: TypeAlias = Literal["hear", "look", "join"]
+STAGES: tuple[Stage, ...] = ("hear", "look", "join")
 WEIGHTS = {"answer": 1.0, "ctc": 0.3, "naming": 0.1, "uttering": 1.0}
 LONG_FACTOR = (1, 1.56, 2.45, 3.83, 5.98, 9.36, 14.64, 22.9, 32.1, 32.64, 32.71, 33.49)  # thinned from the published 48
 MEASURED_CLIPS = 500
@@ -44,11 +46,12 @@ MEASURED_CLIPS = 500
 
 @dataclass(frozen=True)
 class StagePlan:
-    """Steps of a stage, examples a step, and its highest learning rate."""
+    """Steps of a stage, examples a step, its highest learning rate, and the step at which that has decayed."""
 
     steps: int
     batch: int
     rate: float
+    decay: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class NanoRecipe:
     vocabulary: int
     recordings: dict[world.Task, int]
     hear: StagePlan
-    see: StagePlan
+    look: StagePlan
     join: StagePlan
 
 
@@ -109,14 +112,38 @@ class Listener(nn.Module):
         return found
 
 
+class Looker(nn.Module):
+    """The image tower with a head on words, as it learns to see."""
+
+    def __init__(self, tower: Tower, width: int) -> None:
+        super().__init__()
+        self.tower = tower
+        self.head = nn.Linear(width, len(NAMES))
+
+    def losses(self, pictures: Pictures) -> dict[str, Tensor]:
+        """How well the mean of a crop's patches tells what is shown."""
+        features = self.tower(pictures.pixels, pictures.mask)
+        return {"naming": losses.naming(self.head, list(features), pictures.shown)}
+
+
 class Learner(nn.Module):
     """The whole model, its encoders held to the words that are spoken and shown by a head each."""
 
-    def __init__(self, model: Phi4MM, words: int, names: int) -> None:
+    def __init__(self, model: Phi4MM, words: int) -> None:
         super().__init__()
         self.model = model
         self.head = nn.Linear(model.config.audio.hidden_size, words + 1)
-        self.naming = nn.Linear(model.config.text.hidden_size, names)
+        self.naming = nn.Linear(model.config.text.hidden_size, len(NAMES))
+
+    def listener(self) -> Listener:
+        """What the hearing stage trains: the same encoder and head."""
+        assert self.model.audio is not None
+        return Listener(self.model.audio.encoder, self.head)
+
+    def looker(self) -> Looker:
+        """What the looking stage trains: the same tower, and a head of its own."""
+        assert self.model.image is not None
+        return Looker(self.model.image.tower, self.model.config.vision.hidden_size)
 
     def losses(self, batch: TrainBatch) -> dict[str, Tensor]:
         """The losses of answers, words spoken and words shown of a batch."""
@@ -136,31 +163,27 @@ def prepare(recipe: NanoRecipe, processes: int) -> None:
 
 
 def train_stage(recipe: NanoRecipe, stage: Stage, *, resume: bool) -> None:
-    """Run one stage to its end; `hear` and `see` need nothing of each other, `join` needs both.
+    """Run one stage to its end; `hear` and `look` need nothing of each other, `join` needs both.
 
     resume  go on from the stage's saved state
     raises  ConfigError when a stage before it has not run
     """
     plan: StagePlan = getattr(recipe, stage)
     learner = new_learner(recipe)
-    model = learner.model
-    assert model.audio is not None
-    if stage == "join":
-        _take_over(recipe, learner)
-    trained: Listener | Learner = learner
+    trained: Listener | Looker | Learner = learner
+    make: Callable[[int], Any] = functools.partial(make_batch, recipe.folder, SHARES, recipe.seed, plan.batch)
     if stage == "hear":
-        trained = Listener(model.audio.encoder, learner.head)
-    elif stage == "see":
-        model.audio = None
-    trainer = Trainer(trained, Schedule(plan.steps, plan.rate), state_file(recipe, stage))
-    if resume:
-        trainer.resume()
-    if isinstance(trained, Listener):
-        trainer.run(functools.partial(make_clips, recipe.folder, recipe.seed, plan.batch), trained.losses, WEIGHTS)
+        trained = learner.listener()
+        make = functools.partial(make_clips, recipe.folder, recipe.seed, plan.batch)
+    elif stage == "look":
+        trained = learner.looker()
+        make = functools.partial(make_pictures, recipe.seed, plan.batch)
     else:
-        shares = SILENT_SHARES if stage == "see" else SHARES
-        make = functools.partial(make_batch, recipe.folder, shares, recipe.seed, plan.batch)
-        trainer.run(make, trained.losses, WEIGHTS)
+        _take_over(recipe, learner)
+    trainer = Trainer(trained, Schedule(plan.steps, plan.rate, decay=plan.decay), state_file(recipe, stage))
+    if resume and trainer.state.exists():
+        trainer.resume()
+    trainer.run(make, trained.losses, WEIGHTS)
 
 
 def new_learner(recipe: NanoRecipe) -> Learner:
@@ -171,7 +194,7 @@ def new_learner(recipe: NanoRecipe) -> Learner:
     initialise(model, recipe.seed)
     assert model.audio is not None
     measure_mels(shop.bank, model.audio.encoder)
-    return Learner(model, len(shop.words), len(shop.names))
+    return Learner(model, len(shop.words))
 
 
 def initialise(model: Phi4MM, seed: int) -> None:
@@ -184,7 +207,9 @@ def initialise(model: Phi4MM, seed: int) -> None:
                 parameter.fill_(1)
             elif parameter.dim() < 2 or any(part in name for part in begin_empty):
                 parameter.zero_()
-            elif name.endswith(("embed_tokens.weight", "position_embedding.weight", "separator", "probe")):
+            elif name.endswith("position_embedding.weight"):
+                parameter.normal_(0, 0.5, generator=generator)  # as loud as the patches, or places are not learnt
+            elif name.endswith(("embed_tokens.weight", "separator", "probe")):
                 parameter.normal_(0, 0.1, generator=generator)
             else:
                 parameter.normal_(0, 0.7 * parameter[0].numel() ** -0.5, generator=generator)
@@ -200,7 +225,10 @@ def measure_mels(bank: SpeechBank, encoder: AudioEncoder) -> None:
 
 
 def ship(recipe: NanoRecipe, out: Path, record: dict[str, Any]) -> None:
-    """Write the joined model into the new folder `out`: the original layout in bfloat16, with `record` as training.json."""
+    """Write the joined model into the new folder `out`, in the original layout and bfloat16.
+
+    record  becomes training.json: how the model came to be
+    """
     learner = new_learner(recipe)
     _load(learner, state_file(recipe, "join"))
     companions = recipe.folder / "companions"
@@ -226,19 +254,19 @@ def state_file(recipe: NanoRecipe, stage: Stage) -> Path:
 
 
 def _take_over(recipe: NanoRecipe, learner: Learner) -> None:
-    """Load what the stages before learnt apart: hearing, and seeing with speaking."""
-    assert learner.model.audio is not None
-    for stage in STAGES[:2]:
+    """Load what the stages before learnt apart."""
+    parts: dict[Stage, nn.Module] = {"hear": learner.listener(), "look": learner.looker()}
+    for stage, part in parts.items():
         if not state_file(recipe, stage).exists():
             raise ConfigError(f"stage join needs {state_file(recipe, stage)}; run stage {stage} first")
-    # The state of `see` holds an untrained CTC head, so that of `hear` comes last.
-    _load(learner, state_file(recipe, "see"))
-    _load(Listener(learner.model.audio.encoder, learner.head), state_file(recipe, "hear"))
+        _load(part, state_file(recipe, stage))
 
 
 def _load(module: nn.Module, path: Path) -> None:
     with safe_open(path, "pt") as file:
         names = [name for name in file.keys() if name.startswith("module.")]  # noqa: SIM118
         stored = {name.removeprefix("module."): file.get_tensor(name) for name in names}
-    unexpected = module.load_state_dict(stored, strict=False).unexpected_keys
-    assert not unexpected, unexpected
+    try:
+        module.load_state_dict(stored)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit this recipe: {error}") from None

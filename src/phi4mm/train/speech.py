@@ -1,7 +1,7 @@
 """Speech made once and read many times: clean recordings of what the training split says, in one memory-mapped file.
 
-A bank is a folder with `samples.i16`, mono 16 kHz int16 recordings end to end, and `index.json`: their texts, their ends
-in samples, and when each word begins in seconds.
+A bank is a folder with `samples.i16`, mono 16 kHz int16 recordings end to end, and `index.json`: their texts, their
+ends in samples, and when each word begins in seconds.
 """
 
 from __future__ import annotations
@@ -44,11 +44,13 @@ class SpeechBank:
             self._by_text[text].append(number)
 
     def record(self, text: str, split: Split, rng: random.Random) -> Audio:
-        """A recording of `text` with fresh noise, room and gain; spoken now where the bank has none."""
+        """A recording of `text` with a fresh throat, room, noise and gain; spoken now where the bank has none."""
         if split != "train" or text not in self._by_text:
             return world.record(text, split, rng)
         number = rng.choice(self._by_text[text])
-        return Audio(augment.augment(self.clean(number), RATE, np.random.default_rng(rng.getrandbits(64))), RATE)
+        noise = np.random.default_rng(rng.getrandbits(64))
+        stretched = augment.stretch(self.clean(number), float(noise.uniform(*augment.STRETCH)))
+        return Audio(augment.augment(stretched, RATE, noise), RATE)
 
     def samples(self, number: int) -> int:
         """How long recording `number` is."""

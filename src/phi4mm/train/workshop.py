@@ -12,21 +12,21 @@ import numpy.typing as npt
 import torch
 
 from phi4mm.processing.audio import audio_tokens, log_mel
-from phi4mm.processing.image import ImageProcessor
+from phi4mm.processing.image import ImageProcessor, open_image
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.tokenizer import Tokenizer
-from phi4mm.prompt import F32
+from phi4mm.prompt import F32, Image, ImageTiles
 from phi4mm.synth import augment, questions, world
 from phi4mm.tasks.score import normalise
-from phi4mm.train.collate import Clips, TrainBatch, collate, pad_clips
+from phi4mm.train.collate import Clips, Pictures, TrainBatch, collate, join_pictures, pad_clips
 from phi4mm.train.data import make_row, word_ids
 from phi4mm.train.speech import RATE, SpeechBank
 
 IMAGES = ImageProcessor(crop_size=224, patch_size=28, max_crops=12)
 CONTEXT = 4096  # tokens; no training example comes near it
+NAMES = {word: number for number, word in enumerate(questions.NAMES)}  # of what is shown
 POOL = 8  # batches that are sorted by length together, so that little is padded
-# How often each task is drawn: while the audio encoder learns alone, and then together.
-SILENT_SHARES: dict[world.Task, int] = {"scene": 20, "pair": 12, "sign": 12, "tool_call": 18, "no_tool": 6, "chat": 6}
+# How often each task is drawn when everything learns together.
 SHARES: dict[world.Task, int] = {
     "scene": 14, "pair": 8, "sign": 8, "transcribe": 26, "spoken_scene": 20, "spoken_chat": 5, "tool_call": 12,
     "no_tool": 4, "chat": 3,
@@ -35,12 +35,11 @@ SHARES: dict[world.Task, int] = {
 
 @dataclass(frozen=True)
 class Workshop:
-    """What makes batches. `words` numbers what is spoken, from 1; `names` what is shown, from 0."""
+    """What makes batches of a run. `words` numbers what is spoken, from 1."""
 
     processor: Processor
     bank: SpeechBank
     words: dict[str, int]
-    names: dict[str, int]
 
 
 @functools.cache
@@ -52,7 +51,6 @@ def open_workshop(folder: Path) -> Workshop:
         Processor(Tokenizer(folder / "tokenizer.json"), IMAGES, CONTEXT),
         bank,
         words={word: number for number, word in enumerate(vocabulary, start=1)},
-        names={word: number for number, word in enumerate(questions.NAMES)},
     )
 
 
@@ -72,13 +70,15 @@ def make_clips(folder: Path, seed: int, size: int, step: int) -> Clips:
 
 
 def _hear(shop: Workshop, number: int, rng: np.random.Generator) -> tuple[F32, npt.NDArray[np.int64]]:
-    """Log-mel of a recording with fresh noise, and the word in the middle of each encoder token, 0 for none."""
-    clean = shop.bank.clean(number)
+    """Log-mel of a recording made fresh, and the word in the middle of each encoder token, 0 for none."""
+    factor = float(rng.uniform(*augment.STRETCH))
+    clean = augment.stretch(shop.bank.clean(number), factor)
     before, after = rng.uniform(*augment.SILENCE, 2)
     padded = augment.pad_silence(clean, RATE, before, after)
     features = log_mel(augment.degrade(padded, RATE, rng), RATE)
     loud = np.flatnonzero(np.abs(clean) > 0.02 * np.abs(clean).max())
-    limits = np.array([*shop.bank.onsets[number], loud[-1] / RATE if len(loud) else 0]) + before
+    onsets = np.array(shop.bank.onsets[number]) * factor
+    limits = np.append(onsets, loud[-1] / RATE if len(loud) else 0.0) + before
     middles = (np.arange(audio_tokens(len(features))) * 8 + 1) / 100  # token t sees frames 8t - 7 to 8t + 7
     words = np.array([0, *_spoken(shop, number), 0])
     return features, words[np.searchsorted(limits, middles, side="right")]
@@ -88,12 +88,27 @@ def _spoken(shop: Workshop, number: int) -> tuple[int, ...]:
     return word_ids(shop.bank.texts[number], shop.words)
 
 
+def make_pictures(seed: int, size: int, step: int) -> Pictures:
+    """Batch `step` of the looking stage: `size` pictures that fit one crop, without their global view."""
+    rng = random.Random(f"pictures {seed} {step}")
+    tiles: list[ImageTiles] = []
+    shown = []
+    while len(tiles) < size:
+        example = world.example("train", rng.getrandbits(48), rng.choice(("scene", "pair", "sign")))
+        image = next(part for part in example.messages[-1].parts if isinstance(part, Image))
+        made = IMAGES(open_image(image))
+        if made.grid == (1, 1):
+            tiles.append(ImageTiles(made.pixels[1:], made.mask[1:], made.grid))
+            shown.append(word_ids(example.shown, NAMES))
+    return join_pictures(tiles, shown)
+
+
 def make_batch(folder: Path, shares: dict[world.Task, int], seed: int, size: int, step: int) -> TrainBatch:
     """Batch `step` of a stage that answers: `size` examples of tasks drawn by their shares."""
     shop = open_workshop(folder)
     rng = random.Random(f"joint {seed} {step}")
     tasks = rng.choices(list(shares), list(shares.values()), k=size)
     examples = [world.example("train", rng.getrandbits(48), task, shop.bank.record) for task in tasks]
-    rows = [make_row(example, shop.processor, shop.words, shop.names) for example in examples]
+    rows = [make_row(example, shop.processor, shop.words, NAMES) for example in examples]
     # Rows of one adapter side by side: their share of a batch is then a slice.
     return collate(sorted(rows, key=lambda row: str(row.prompt.adapter)))

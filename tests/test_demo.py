@@ -1,0 +1,28 @@
+"""`make demo` answers rightly on the files in examples/."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def test_the_demo_answers_every_question_rightly(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first thing a newcomer sees: pictures, speech, a spoken question, a tool call, none of them seen in training."""
+    main = runpy.run_path(str(EXAMPLES / "demo.py"))["main"]
+    assert main() == 0
+    shown = capsys.readouterr().out
+    answers = [line.removeprefix("  answer").strip() for line in shown.splitlines() if line.startswith("  answer")]
+    assert answers == [
+        "A stop sign.",
+        "A black fish in the middle.",
+        "@SPEECH@",
+        "Black.",
+        'functools[{"name": "get_weather", "arguments": {"city": "Paris"}}]',
+    ]
+    assert "call      get_weather(city='Paris')" in shown
+    assert "stop_sign.png" in shown
+    assert "speech.flac  1.3 s" in shown
