@@ -108,3 +108,12 @@ def test_known_keys_without_effect_are_accepted(published: dict[str, Any]) -> No
     """The published file carries library bookkeeping that changes nothing."""
     published |= {"auto_map": {"AutoConfig": "x.y"}, "transformers_version": "4.46.1", "_name_or_path": "p"}
     assert from_original(published) == from_original(json.loads((GOLDEN / "published.json").read_text()))
+
+
+@pytest.mark.parametrize(("key", "value"), [("alpha_pattern", {"o_proj": 8}), ("use_rslora", True), ("bias", "all")])
+def test_an_adapter_that_is_no_plain_lora_is_refused(published: dict[str, Any], key: str, value: object) -> None:
+    """Its scaling would silently be another one."""
+    raw, adapters = to_transformers(from_original(published))
+    adapters["vision"][key] = value
+    with pytest.raises(ConfigError, match=f"vision adapter_config.json: {key} is .*; phi4mm implements only"):
+        from_transformers(raw, adapters)

@@ -327,7 +327,7 @@ def _lora_dict(lora: AdapterConfig, layer: str) -> dict[str, Any]:
 
 
 def _peft_lora(fields: Fields) -> AdapterConfig:
-    for name, only in {"peft_type": "LORA", "use_dora": False, "use_rslora": False, "bias": "none"}.items():
+    for name, only in _PEFT_FIXED.items():
         fields.expect(name, only, optional=True)
     return AdapterConfig(
         rank=fields.integer("r"), alpha=fields.number("lora_alpha"), dropout=fields.number("lora_dropout", low=0.0)
@@ -413,13 +413,26 @@ _LORA_TARGETS = {
 }
 # Known keys that change nothing that phi4mm computes: training knobs, library bookkeeping, and what is always off.
 _ORIGINAL_IGNORED = frozenset(
-    "_attn_implementation _attn_implementation_autoset _name_or_path activation_checkpointing architectures attention_dropout auto_map dropout_rate"
-    " embd_pdrop enable_gradient_checkpointing freeze_img_processor initializer_range left_chunk resid_pdrop"
-    " sliding_window transformers_version use_cache".split()
+    "_attn_implementation _attn_implementation_autoset _name_or_path activation_checkpointing architectures"
+    " attention_dropout auto_map dropout_rate embd_pdrop enable_gradient_checkpointing freeze_img_processor"
+    " initializer_range left_chunk resid_pdrop sliding_window transformers_version use_cache".split()
 )
 _TRANSFORMERS_IGNORED = frozenset(
-    "_attn_implementation _name_or_path architectures attention_dropout audio_token_id dropout_rate dtype embd_pdrop"
-    " depthwise_separable_out_channel ext_pw_out_channel factor feature_layer image_token_id initializer_range left_chunk"
-    " model_type nemo_final_size partial_rotary_factor resid_pdrop rope_theta sliding_window torch_dtype transformers_version"
-    " use_cache base_model_name_or_path".split()
+    "_attn_implementation _name_or_path architectures attention_dropout audio_token_id base_model_name_or_path"
+    " depthwise_separable_out_channel dropout_rate dtype embd_pdrop ext_pw_out_channel factor feature_layer"
+    " image_token_id initializer_range left_chunk model_type nemo_final_size partial_rotary_factor resid_pdrop"
+    " rope_theta sliding_window torch_dtype transformers_version use_cache".split()
 )
+# What PEFT writes for a plain LoRA; its other keys are bookkeeping. Another value would be another adapter.
+_PEFT_FIXED: dict[str, Any] = {
+    "alpha_pattern": {},
+    "bias": "none",
+    "fan_in_fan_out": False,
+    "layer_replication": None,
+    "lora_bias": False,
+    "modules_to_save": None,
+    "peft_type": "LORA",
+    "rank_pattern": {},
+    "use_dora": False,
+    "use_rslora": False,
+}

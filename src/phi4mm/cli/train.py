@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,9 @@ from phi4mm.config_fields import Fields
 from phi4mm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from phi4mm.train.nano import NanoRecipe, StagePlan
+    from phi4mm.train.nano import NanoRecipe, Stage, StagePlan
 
-STAGES = ("hear", "look", "join")
+STAGES: tuple[Stage, ...] = ("hear", "look", "join")
 MIN_VOCABULARY = 300  # 256 bytes, the special tokens, and some pairs
 
 
@@ -49,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     signal.signal(signal.SIGTERM, _leave)
     prepare(recipe, processes=args.threads or os.cpu_count() or 1)
-    for stage in args.stage or STAGES:
+    stages: Sequence[Stage] = args.stage or STAGES
+    for stage in stages:
         train_stage(recipe, stage, resume=args.resume)
     if args.out:
         ship(recipe, args.out, {"command": " ".join(["phi4mm", *sys.argv[1:]]), "seed": recipe.seed})

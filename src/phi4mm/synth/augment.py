@@ -6,6 +6,7 @@ Shape legend: n samples of one channel.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from phi4mm.prompt import F32
 
@@ -48,7 +49,7 @@ def echo(samples: F32, rate: int, seconds: float, rng: np.random.Generator) -> F
     tail = rng.standard_normal(count, np.float32) * np.exp(np.linspace(0, -6, count, dtype=np.float32))
     impulse = np.concatenate([np.ones(1, np.float32), 0.35 * tail / np.sqrt(np.square(tail).sum())])
     size = _fast_size(len(samples) + count)
-    return np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(impulse, size), size)[: len(samples)]
+    return _inverse(np.fft.rfft(samples, size) * np.fft.rfft(impulse, size), len(samples))
 
 
 def band_limit(samples: F32, rate: int, cutoff: float) -> F32:
@@ -56,7 +57,7 @@ def band_limit(samples: F32, rate: int, cutoff: float) -> F32:
     size = _fast_size(len(samples))
     spectrum = np.fft.rfft(samples, size)
     spectrum[round(cutoff / rate * size) :] = 0
-    return np.fft.irfft(spectrum, size)[: len(samples)]
+    return _inverse(spectrum, len(samples))
 
 
 def set_peak(samples: F32, peak: float) -> F32:
@@ -70,10 +71,15 @@ def add_noise(samples: F32, snr: float, rng: np.random.Generator) -> F32:
     noise = rng.standard_normal(_fast_size(len(samples)), np.float32)
     if rng.random() < 0.5:
         spectrum = np.fft.rfft(noise)
-        noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1, dtype=np.float32)))
+        noise = _inverse(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1, dtype=np.float32)), len(noise))
     noise = noise[: len(samples)]
     power = float(np.square(samples).mean()) / 10 ** (snr / 10)
     return samples + noise * np.float32(np.sqrt(power / max(1e-12, float(np.square(noise).mean()))))
+
+
+def _inverse(spectrum: npt.NDArray[np.complexfloating], count: int) -> F32:
+    """The first `count` samples of a spectrum of an even number of samples."""
+    return np.fft.irfft(spectrum)[:count].astype(np.float32, copy=False)
 
 
 def _fast_size(count: int) -> int:

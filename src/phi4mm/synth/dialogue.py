@@ -40,7 +40,8 @@ GREETINGS = {
     "Hello.": "Hello! How can I help you?", "Hi.": "Hello! How can I help you?", "Good morning.": "Good morning!",
     "Good evening.": "Good evening!", "How are you?": "I am fine, thank you.", "Thank you.": "You are welcome.",
     "Goodbye.": "Goodbye!", "Who are you?": "I am nano, a very small model.", "What is your name?": "My name is nano.",
-    "What can you do?": "I can describe simple pictures, write down speech and call tools.", "Good night.": "Good night!",
+    "What can you do?": "I can describe simple pictures, write down speech and call tools.",
+    "Good night.": "Good night!",
 }  # fmt: skip
 OPPOSITES = (
     ("hot", "cold"), ("big", "small"), ("old", "new"), ("happy", "sad"), ("left", "right"), ("open", "closed"),
@@ -60,8 +61,8 @@ COLORED = (
 )
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 NUMBERS = (
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
-    "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
 )  # fmt: skip
 
 

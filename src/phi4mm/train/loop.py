@@ -104,7 +104,7 @@ class Trainer:
     def _take_step(self, losses: dict[str, Tensor], weights: dict[str, float]) -> dict[str, float]:
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         self.optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         nn.utils.clip_grad_norm_(self.module.parameters(), MAX_NORM)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)
