@@ -21,22 +21,22 @@ from typing import Any
 import torch
 from measure import GB, child, provenance
 
-PROMPT, TOKENS = 512, 8
+TOKENS = 12  # decoded a turn; the first, which warms up, is not counted
 
 
-def ours(folder: Path) -> tuple[Callable[[], None], Callable[[], None]]:
+def ours(folder: Path, prompt: int) -> tuple[Callable[[], None], Callable[[], None]]:
     """Our prefill, and one step of our decoding after it."""
     from phi4mm.checkpoint.load import load_model
     from phi4mm.model.batch import ForwardBatch, Row
     from phi4mm.model.kv import RowCache
 
     model = load_model(folder, device="cpu", dtype=torch.bfloat16, modalities=())
-    ids = torch.arange(PROMPT) * 7 + 1000
+    ids = torch.arange(prompt) * 7 + 1000
     state: dict[str, RowCache] = {}
 
     def prefill() -> None:
         cache = state["cache"] = RowCache(model.config.text, device=ids.device, dtype=torch.bfloat16)
-        model(ForwardBatch(ids, (Row(PROMPT, cache=cache),), torch.tensor([PROMPT - 1])))
+        model(ForwardBatch(ids, (Row(prompt, cache=cache),), torch.tensor([prompt - 1])))
 
     def decode() -> None:
         cache = state["cache"]
@@ -45,12 +45,12 @@ def ours(folder: Path) -> tuple[Callable[[], None], Callable[[], None]]:
     return prefill, decode
 
 
-def theirs(folder: Path) -> tuple[Callable[[], None], Callable[[], None]]:
+def theirs(folder: Path, prompt: int) -> tuple[Callable[[], None], Callable[[], None]]:
     """The same with transformers' class, its default attention (PyTorch's own), adapters not loaded."""
     from transformers import DynamicCache, Phi4MultimodalForCausalLM
 
     model = Phi4MultimodalForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="sdpa").eval()
-    ids = (torch.arange(PROMPT) * 7 + 1000)[None]
+    ids = (torch.arange(prompt) * 7 + 1000)[None]
     state: dict[str, Any] = {}
 
     def prefill() -> None:
@@ -63,16 +63,16 @@ def theirs(folder: Path) -> tuple[Callable[[], None], Callable[[], None]]:
     return prefill, decode
 
 
-def measure(system: str, folder: Path) -> None:
+def measure(system: str, folder: Path, prompt: int) -> None:
     """One turn of one system: load, warm up, time; one JSON line."""
     start = time.perf_counter()
-    prefill, decode = (ours if system == "phi4mm" else theirs)(folder)
+    prefill, decode = (ours if system == "phi4mm" else theirs)(folder, prompt)
     load = time.perf_counter() - start
     with torch.inference_mode():
         prefill_s = _seconds(prefill)
         decode()
         decode_s = statistics.median(_seconds(decode) for _ in range(TOKENS))
-    print(json.dumps({"load_s": load, "prefill_tok_s": PROMPT / prefill_s, "decode_tok_s": 1 / decode_s}))
+    print(json.dumps({"load_s": load, "prefill_tok_s": prompt / prefill_s, "decode_tok_s": 1 / decode_s}))
 
 
 def ceilings() -> dict[str, float]:
@@ -95,16 +95,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt; a short one times decoding alone")
     parser.add_argument("--child", choices=["phi4mm", "transformers"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        measure(args.child, args.checkpoint)
+        measure(args.child, args.checkpoint, args.prompt)
         return
     turns: dict[str, list[dict[str, float]]] = {"phi4mm": [], "transformers": []}
     limit = ceilings()
     for _ in range(args.turns):
         for system, records in turns.items():
-            records.append(child(__file__, str(args.checkpoint), "--child", system))
+            records.append(child(__file__, str(args.checkpoint), "--child", system, "--prompt", str(args.prompt)))
             print(system, {k: round(v, 3) for k, v in records[-1].items()}, file=sys.stderr)
     medians = {s: {k: statistics.median(r[k] for r in records) for k in records[0]} for s, records in turns.items()}
     ratios = {k: medians["phi4mm"][k] / medians["transformers"][k] for k in ("prefill_tok_s", "decode_tok_s")}
@@ -112,6 +113,7 @@ def main() -> None:
         json.dumps(
             {
                 "bench": "against_transformers",
+            "prompt": args.prompt,
                 "turns": turns,
                 "medians": medians,
                 "ratios": ratios,

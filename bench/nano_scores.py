@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
 
 import phi4mm
 from phi4mm.chat import ChatRequest
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--model", default="nano")
     parser.add_argument("--examples", type=int, default=200, help="held-out examples a task")
     parser.add_argument("--seed", type=int, default=0, help="number of the first example")
+    parser.add_argument("--record", type=Path, help="write the scores into this training.json too")
     parser.add_argument("--wrong", action="store_true", help="show wrong answers")
     args = parser.parse_args()
     start, model = time.perf_counter(), phi4mm.load(args.model)
@@ -44,6 +46,11 @@ def main() -> int:
         if args.wrong:
             show_wrong(examples, found)
     record = {"model": args.model, "examples": args.examples, "seed": args.seed, "scores": scores}
+    if args.record:
+        training = json.loads(args.record.read_text(encoding="utf-8"))
+        shown = {task: round(value, 4) for task, value in scores.items()}
+        training["scores"] = {"held_out_examples": args.examples, "first": args.seed, **shown}
+        args.record.write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(record | {"seconds": round(time.perf_counter() - start, 1)}))
     return int(
         any((scores[task] > bar) if task == "transcribe" else (scores[task] < bar) for task, bar in BARS.items())

@@ -8,7 +8,7 @@ import pytest
 
 from phi4mm.synth import dialogue, scene, sentences, signs, voice, world
 from phi4mm.synth.split import is_held_out
-from phi4mm.train.speech import silent
+from phi4mm.synth.world import silent
 
 DRAWS = 1500
 

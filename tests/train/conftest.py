@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,19 @@ from phi4mm.prompt import F32
 from phi4mm.synth import world
 from phi4mm.synth.voice import Speech
 from phi4mm.train.nano import NanoRecipe, StagePlan
-from phi4mm.train.speech import RATE, silent
+from phi4mm.train.speech import RATE
 from phi4mm.train.tokenizer import train_tokenizer
+
+
+def in_process(make: Callable[[int], Any], start: int, end: int, stride: int = 1) -> Iterator[Any]:
+    """`Prefetch` without its process, which takes seconds to start."""
+    return map(make, range(start, end, stride))
+
+
+@pytest.fixture(autouse=True)
+def _batches_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "prefetch" not in request.node.name:
+        monkeypatch.setattr("phi4mm.train.loop.Prefetch", in_process)
 
 
 @pytest.fixture(autouse=True)
@@ -27,10 +40,10 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> NanoRecipe:
     """A recipe whose folder holds a tokenizer and a speech bank of every text that the tests ask for."""
     folder = tmp_path_factory.mktemp("nano")
     (folder / "tokenizer.json").write_text(train_tokenizer(30, 512), encoding="utf-8")
-    texts = sorted({world.example("train", n, task, silent).spoken for task in world.SPOKEN for n in range(300)})
+    texts = sorted({world.example("train", n, task, world.silent).spoken for task in world.SPOKEN for n in range(300)})
     write_bank(folder / "speech", texts)
-    plan = StagePlan(steps=4, batch=2, rate=1e-3)
-    return NanoRecipe(folder, seed=0, vocabulary=512, recordings={}, hear=plan, look=plan, join=plan)
+    plan, wide = StagePlan(steps=2, batch=2, rate=1e-3), StagePlan(steps=3, batch=12, rate=1e-3)
+    return NanoRecipe(folder, seed=0, vocabulary=512, recordings={}, hear=plan, look=plan, join=wide)
 
 
 def write_bank(folder: Path, texts: list[str]) -> None:

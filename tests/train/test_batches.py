@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 import pytest
@@ -112,5 +111,4 @@ def test_naming_falls_only_when_the_right_words_are_named() -> None:
 def test_every_task_is_drawn_in_the_joint_stage() -> None:
     """Prevents a task that is scored and never taught."""
     assert set(SHARES) == set(world.TASKS)
-    drawn = random.Random(0).choices(list(SHARES), list(SHARES.values()), k=2000)
-    assert min(drawn.count(task) for task in world.TASKS) > 20
+    assert min(SHARES.values()) > 0

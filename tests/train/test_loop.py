@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from phi4mm.errors import CheckpointError
-from phi4mm.train.loop import Schedule, Trainer
+from phi4mm.train.loop import Prefetch, Schedule, Trainer
 
 
 def make(step: int) -> Tensor:
@@ -77,3 +78,14 @@ def test_one_large_gradient_is_clipped(tmp_path: Path) -> None:
     made = Trainer(module, Schedule(1, 1.0, warm_up=1, weight_decay=0.0), tmp_path / "state")
     made._take_step({"fit": (1e6 * module.weight).sum()}, {"fit": 1.0})
     assert module.weight.grad is not None and module.weight.grad.norm() <= 1.0 + 1e-4
+
+
+def test_prefetch_makes_its_own_numbers_in_order_in_another_process() -> None:
+    """Prevents two processes of a training from learning the same batches, and batches out of order."""
+    found = list(Prefetch(number_and_process, 1, 8, 2))
+    assert [number for number, _ in found] == [1, 3, 5, 7]
+    assert {process for _, process in found}.isdisjoint({os.getpid()})
+
+
+def number_and_process(number: int) -> tuple[int, int]:
+    return number, os.getpid()

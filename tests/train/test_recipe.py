@@ -58,4 +58,4 @@ def test_joining_before_the_other_stages_says_which_to_run(recipe: NanoRecipe) -
 def test_a_plan_holds_what_the_file_says(tmp_path: Path) -> None:
     """Prevents an optional key that is read and dropped."""
     path = changed(tmp_path, "[look]", "[look]\ndecay = 123")
-    assert read_recipe(path).look == StagePlan(1500, 32, 1.5e-3, 123)
+    assert read_recipe(path).look == StagePlan(2700, 32, 1.5e-3, 123)

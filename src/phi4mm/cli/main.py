@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": "write a checkpoint in another layout, or its adapters alone",
     "verify": "compare a checkpoint with recorded numbers",
     "doctor": "what this machine can do and what would be chosen",
+    "train": "train nano from nothing",
 }
 USAGE = "phi4mm COMMAND MODEL [options]"
 INTERRUPTED = 130

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -24,9 +23,7 @@ MIN_VOCABULARY = 300  # 256 bytes, the special tokens, and some pairs
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `train`."""
     parser.add_argument("what", choices=("nano",), help="what to train")
-    parser.add_argument(
-        "config", metavar="CONFIG.toml", type=Path, help="the recipe: bench/nano.toml made the shipped one"
-    )
+    parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="the recipe, such as bench/nano.toml")
     parser.add_argument(
         "--stage", choices=STAGES, action="append", help="only this stage; may be repeated (default: all)"
     )
@@ -38,31 +35,42 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the stages, then write the model where `--out` says; progress goes to stderr."""
+    """Run the stages, then write the model where `--out` says; progress goes to stderr.
+
+    Under torchrun every process takes its share of each stage, and the first one prepares and writes.
+    """
     # Before torch is loaded: idle threads shall sleep, where the data worker or anybody else needs the core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
+    import torch.distributed as dist
 
-    from phi4mm.train.nano import prepare, ship, train_stage
+    from phi4mm.train.nano import prepare, train_stage
+    from phi4mm.train.ship import ship
 
     recipe = read_recipe(args.config)
     if args.threads:
         torch.set_num_threads(args.threads)
     signal.signal(signal.SIGTERM, _leave)
-    prepare(recipe, processes=args.threads or os.cpu_count() or 1)
+    first = os.environ.get("RANK", "0") == "0"
+    if first:
+        prepare(recipe, processes=os.cpu_count() or 1)
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group("gloo")
+        dist.barrier()
     stages: Sequence[Stage] = args.stage or STAGES
     for stage in stages:
         train_stage(recipe, stage, resume=args.resume)
-    if args.out:
-        ship(recipe, args.out, {"command": " ".join(["phi4mm", *sys.argv[1:]]), "seed": recipe.seed})
-        print(json.dumps({"folder": str(args.out)}))
+    if args.out and first:
+        ship(recipe, args.out, command=" ".join(["phi4mm", *sys.argv[1:]]))
+        print(args.out)
+    if dist.is_initialized():
+        dist.destroy_process_group()
     return 0
 
 
 def read_recipe(path: Path) -> NanoRecipe:
     """The recipe in a TOML file. Raises ConfigError for anything missing, unknown or impossible."""
-    from phi4mm.synth.world import SPOKEN
-    from phi4mm.train.nano import NanoRecipe
+    from phi4mm.train.nano import RECORDED, NanoRecipe
 
     top = Fields(_read_toml(path), path.name)
     recordings = top.section("recordings")
@@ -70,7 +78,7 @@ def read_recipe(path: Path) -> NanoRecipe:
         folder=Path(top.text("folder")),
         seed=top.integer("seed", low=0),
         vocabulary=top.integer("vocabulary", low=MIN_VOCABULARY),
-        recordings={task: recordings.integer(task, low=0) for task in SPOKEN},
+        recordings={task: recordings.integer(task, low=0) for task in RECORDED},
         hear=_plan(top.section("hear")),
         look=_plan(top.section("look")),
         join=_plan(top.section("join")),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phi4mm.prompt import Tool
-from phi4mm.synth.skills import CITIES, SKILLS, Skill
+from phi4mm.synth.skills import CITIES, ITEMS, NAMES, SKILLS, Skill
 from phi4mm.synth.split import Split, draw
 
 SYSTEM = (
@@ -43,6 +43,7 @@ GREETINGS = {
     "What can you do?": "I can describe simple pictures, write down speech and call tools.",
     "Good night.": "Good night!",
 }  # fmt: skip
+REPEATS = ("Say {}.", "Repeat: {}", "Repeat after me: {}", "Write {}.", "Please say {}.")
 OPPOSITES = (
     ("hot", "cold"), ("big", "small"), ("old", "new"), ("happy", "sad"), ("left", "right"), ("open", "closed"),
     ("day", "night"), ("early", "late"), ("light", "dark"), ("high", "low"), ("fast", "slow"), ("good", "bad"),
@@ -76,25 +77,24 @@ class ToolRequest:
 
 
 def make_tool_call(split: Split, rng: random.Random) -> ToolRequest:
-    """A request that one of 1 to 3 declared tools fits; skill and values are a combination of `split`."""
-    skill, values = draw(split, rng, _skill_and_values, lambda made: (made[0].names[0], *map(str, made[1])))
+    """A request that one of 1 to 3 declared tools fits; wording and values are a combination of `split`."""
+    skill, values, request = draw(split, rng, _ask, lambda asked: (asked[2],))
     others = rng.sample([other for other in SKILLS if other is not skill], rng.randrange(3))
-    tool, names = _declare(skill, rng)
-    tools = [tool, *(_declare(other, rng)[0] for other in others)]
+    tools = [_declare(made, rng) for made in (skill, *others)]
     rng.shuffle(tools)
-    call = {"name": tool.name, "arguments": dict(zip(names, values, strict=True))}
+    call = {"name": skill.name, "arguments": dict(zip(skill.parameters, values, strict=True))}
     answer = f"functools[{json.dumps(call, ensure_ascii=False)}]"
-    return ToolRequest(tuple(tools), rng.choice(skill.requests).format(*values), answer)
+    return ToolRequest(tuple(tools), request, answer)
 
 
 def make_no_tool(split: Split, rng: random.Random) -> ToolRequest:
     """A request, or small talk, that none of 1 to 3 declared tools fits."""
-    skill, values = draw(split, rng, _skill_and_values, lambda made: (made[0].names[0], *map(str, made[1])))
+    skill, _, request = draw(split, rng, _ask, lambda asked: (asked[2],))
     others = rng.sample([other for other in SKILLS if other is not skill], rng.randint(1, 3))
-    tools = tuple(_declare(other, rng)[0] for other in others)
+    tools = tuple(_declare(other, rng) for other in others)
     if rng.random() < 0.5:
         return ToolRequest(tools, *make_chat(split, rng))
-    return ToolRequest(tools, rng.choice(skill.requests).format(*values), NO_TOOL)
+    return ToolRequest(tools, request, NO_TOOL)
 
 
 def make_chat(split: Split, rng: random.Random, *, spoken: bool = False) -> tuple[str, str]:
@@ -121,6 +121,27 @@ def make_chat(split: Split, rng: random.Random, *, spoken: bool = False) -> tupl
     return _sum(split, rng, in_words=spoken or rng.random() < 0.5)
 
 
+def make_repeat(split: Split, rng: random.Random) -> tuple[str, str]:
+    """A request to say some words, real ones, made-up ones and numbers, and those words."""
+
+    def make(rng: random.Random) -> str:
+        return " ".join(_word(rng) for _ in range(rng.randint(1, 4)))
+
+    words = draw(split, rng, make, lambda text: ("repeat", text))
+    return rng.choice(REPEATS).format(words), words
+
+
+def _word(rng: random.Random) -> str:
+    kind = rng.randrange(4)
+    if kind == 0:
+        return str(rng.randint(1, 99))
+    if kind == 1:
+        return _coin(rng)
+    if kind == 2:
+        return _coin(rng).lower()
+    return rng.choice((*CITIES, *ITEMS, *NAMES))
+
+
 def _sum(split: Split, rng: random.Random, *, in_words: bool) -> tuple[str, str]:
     def make(rng: random.Random) -> tuple[int, int]:
         return rng.randint(0, 10), rng.randint(0, 10)
@@ -131,12 +152,11 @@ def _sum(split: Split, rng: random.Random, *, in_words: bool) -> tuple[str, str]
     return f"What is {first} + {second}?", f"{first + second}."
 
 
-def _skill_and_values(rng: random.Random) -> tuple[Skill, tuple[str | int, ...]]:
+def _ask(rng: random.Random) -> tuple[Skill, tuple[str | int, ...], str]:
+    """A skill, values for its parameters, and a request that says them."""
     skill = rng.choice(SKILLS)
-    values = tuple(
-        _coin(rng) if choices is CITIES and rng.random() < 0.2 else rng.choice(choices) for choices in skill.values
-    )
-    return skill, values
+    values = tuple(rng.choice(choices) for choices in skill.values)
+    return skill, values, rng.choice(skill.requests).format(*values)
 
 
 def _coin(rng: random.Random) -> str:
@@ -144,19 +164,22 @@ def _coin(rng: random.Random) -> str:
     return "".join(rng.choices(SYLLABLES, k=rng.randint(2, 3))).capitalize()
 
 
-def _declare(skill: Skill, rng: random.Random) -> tuple[Tool, tuple[str, ...]]:
-    """A tool for `skill` with names drawn from `rng`, and the names of its parameters."""
-    names = tuple(rng.choice(choices) for choices in skill.parameters)
+def _declare(skill: Skill, rng: random.Random) -> Tool:
+    """A tool for `skill`, its parameters declared in one of the two common forms."""
     numeric = [isinstance(choices[0], int) for choices in skill.values]
     described = rng.random() < 0.5
     if rng.random() < 0.5:
         kinds = ["integer" if number else "string" for number in numeric]
-        properties = {name: _property(name, kind, described) for name, kind in zip(names, kinds, strict=True)}
-        parameters: dict[str, Any] = {"type": "object", "properties": properties, "required": list(names)}
+        properties = {
+            name: _property(name, kind, described) for name, kind in zip(skill.parameters, kinds, strict=True)
+        }
+        parameters: dict[str, Any] = {"type": "object", "properties": properties, "required": list(skill.parameters)}
     else:
         kinds = ["int" if number else "str" for number in numeric]
-        parameters = {name: _property(name, kind, described) for name, kind in zip(names, kinds, strict=True)}
-    return Tool(rng.choice(skill.names), rng.choice(skill.descriptions), parameters), names
+        parameters = {
+            name: _property(name, kind, described) for name, kind in zip(skill.parameters, kinds, strict=True)
+        }
+    return Tool(skill.name, rng.choice(skill.descriptions), parameters)
 
 
 def _property(name: str, kind: str, described: bool) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from phi4mm.synth.scene import COLORS, SHAPES, Scene, Thing
+from phi4mm.synth.scene import COLORS, SHAPES, Scene
 from phi4mm.synth.signs import SIGNS, Sign
 
 DESCRIBE = (
@@ -20,21 +20,19 @@ NAMES = tuple(
 
 
 def ask_scene(scene: Scene, rng: random.Random) -> tuple[str, str]:
-    """A question about `scene` and its answer; every third asks for a description."""
+    """A question about `scene` and its answer; four of nine ask for a description."""
     thing = rng.choice(scene.things)
     asked = rng.randrange(9)
-    if asked < 3:
+    if asked < 4:
         return rng.choice(DESCRIBE), describe(scene)
-    if asked < 5:
+    if asked < 6:
         return rng.choice(
             (f"What color is the {thing.shape}?", f"Which color is the {thing.shape}?")
         ), f"{thing.color.capitalize()}."
-    if asked == 5:
-        return f"Where is the {thing.shape}?", f"{thing.position.capitalize()}."
     if asked == 6:
-        return f"Which object is {thing.color}?", f"The {thing.shape}."
+        return f"Where is the {thing.shape}?", f"{thing.position.capitalize()}."
     if asked == 7:
-        return _ask_presence(scene, thing, rng)
+        return f"Which object is {thing.color}?", f"The {thing.shape}."
     if len(scene.things) == 2:
         return f"What is {thing.position}?", f"{_article(thing.color)} {thing.color} {thing.shape}."
     return "How many objects are there?", ("One.", "Two.")[len(scene.things) - 1]
@@ -54,18 +52,6 @@ def describe(scene: Scene) -> str:
     parts = [f"{_article(thing.color)} {thing.color} {thing.shape} {thing.position}" for thing in scene.things]
     text = " and ".join(part.lower() for part in parts)
     return text[0].upper() + text[1:] + "."
-
-
-def _ask_presence(scene: Scene, thing: Thing, rng: random.Random) -> tuple[str, str]:
-    if rng.random() < 0.5:
-        color, shape = thing.color, thing.shape
-    else:
-        color, shape = rng.choice(tuple(COLORS)), rng.choice(tuple(SHAPES))
-    if rng.random() < 0.5:
-        there = any(shape == other.shape for other in scene.things)
-        return f"Is there {_article(shape).lower()} {shape}?", "Yes." if there else "No."
-    there = any((color, shape) == (other.color, other.shape) for other in scene.things)
-    return f"Is there {_article(color).lower()} {color} {shape}?", "Yes." if there else "No."
 
 
 def _article(word: str) -> str:

@@ -28,10 +28,6 @@ POSITIONS: dict[str, tuple[float, float]] = {
     "on the right": (0.8, 0.5),
     "at the top": (0.5, 0.2),
     "at the bottom": (0.5, 0.8),
-    "in the top left corner": (0.2, 0.2),
-    "in the top right corner": (0.8, 0.2),
-    "in the bottom left corner": (0.2, 0.8),
-    "in the bottom right corner": (0.8, 0.8),
 }
 FACING = (("on the left", "on the right"), ("at the top", "at the bottom"))
 GROUNDS: tuple[Color, ...] = (

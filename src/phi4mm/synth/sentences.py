@@ -54,7 +54,7 @@ TEMPLATES = (
     ("Where is my", COLORS, ("bag", "book", "phone", "cup"), "?"),
     ("How much is the", FOODS + THINGS, "?"),
     ("Turn", ("left", "right"), "at the", PLACES),
-    (("Good morning", "Good evening", "Hello", "Thank you", "Goodbye"), PEOPLE[4:6] + WHEN[3:4] + ("my friend",)),
+    (("Good morning", "Good evening", "Hello", "Thank you", "Goodbye"), PEOPLE + WHEN[3:4] + ("my friend",)),
 )
 
 

@@ -37,24 +37,25 @@ ROOMS = ("kitchen", "bedroom", "bathroom", "garage", "hall", "office", "garden",
 
 @dataclass(frozen=True)
 class Skill:
-    """Something a tool can do. Names, descriptions and parameter names are alternatives; one of each is declared.
+    """Something a tool can do.
 
-    values    what each parameter can be; numbers become JSON numbers
-    requests  ways to ask, with one {} a parameter, in their order
+    descriptions  alternatives, one of them is declared
+    values        what each parameter can be; numbers become JSON numbers
+    requests      ways to ask, with one {} a parameter, in their order
     """
 
-    names: tuple[str, ...]
+    name: str
     descriptions: tuple[str, ...]
-    parameters: tuple[tuple[str, ...], ...]
+    parameters: tuple[str, ...]
     values: tuple[tuple[str | int, ...], ...]
     requests: tuple[str, ...]
 
 
 SKILLS = (
     Skill(
-        ("get_weather", "weather", "get_current_weather"),
+        "get_weather",
         ("Get the weather in a city.", "Current weather of a place."),
-        (("city", "location", "place"),),
+        ("city",),
         (CITIES,),
         (
             "What is the weather in {}?",
@@ -66,86 +67,86 @@ SKILLS = (
         ),
     ),
     Skill(
-        ("get_time", "current_time", "clock"),
+        "get_time",
         ("Get the time in a city.", "Local time of a place."),
-        (("city", "location", "place"),),
+        ("city",),
         (CITIES,),
         ("What time is it in {}?", "Tell me the time in {}.", "What is the time in {}?"),
     ),
     Skill(
-        ("find_hotel", "search_hotels"),
+        "find_hotel",
         ("Find a hotel in a city.", "Search for hotels."),
-        (("city", "town", "location"),),
+        ("city",),
         (CITIES,),
         ("Find a hotel in {}.", "I need a hotel in {}.", "Where can I sleep in {}?"),
     ),
     Skill(
-        ("book_train", "buy_train_ticket"),
+        "book_train",
         ("Book a train between two cities.", "Buy a train ticket."),
-        (("origin", "from_city", "start"), ("destination", "to_city", "end")),
+        ("origin", "destination"),
         (CITIES, CITIES),
         ("Book a train from {} to {}.", "I want to go from {} to {} by train.", "Buy a train ticket from {} to {}."),
     ),
     Skill(
-        ("play_music", "start_music"),
+        "play_music",
         ("Play music.", "Play a kind of music."),
-        (("genre", "style", "kind"),),
+        ("genre",),
         (MUSIC,),
         ("Play some {}.", "I want to hear {}.", "Put on some {}.", "Play {}."),
     ),
     Skill(
-        ("set_timer", "start_timer"),
+        "set_timer",
         ("Start a timer.", "Set a timer for some minutes."),
-        (("minutes", "duration"),),
+        ("minutes",),
         (tuple(range(1, 100)),),
         ("Set a timer for {} minutes.", "Start a timer of {} minutes.", "Timer for {} minutes."),
     ),
     Skill(
-        ("set_temperature", "heat"),
+        "set_temperature",
         ("Set the temperature of the room.", "Set the heating."),
-        (("degrees", "temperature"),),
+        ("degrees",),
         (tuple(range(10, 35)),),
         ("Set the temperature to {} degrees.", "Make it {} degrees.", "Heat the room to {} degrees."),
     ),
     Skill(
-        ("send_message", "text_friend"),
+        "send_message",
         ("Send a message to somebody.", "Write to a friend."),
-        (("name", "recipient", "to"), ("text", "message", "body")),
+        ("name", "text"),
         (NAMES, SAYINGS),
         ("Tell {} that {}.", "Send {} a message: {}.", "Write to {}: {}."),
     ),
     Skill(
-        ("turn_on_light", "light_on"),
+        "turn_on_light",
         ("Turn on the light in a room.", "Switch a lamp on."),
-        (("room", "where"),),
+        ("room",),
         (ROOMS,),
         ("Turn on the light in the {}.", "Switch on the {} light.", "I need light in the {}."),
     ),
     Skill(
-        ("get_price", "price_of"),
+        "get_price",
         ("Get the price of a product.", "Look up what something costs."),
-        (("item", "product"),),
+        ("item",),
         (ITEMS,),
         ("How much is the {}?", "What does a {} cost?", "Tell me the price of the {}."),
     ),
     Skill(
-        ("get_news", "latest_news"),
+        "get_news",
         ("Get the news about a topic.", "Read the latest news."),
-        (("topic", "subject"),),
+        ("topic",),
         (TOPICS,),
         ("Show me news about {}.", "What is new in {}?", "Any news about {}?"),
     ),
     Skill(
-        ("translate", "translate_word"),
+        "translate",
         ("Translate a word.", "Translate into another language."),
-        (("word", "text"), ("language", "to_language")),
+        ("word", "language"),
         (ITEMS, LANGUAGES),
         ("Translate {} to {}.", "How do you say {} in {}?", "What is {} in {}?"),
     ),
     Skill(
-        ("find_place", "navigate"),
+        "find_place",
         ("Find the way to a place.", "Show the route."),
-        (("place", "target"),),
+        ("place",),
         (PLACES,),
         ("How do I get to the {}?", "Show me the way to the {}.", "Take me to the {}."),
     ),

@@ -15,7 +15,7 @@ from phi4mm.synth import augment, dialogue, questions, scene, sentences, signs, 
 from phi4mm.synth.split import Split
 
 Task: TypeAlias = Literal[
-    "scene", "pair", "sign", "transcribe", "spoken_scene", "spoken_chat", "tool_call", "no_tool", "chat"
+    "scene", "pair", "sign", "transcribe", "spoken_scene", "spoken_chat", "tool_call", "no_tool", "chat", "repeat"
 ]
 Recorder: TypeAlias = Callable[[str, Split, random.Random], Audio]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -48,6 +48,11 @@ def record(text: str, split: Split, rng: random.Random) -> Audio:
     return Audio(augment.augment(speech.samples, speech.rate, noise), speech.rate)
 
 
+def silent(_text: str, _split: Split, _rng: random.Random) -> Audio:
+    """In place of `record`, where only the words matter."""
+    return Audio(np.zeros(1, np.float32), 16000)
+
+
 def example(split: Split, seed: int, task: Task, record: Recorder = record) -> Example:
     """Example number `seed` of `task`, made from sentences, voices, scenes and tools of `split` alone.
 
@@ -62,8 +67,11 @@ def example(split: Split, seed: int, task: Task, record: Recorder = record) -> E
     if task in ("tool_call", "no_tool"):
         made = (dialogue.make_tool_call if task == "tool_call" else dialogue.make_no_tool)(split, rng)
         return Example(task, (*_preface(rng, 0.7), Message.user(made.request)), made.tools, made.answer)
-    question, answer = dialogue.make_chat(split, rng, spoken=task == "spoken_chat")
-    if task == "chat":
+    if task == "repeat":
+        question, answer = dialogue.make_repeat(split, rng)
+    else:
+        question, answer = dialogue.make_chat(split, rng, spoken=task == "spoken_chat")
+    if task != "spoken_chat":
         return Example(task, (*_preface(rng, 0.3), Message.user(question)), (), answer)
     return Example(task, (Message.user(record(question, split, rng)),), (), answer, question)
 
@@ -77,10 +85,10 @@ def _about_picture(split: Split, rng: random.Random, task: Task, record: Recorde
 
 
 def _picture(split: Split, rng: random.Random, task: Task) -> tuple[PillowImage.Image, str, tuple[str, str]]:
-    if task == "sign" or (task == "spoken_scene" and rng.random() < 0.2):
+    if task == "sign" or (task == "spoken_scene" and rng.random() < 0.1):
         sign, backdrop = signs.make_sign(split, rng)
         return signs.draw_sign(sign, backdrop, rng), sign.name, questions.ask_sign(sign, rng)
-    count = {"scene": 1, "pair": 2}.get(task) or rng.randint(1, 2)
+    count = 2 if task == "pair" or (task == "spoken_scene" and rng.random() < 0.1) else 1
     made = scene.make_scene(split, rng, count)
     return scene.draw_scene(made, rng), questions.describe(made), questions.ask_scene(made, rng)
 

@@ -1,4 +1,8 @@
-"""The supervised loop: AdamW, a schedule, clipped gradients, and state that a later run goes on from."""
+"""The supervised loop: AdamW, a schedule, clipped gradients, and state that a later run goes on from.
+
+Where torch.distributed is initialised, as under torchrun, every process makes batches of its own and gradients are
+averaged: small matrices gain more from two processes than from two threads.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
+import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -51,11 +57,15 @@ class Schedule:
 
 
 class Prefetch(Generic[B]):
-    """Batches made in one other process, a few ahead. `make` must be a plain function of the step."""
+    """Batches made in one other process, a few ahead: numbers `start`, `start + stride` and so on below `end`.
 
-    def __init__(self, make: Callable[[int], B], start: int, end: int) -> None:
-        self._make, self._next, self._end = make, start, end
-        self._pool = ProcessPoolExecutor(1)
+    make  a plain function of the batch's number, which the other process can import
+    """
+
+    def __init__(self, make: Callable[[int], B], start: int, end: int, stride: int = 1) -> None:
+        self._make, self._next, self._end, self._stride = make, start, end, stride
+        # Spawned, not forked: a fork of a process whose threads compute can hang at its first tensor.
+        self._pool = ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,))
         self._waiting: deque[Future[B]] = deque()
 
     def __iter__(self) -> Iterator[B]:
@@ -63,7 +73,7 @@ class Prefetch(Generic[B]):
             while True:
                 while self._next < self._end and len(self._waiting) < AHEAD:
                     self._waiting.append(self._pool.submit(self._make, self._next))
-                    self._next += 1
+                    self._next += self._stride
                 if not self._waiting:
                     return
                 yield self._waiting.popleft().result()
@@ -87,10 +97,14 @@ class Trainer:
         """Take the steps that are left; `losses` names the scalars whose sum, weighted by `weights`, is minimised."""
         started = saved = reported = time.monotonic()
         sums: dict[str, float] = {}
-        for batch in Prefetch(make, self.step, self.schedule.steps):
+        rank, processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        start, end = self.step * processes + rank, self.schedule.steps * processes
+        for batch in Prefetch(make, start, end, processes):
             for name, value in self._take_step(losses(batch), weights).items():
                 sums[name] = sums.get(name, 0.0) + value / REPORT_EVERY
             now = time.monotonic()
+            if rank > 0:
+                continue
             if self.step % REPORT_EVERY == 0:
                 shown = " ".join(f"{name} {value:.4f}" for name, value in sums.items())
                 pace = REPORT_EVERY / (now - reported)
@@ -105,12 +119,23 @@ class Trainer:
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         self.optimizer.zero_grad()
         total.backward()
+        if dist.is_initialized():
+            self._average_gradients()
         nn.utils.clip_grad_norm_(self.module.parameters(), MAX_NORM)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)
         self.optimizer.step()
         self.step += 1
         return {name: loss.item() for name, loss in losses.items()}
+
+    def _average_gradients(self) -> None:
+        """Every process to the same gradients; what a batch did not reach counts as zero."""
+        parameters = list(self.module.parameters())
+        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters])
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+        for parameter, gradient in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = gradient.view_as(parameter)
 
     def save(self) -> None:
         """Write parameters, optimizer and progress into one file, whole or not at all."""

@@ -80,7 +80,7 @@ def build_bank(folder: Path, counts: dict[world.Task, int], seed: int, processes
                 texts.append(text)
                 onsets.append(begun)
                 ends.append(ends[-1] + len(samples))
-                digest.update(text.encode())
+                digest.update(f"{text} {len(samples)} ".encode())
     os.replace(folder / "samples.part", folder / "samples.i16")
     index = {"texts": texts, "onsets": onsets, "ends": ends[1:], "digest": digest.hexdigest()}
     (folder / "index.part").write_text(json.dumps(index), encoding="utf-8")
@@ -94,12 +94,7 @@ def _speak_chunk(job: tuple[world.Task, int, int, int]) -> list[Recording]:
 
 def _texts(task: world.Task, start: int, end: int) -> Iterator[tuple[int, str]]:
     for number in range(start, end):
-        yield number, world.example("train", number, task, silent).spoken
-
-
-def silent(text: str, split: Split, rng: random.Random) -> Audio:
-    """In place of a recorder, where only the words matter."""
-    return Audio(np.zeros(1, np.float32), RATE)
+        yield number, world.example("train", number, task, world.silent).spoken
 
 
 def _speak(text: str, rng: random.Random) -> Recording:

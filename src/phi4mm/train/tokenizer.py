@@ -13,7 +13,6 @@ from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from tokenizers.trainers import BpeTrainer
 
 from phi4mm.synth import world
-from phi4mm.train.speech import silent
 
 # The published special strings, in the published order.
 SPECIAL = (
@@ -42,7 +41,7 @@ def train_tokenizer(examples: int, entries: int) -> str:
 def _texts(examples: int) -> Iterator[str]:
     for task in world.TASKS:
         for seed in range(examples):
-            example = world.example("train", seed, task, silent)
+            example = world.example("train", seed, task, world.silent)
             yield from (part for message in example.messages for part in message.parts if isinstance(part, str))
             yield example.answer
             yield example.spoken

@@ -28,8 +28,8 @@ NAMES = {word: number for number, word in enumerate(questions.NAMES)}  # of what
 POOL = 8  # batches that are sorted by length together, so that little is padded
 # How often each task is drawn when everything learns together.
 SHARES: dict[world.Task, int] = {
-    "scene": 14, "pair": 8, "sign": 8, "transcribe": 26, "spoken_scene": 20, "spoken_chat": 5, "tool_call": 12,
-    "no_tool": 4, "chat": 3,
+    "scene": 18, "pair": 4, "sign": 12, "transcribe": 24, "spoken_scene": 18, "spoken_chat": 3, "tool_call": 13,
+    "no_tool": 3, "chat": 3, "repeat": 2,
 }  # fmt: skip
 
 
