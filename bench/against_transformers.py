@@ -95,7 +95,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--turns", type=int, default=2)
-    parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt; a short one times decoding alone")
+    parser.add_argument(
+        "--prompt", type=int, default=512, help="tokens of the prompt; a short one times decoding alone"
+    )
     parser.add_argument("--child", choices=["phi4mm", "transformers"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -113,7 +115,7 @@ def main() -> None:
         json.dumps(
             {
                 "bench": "against_transformers",
-            "prompt": args.prompt,
+                "prompt": args.prompt,
                 "turns": turns,
                 "medians": medians,
                 "ratios": ratios,

@@ -18,11 +18,11 @@ def test_the_demo_answers_every_question_rightly(capsys: pytest.CaptureFixture[s
     answers = [line.removeprefix("  answer").strip() for line in shown.splitlines() if line.startswith("  answer")]
     assert answers == [
         "A stop sign.",
-        "A black fish in the middle.",
-        "@SPEECH@",
-        "Black.",
+        "A blue square at the bottom.",
+        "The clean farmer is late.",
+        "Blue.",
         'functools[{"name": "get_weather", "arguments": {"city": "Paris"}}]',
     ]
     assert "call      get_weather(city='Paris')" in shown
     assert "stop_sign.png" in shown
-    assert "speech.flac  1.3 s" in shown
+    assert "speech.flac  1.6 s" in shown

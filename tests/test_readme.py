@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import runpy
 import shlex
 from pathlib import Path
 from typing import Any
@@ -42,8 +44,11 @@ def test_the_python_examples_give_the_answers_they_promise() -> None:
 
 @pytest.mark.usefixtures("_at_root")
 @pytest.mark.parametrize("line", [line for line in COMMAND_LINES if " -p " in line])
-def test_the_one_shot_commands_answer(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_one_shot_commands_answer(
+    line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each answers on stdout and exits 0."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))  # nothing is piped in
     assert main(shlex.split(line)) == 0
     assert capsys.readouterr().out.strip()
 
@@ -58,3 +63,9 @@ def test_the_readme_is_short_and_every_figure_in_it_is_filled_in() -> None:
     """Under 200 lines, and no mark left where a measured figure belongs."""
     assert len(README.splitlines()) < 200
     assert not re.search(r"@[A-Z]+@", README)
+
+
+def test_the_tables_are_those_of_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A figure typed by hand, or a record newer than its table, would be told apart from a measured one by nobody."""
+    monkeypatch.setattr("sys.argv", ["tables.py", "--check"])
+    assert runpy.run_path(str(ROOT / "bench" / "tables.py"))["main"]() == 0

@@ -1,0 +1,110 @@
+"""Write the tables of docs/performance.md and README.md from the records in bench/results/.
+
+    python bench/tables.py [--check]
+
+Each table stands between `<!-- NAME -->` and `<!-- end -->`; `--check` writes nothing and exits 1 on a difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+GFLOP_A_TOKEN = 6.44  # twice the decoder's 3.22 G parameters without embeddings
+READ_A_TOKEN_GB = 7.67  # decoder and tied head in bf16
+
+
+def record(name: str) -> dict[str, Any]:
+    """One result file."""
+    found: dict[str, Any] = json.loads((ROOT / "bench/results" / f"{name}.json").read_text())
+    return found
+
+
+def checkpoints() -> str:
+    """Loading and the long recording."""
+    load, audio = record("load"), record("long_audio")
+    rows = [
+        f"| load {result['checkpoint']}, bf16 | {result['tensors']} tensors, {result['parameters']:,} parameters, "
+        f"peak {result['over_weights_gb']:.2f} GB over the weights, {result['load_s']:.0f} s | `bench/load.py` |"
+        for result in load["results"]
+    ]
+    rows.append(
+        f"| {audio['minutes']} minutes of sound through the encoder | {audio['tokens']:,} tokens, "
+        f"peak {audio['peak_beyond_weights_gb']:.2f} GB beyond the weights, {audio['real_time_factor']:.1f} times real time, "
+        f"largest difference to untiled {audio['largest_difference_to_untiled']} | `bench/long_audio.py` |"
+    )
+    return "\n".join(["| what | figure | command |", "|---|---|---|", *rows])
+
+
+def transformers() -> str:
+    """Prefill and decode beside transformers' class, with the fraction of the ceiling."""
+    lines = [
+        "| bf16, one run | ours tok/s | transformers tok/s | ratio | ours, of the ceiling |",
+        "|---|---|---|---|---|",
+    ]
+    for prompt in (512, 64):
+        found = record(f"against_transformers_{prompt}")
+        ours, theirs, limit = found["medians"]["phi4mm"], found["medians"]["transformers"], found["ceilings"]
+        ceiling = {
+            "prefill": limit["product_gflop_s"] / GFLOP_A_TOKEN,
+            "decode": limit["read_gb_s"] / READ_A_TOKEN_GB,
+        }
+        for what, title in (("prefill", f"prefill of {prompt}"), ("decode", f"decode after {prompt}")):
+            a, b = ours[f"{what}_tok_s"], theirs[f"{what}_tok_s"]
+            lines.append(f"| {title} | {a:.2f} | {b:.2f} | {a / b:.2f} | {a / ceiling[what]:.2f} |")
+    return "\n".join(lines)
+
+
+def nano() -> str:
+    """The scores of the model in the box, as its training.json has them."""
+    scores = json.loads((ROOT / "src/phi4mm/nano/training.json").read_text())["scores"]
+    titles = {
+        "scene": "one object: kind, colour, place",
+        "transcribe": "transcription, word error rate",
+        "tool_call": "tool call, name and arguments",
+        "spoken_scene": "spoken question about a picture",
+        "sign": "sign",
+        "pair": "two objects",
+        "spoken_chat": "spoken chat",
+        "chat": "typed chat",
+        "no_tool": "tools given, none fits",
+        "repeat": "repeat a sentence",
+    }
+    rows = [f"| {title} | {scores[task]:.1%} |" for task, title in titles.items()]
+    return "\n".join(["| held-out task | score |", "|---|---|", *rows])
+
+
+TABLES = {
+    "docs/performance.md": {"checkpoints": checkpoints, "transformers": transformers},
+    "README.md": {"nano": nano},
+}
+
+
+def main() -> int:
+    """Write, or with --check compare, every table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = []
+    for name, tables in TABLES.items():
+        text = old = (ROOT / name).read_text()
+        for mark, make in tables.items():
+            before, start, rest = text.partition(f"<!-- {mark} -->\n")
+            _, end, after = rest.partition("<!-- end -->")
+            if not start or not end:
+                sys.exit(f"{name}: no place from <!-- {mark} --> to <!-- end -->")
+            text = f"{before}{start}{make()}\n{end}{after}"
+        if text != old:
+            stale.append(name)
+            if not check:
+                (ROOT / name).write_text(text)
+    print(f"{'stale' if check else 'written'}: {', '.join(stale) or 'none'}")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
