@@ -34,8 +34,9 @@ def checkpoints() -> str:
     ]
     rows.append(
         f"| {audio['minutes']} minutes of sound through the encoder | {audio['tokens']:,} tokens, "
-        f"peak {audio['peak_beyond_weights_gb']:.2f} GB beyond the weights, {audio['real_time_factor']:.1f} "
-        f"times real time, largest difference to untiled {audio['largest_difference_to_untiled']} | `bench/long_audio.py` |"
+        f"peak {audio['peak_beyond_weights_gb']:.2f} GB beyond the weights, "
+        f"{audio['real_time_factor']:.1f} times real time, "
+        f"largest difference to untiled {audio['largest_difference_to_untiled']} | `bench/long_audio.py` |"
     )
     return "\n".join(["| what | figure | command |", "|---|---|---|", *rows])
 
