@@ -1,0 +1,119 @@
+"""Quantized weights: groups of 32 inputs share a scale, codes lie in the order in which the kernel reads them.
+
+A tile is 16 outputs. Per tile and group of 32 inputs, 4-bit codes (0..15, meaning -8..7) are 8 steps of 8 outputs by 4
+inputs, outputs 0-7 in the low and 8-15 in the high nibble; 8-bit codes (-127..127) are 16 steps of 16 outputs by 2 inputs.
+Outputs are padded to whole tiles and inputs to whole groups, with zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Bits: TypeAlias = Literal[4, 8]
+
+GROUP = 32  # inputs that share a scale
+TILE = 16  # outputs that lie together
+LARGEST = {4: 7, 8: 127}
+BYTES = {4: TILE * GROUP // 2, 8: TILE * GROUP}  # of codes, a tile and group
+
+
+class PackedWeight(nn.Module):
+    """A weight (outputs, inputs) in 4 or 8 bits.
+
+    codes   (tiles, groups, bytes) uint8 in the order above
+    scales  (tiles, groups, 16) bfloat16: a weight is its code times the scale of its output and group
+    """
+
+    codes: Tensor
+    scales: Tensor
+
+    def __init__(self, codes: Tensor, scales: Tensor, *, bits: Bits, outputs: int, inputs: int) -> None:
+        super().__init__()
+        tiles, groups = -(-outputs // TILE), -(-inputs // GROUP)
+        assert codes.shape == (tiles, groups, BYTES[bits]) and codes.dtype == torch.uint8, codes.shape
+        assert scales.shape == (tiles, groups, TILE) and scales.dtype == torch.bfloat16, scales.shape
+        self.register_buffer("codes", codes)
+        self.register_buffer("scales", scales)
+        self.bits = bits
+        self.outputs, self.inputs = outputs, inputs
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(outputs, inputs)."""
+        return self.outputs, self.inputs
+
+    def extra_repr(self) -> str:
+        """What `print` shows."""
+        return f"{self.outputs}, {self.inputs}, bits={self.bits}"
+
+
+def pack(weight: Tensor, bits: Bits) -> PackedWeight:
+    """Round (outputs, inputs) to the nearest codes, each group's largest magnitude to the outermost code."""
+    outputs, inputs = weight.shape
+    groups = F.pad(weight.float(), (0, -inputs % GROUP, 0, -outputs % TILE)).unflatten(1, (-1, GROUP))
+    scales = group_scales(groups, bits)
+    codes = round_to_codes(groups, scales, bits)
+    return PackedWeight(
+        _order(codes, bits), _tile_scales(scales), bits=bits, outputs=outputs, inputs=inputs
+    )
+
+
+def group_scales(groups: Tensor, bits: Bits) -> Tensor:
+    """(outputs, groups, 32) -> (outputs, groups) bfloat16.
+
+    4 bits: the largest magnitude becomes code -8, so that all 16 codes are used (as GGML's Q4_0 does).
+    """
+    if bits == 8:
+        return (groups.abs().amax(-1) / 127).bfloat16()
+    extreme = groups.gather(-1, groups.abs().argmax(-1, keepdim=True)).squeeze(-1)
+    return (extreme / -8).bfloat16()
+
+
+def round_to_codes(groups: Tensor, scales: Tensor, bits: Bits) -> Tensor:
+    """(outputs, groups, 32) float32 and (outputs, groups) -> int8 codes, signed, nearest to the weights."""
+    step = scales.float().unsqueeze(-1)
+    codes = torch.where(step == 0, 0.0, groups / step).round()
+    return codes.clamp(-8 if bits == 4 else -127, LARGEST[bits]).to(torch.int8)
+
+
+def unpack(packed: PackedWeight) -> Tensor:
+    """(outputs, inputs) float32 that the codes mean."""
+    return unpack_tiles(packed, 0, len(packed.codes))[: packed.outputs]
+
+
+def unpack_tiles(packed: PackedWeight, first: int, last: int) -> Tensor:
+    """Tiles [first, last) as (outputs, inputs) float32, padding of the last tile included."""
+    codes = packed.codes[first:last]
+    tiles, groups = codes.shape[:2]
+    if packed.bits == 4:
+        both = torch.stack([codes & 15, codes >> 4], dim=2).view(tiles, groups, 2, 8, 8, 4)
+        signed = both.permute(0, 2, 4, 1, 3, 5).float() - 8  # tile, half, output, group, step, input
+    else:
+        signed = codes.view(torch.int8).view(tiles, groups, 16, TILE, 2).permute(0, 3, 1, 2, 4).float()
+    signed = signed.reshape(tiles, TILE, groups, GROUP)
+    scales = packed.scales[first:last].float().transpose(1, 2).unsqueeze(-1)
+    return (signed * scales).view(tiles * TILE, groups * GROUP)[:, : packed.inputs]
+
+
+def _order(codes: Tensor, bits: Bits) -> Tensor:
+    """(outputs, groups, 32) int8 -> (tiles, groups, bytes) uint8."""
+    groups = codes.shape[1]
+    if bits == 4:
+        split = (codes + 8).to(torch.uint8).view(-1, 2, 8, groups, 8, 4).permute(0, 3, 1, 4, 2, 5)
+        low, high = split[:, :, 0], split[:, :, 1]
+        return (low | (high << 4)).flatten(2).contiguous()
+    split = codes.view(-1, TILE, groups, 16, 2).permute(0, 2, 3, 1, 4)
+    return split.flatten(2).contiguous().view(torch.uint8)
+
+
+def _tile_scales(scales: Tensor) -> Tensor:
+    return scales.view(-1, TILE, scales.shape[1]).transpose(1, 2).contiguous()
+
+
+def packed_linear_reference(x: Tensor, packed: PackedWeight) -> Tensor:
+    """x (..., in) @ weight.T -> (..., out) in x's dtype, computed in float32 from the meaning of the codes."""
+    return F.linear(x.float(), unpack(packed)).to(x.dtype)
