@@ -28,5 +28,5 @@ clean:
 	touch $@
 
 .venv/dev.stamp: .venv/core.stamp
-	$(PIP) -e '.[synth,train,test,dev]'
+	$(PIP) -e '.[synth,train,structured,test,dev]'
 	touch $@

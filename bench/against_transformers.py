@@ -10,6 +10,7 @@ python bench/against_transformers.py CHECKPOINT_IN_TRANSFORMERS_LAYOUT [--turns 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -28,19 +29,21 @@ def ours(folder: Path, prompt: int) -> tuple[Callable[[], None], Callable[[], No
     """Our prefill, and one step of our decoding after it."""
     from phi4mm.checkpoint.load import load_model
     from phi4mm.model.batch import ForwardBatch, Row
-    from phi4mm.model.kv import RowCache
+    from phi4mm.model.kv import PagedCache
 
     model = load_model(folder, device="cpu", dtype=torch.bfloat16, modalities=())
     ids = torch.arange(prompt) * 7 + 1000
-    state: dict[str, RowCache] = {}
+    cache = PagedCache(
+        model.config.text, pages=1, page_tokens=prompt + 1 + TOKENS, device=ids.device, dtype=torch.bfloat16
+    )
+    past = itertools.count(prompt)
 
     def prefill() -> None:
-        cache = state["cache"] = RowCache(model.config.text, device=ids.device, dtype=torch.bfloat16)
-        model(ForwardBatch(ids, (Row(prompt, cache=cache),), torch.tensor([prompt - 1])))
+        model(ForwardBatch(ids, (Row(prompt, pages=(0,)),), torch.tensor([prompt - 1]), cache=cache))
 
     def decode() -> None:
-        cache = state["cache"]
-        model(ForwardBatch(ids[:1], (Row(1, past=cache.length, cache=cache),), torch.tensor([0]))).argmax(-1)
+        row = Row(1, past=next(past), pages=(0,))
+        model(ForwardBatch(ids[:1], (row,), torch.tensor([0]), cache=cache)).argmax(-1)
 
     return prefill, decode
 

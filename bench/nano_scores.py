@@ -1,6 +1,6 @@
 """How well nano does what it was trained for, on sentences, voices, scenes and tool arguments it never met.
 
-    python bench/nano_scores.py [--model nano] [--examples 200] [--seed 0]
+    python bench/nano_scores.py [--model nano] [--examples 200] [--seed 0] [--quantize int4]
 
 Prints a table, then one JSON line. Needs the speech synthesizer: pip install 'phi4mm[synth]'.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import phi4mm
 from phi4mm.chat import ChatRequest
-from phi4mm.options import SamplingParams
+from phi4mm.options import QUANTIZATIONS, SamplingParams
 from phi4mm.pipeline import Model
 from phi4mm.synth import world
 from phi4mm.tasks.score import exact_match, same_calls, word_error_rate
@@ -31,10 +31,11 @@ def main() -> int:
     parser.add_argument("--model", default="nano")
     parser.add_argument("--examples", type=int, default=200, help="held-out examples a task")
     parser.add_argument("--seed", type=int, default=0, help="number of the first example")
+    parser.add_argument("--quantize", choices=QUANTIZATIONS, help="pack the weights while loading")
     parser.add_argument("--record", type=Path, help="write the scores into this training.json too")
     parser.add_argument("--wrong", action="store_true", help="show wrong answers")
     args = parser.parse_args()
-    start, model = time.perf_counter(), phi4mm.load(args.model)
+    start, model = time.perf_counter(), phi4mm.load(args.model, quantize=args.quantize)
     scores: dict[str, float] = {}
     for task in world.TASKS:
         examples = [world.example("held_out", args.seed + n, task) for n in range(args.examples)]
@@ -45,7 +46,13 @@ def main() -> int:
         print(f"{task:<14}{scores[task]:>7.1%} {measure}{bar}", flush=True)
         if args.wrong:
             show_wrong(examples, found)
-    record = {"model": args.model, "examples": args.examples, "seed": args.seed, "scores": scores}
+    record = {
+        "model": args.model,
+        "examples": args.examples,
+        "seed": args.seed,
+        "quantize": args.quantize,
+        "scores": scores,
+    }
     if args.record:
         training = json.loads(args.record.read_text(encoding="utf-8"))
         shown = {task: round(value, 4) for task, value in scores.items()}

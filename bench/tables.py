@@ -60,6 +60,34 @@ def transformers() -> str:
     return "\n".join(lines)
 
 
+def peers() -> str:
+    """Ours and what pip installs of others, one run: figures, then why some are missing."""
+    found = record("peers")
+    prompt, turns = found["settings"]["prompt"], found["settings"]["turns"]
+    lines = [
+        f"| medians of {turns}, {found['ours']['threads']} threads | weights | prefill of {prompt}, tok/s "
+        "(of the ceiling) | decode, tok/s (of the ceiling) | picture, s | 30 s of sound, s | load, s | resident, GB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, system in {"phi4mm": found["ours"], **found["peers"]}.items():
+        rates = [
+            f"{_cell(system[f'{k}_tok_s'])} ({_cell(system[f'{k}_ceiling_fraction'])})" for k in ("prefill", "decode")
+        ]
+        costs = [_cell(system[key]) for key in ("image_first_token_s", "audio_first_token_s", "load_s", "resident_gb")]
+        weights = system["quantize"] or "bf16"
+        lines.append(f"| {system.get('version', name)} | {weights} | {' | '.join(rates + costs)} |")
+    reasons: dict[str, set[str]] = {}
+    for name, system in found["peers"].items():
+        for reason in system["reasons"].values():
+            reasons.setdefault(reason, set()).add(name)
+    lines += ["", *(f"- {', '.join(sorted(names))}: {reason}." for reason, names in sorted(reasons.items()))]
+    return "\n".join(lines)
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
 def nano() -> str:
     """The scores of the model in the box, as its training.json has them."""
     scores = json.loads((ROOT / "src/phi4mm/nano/training.json").read_text())["scores"]
@@ -80,7 +108,7 @@ def nano() -> str:
 
 
 TABLES = {
-    "docs/performance.md": {"checkpoints": checkpoints, "transformers": transformers},
+    "docs/performance.md": {"checkpoints": checkpoints, "transformers": transformers, "peers": peers},
     "README.md": {"nano": nano},
 }
 

@@ -18,12 +18,13 @@ PACKAGE = ROOT / "src" / "phi4mm"
 
 PUBLIC = [
     *("Audio", "CapacityError", "ChatRequest", "CheckpointError", "ConfigError", "EngineError", "Image", "InputError"),
-    *("Message", "PhiError", "Reply", "SamplingParams", "Tool", "ToolCall", "Usage", "load"),
+    *("Limits", "Message", "PhiError", "Reply", "ResponseFormat", "SamplingParams", "Tool", "ToolCall", "Usage"),
+    "load",
 ]
 
 # A module belongs to the area of its first name below phi4mm.
 VALUES = ("errors", "config", "config_fields", "config_files", "prompt", "options", "chat")
-APPLICATIONS = ("speech", "documents", "serve", "train", "evaluate", "cluster", "compat", "golden")
+APPLICATIONS = ("speech", "documents", "serve", "train", "evaluate", "cluster", "compat", "golden", "speed")
 MAY_IMPORT = {
     "values": ("values",),
     "processing": ("values", "processing"),
@@ -44,6 +45,7 @@ MAY_IMPORT = {
     "train.rollout": ("values", "processing", "tasks", "synth", "model", "quant", "checkpoint", "train", "engine"),
     "evaluate": ("values", "tasks", "pipeline"),
     "golden": ("values", "processing", "model", "checkpoint", "engine"),
+    "speed": ("values", "processing", "model", "checkpoint", "engine"),
     "cluster": ("values", "processing", "tasks", "checkpoint", "pipeline", *APPLICATIONS),
     "cli": ("face", "values", "processing", "tasks", "checkpoint", "pipeline", *APPLICATIONS, "cli"),
     "face": ("values", "pipeline"),
@@ -61,6 +63,7 @@ AREAS_OF = {
     "tokenizers": ("processing", "train"),
     "safetensors": ("checkpoint", "train"),
     "huggingface_hub": ("checkpoint",),
+    "llguidance": ("processing",),
     "espeakng_loader": ("synth",),
 }
 DRAWERS = {"utils", "util", "common", "helpers", "helper", "misc", "shared", "tools_common"}

@@ -18,6 +18,7 @@ from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.options import SamplingParams
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor
+from phi4mm.processing.processor import media_digest
 from phi4mm.prompt import AudioFrames, ImageTiles, MediaSpan, Prompt
 
 
@@ -35,10 +36,10 @@ def make_prompt(name: str, media: Sequence[ImageTiles | AudioFrames], words: int
     for item in media:
         if isinstance(item, ImageTiles):
             kind, length = "image", _image_tokens(item)
-            spans.append(MediaSpan("image", len(ids), length, b"", item))
+            spans.append(MediaSpan("image", len(ids), length, media_digest(item), item))
         else:
             kind, length = "audio", audio_tokens(len(item.features))
-            spans.append(MediaSpan("audio", len(ids), length, b"", item))
+            spans.append(MediaSpan("audio", len(ids), length, media_digest(item), item))
         ids += [PLACEHOLDER[kind]] * length
     return Prompt((*ids, *text_ids(name, words).tolist(), END, ASSISTANT), tuple(spans))
 
@@ -59,8 +60,8 @@ def run(model: Phi4MM, prompts: Sequence[Prompt], params: SamplingParams) -> lis
     return [request.answer for request in requests]
 
 
-def full_logits(model: Phi4MM, prompt: Prompt, answer: Sequence[int] = ()) -> torch.Tensor:
-    """(S, V) logits of prompt and answer in one uncached pass."""
+def full_logits(model: Phi4MM, prompt: Prompt, answer: Sequence[int] = (), *, last: int = 0) -> torch.Tensor:
+    """(S, V) logits of prompt and answer in one uncached pass, or of the `last` tokens alone."""
     with torch.inference_mode():
         ids = torch.tensor([*prompt.ids, *answer])
         places = [i for span in prompt.spans for i in range(span.start, span.start + span.length)]
@@ -68,5 +69,5 @@ def full_logits(model: Phi4MM, prompt: Prompt, answer: Sequence[int] = ()) -> to
         long = len(ids) > model.config.text.rope.original_max_positions
         index = torch.tensor(places) if places else None
         row = Row(len(ids), adapter=prompt.adapter, long=long)
-        logits: torch.Tensor = model(ForwardBatch(ids, (row,), torch.arange(len(ids)), media, index))
+        logits: torch.Tensor = model(ForwardBatch(ids, (row,), torch.arange(len(ids))[-last:], media, index))
     return logits

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from phi4mm.chat import ChatRequest, Reply, Usage
 from phi4mm.errors import CapacityError, CheckpointError, ConfigError, EngineError, InputError, PhiError
-from phi4mm.options import Modalities, SamplingParams
+from phi4mm.options import Limits, Modalities, Quantization, ResponseFormat, SamplingParams
 from phi4mm.prompt import Audio, Image, Message, Tool, ToolCall
 
 if TYPE_CHECKING:
@@ -24,9 +24,11 @@ __all__ = [
     "EngineError",
     "Image",
     "InputError",
+    "Limits",
     "Message",
     "PhiError",
     "Reply",
+    "ResponseFormat",
     "SamplingParams",
     "Tool",
     "ToolCall",
@@ -43,6 +45,8 @@ def load(
     modalities: Modalities = "all",
     revision: str | None = None,
     max_crops: int | None = None,
+    quantize: Quantization | None = None,
+    limits: Limits | None = None,
 ) -> Model:
     """Load `nano`, a folder or a hub id, ready to chat.
 
@@ -51,8 +55,20 @@ def load(
     modalities  "all", or "text", "vision" or "speech" to leave the other towers and adapters unloaded
     revision    branch, tag or commit of a hub id
     max_crops   most crops of one picture, 1 to 64; by default what the checkpoint says, 36 as published
+    quantize    "int8" or "int4" to pack the weights while they are read; None takes the folder as it is, and a folder
+                made by `phi4mm quantize` is packed already
+    limits      how much runs side by side and in how much memory; by default half of what is free is for the cache
     raises      ConfigError, CheckpointError
     """
     from phi4mm.pipeline import load_model
 
-    return load_model(model, device=device, dtype=dtype, modalities=modalities, revision=revision, max_crops=max_crops)
+    return load_model(
+        model,
+        device=device,
+        dtype=dtype,
+        modalities=modalities,
+        revision=revision,
+        max_crops=max_crops,
+        quantize=quantize,
+        limits=limits,
+    )

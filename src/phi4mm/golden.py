@@ -24,11 +24,12 @@ from phi4mm.engine.encoders import encode_audio, encode_image, encode_media
 from phi4mm.engine.engine import Engine
 from phi4mm.errors import InputError
 from phi4mm.model.batch import ForwardBatch, Row
-from phi4mm.model.kv import RowCache
+from phi4mm.model.kv import PagedCache
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.options import SamplingParams
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor
+from phi4mm.processing.processor import media_digest
 from phi4mm.prompt import Adapter, AudioFrames, ImageTiles, MediaSpan, Prompt
 
 Array = npt.NDArray[Any]
@@ -106,7 +107,7 @@ class Checker:
     def __init__(self, model: Phi4MM) -> None:
         vision = model.config.vision
         self._model = model
-        self._device = model.text.embed_tokens.weight.device
+        self._device = model.text.norm.weight.device
         self._switch = model.config.text.rope.original_max_positions
         self._images = ImageProcessor(vision.image_size, vision.patch_size, MAX_CROPS)
 
@@ -209,7 +210,7 @@ class Checker:
             media.append(("audio", audio_tokens(len(frames.features)), frames))
         spans, ids = [], [USER]
         for kind, length, data in media:
-            spans.append(MediaSpan("image" if kind == "image" else "audio", len(ids), length, b"", data))
+            spans.append(MediaSpan("image" if kind == "image" else "audio", len(ids), length, media_digest(data), data))
             ids += [PLACEHOLDER[kind]] * length
         ids += [*text_ids(name, int(recorded["words"])).tolist(), END, ASSISTANT]
         return tuple(spans), np.array(ids)
@@ -219,16 +220,16 @@ class Checker:
         total = len(prompt.ids)
         media = encode_media(self._model, prompt, self._device)
         places = torch.tensor([i for span in prompt.spans for i in range(span.start, span.start + span.length)])
-        weight = self._model.text.embed_tokens.weight
-        cache = RowCache(self._model.config.text, device=self._device, dtype=weight.dtype)
+        weight = self._model.text.norm.weight
+        cache = PagedCache(self._model.config.text, pages=1, page_tokens=total, device=self._device, dtype=weight.dtype)
         for start in range(0, total, PREFILL):
             ids = torch.tensor(prompt.ids[start : start + PREFILL], device=self._device)
             inside = (places >= start) & (places < start + len(ids))
             here = None if media is None else media[inside.to(self._device)]
             index = (places[inside] - start).to(self._device)
-            row = Row(len(ids), start, prompt.adapter, total > self._switch, cache)
+            row = Row(len(ids), start, prompt.adapter, total > self._switch, (0,))
             outputs = torch.arange(len(ids), device=self._device)
-            yield start, self._model(ForwardBatch(ids, (row,), outputs, here, index)).float()
+            yield start, self._model(ForwardBatch(ids, (row,), outputs, here, index, cache)).float()
 
     def _greedy(self, prompt: Prompt, count: int) -> Array:
         engine = Engine(self._model, eos_ids=())

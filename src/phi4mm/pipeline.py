@@ -14,12 +14,23 @@ import torch
 from phi4mm.chat import AudioInput, ChatRequest, Content, FinishReason, ImageInput, Reply, ToolInput, Usage
 from phi4mm.checkpoint.hub import resolve as resolve_folder
 from phi4mm.checkpoint.load import load_model as load_weights
+from phi4mm.checkpoint.scheme import read_scheme
 from phi4mm.config import Phi4MMConfig
 from phi4mm.config_files import load_config, read_json
 from phi4mm.engine.engine import Engine
-from phi4mm.engine.request import Request
-from phi4mm.errors import ConfigError, InputError
-from phi4mm.options import MODALITIES, EngineConfig, Modalities, ResolvedEngineConfig, SamplingParams
+from phi4mm.engine.request import Constraint, Request
+from phi4mm.errors import CapacityError, ConfigError, InputError
+from phi4mm.options import (
+    MODALITIES,
+    EngineConfig,
+    Limits,
+    Modalities,
+    Quantization,
+    ResolvedEngineConfig,
+    ResponseFormat,
+    SamplingParams,
+)
+from phi4mm.processing.grammar import Grammars
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.tools import as_tool, parse_tool_calls
 from phi4mm.prompt import Audio, Image, Message, Part, Prompt
@@ -36,18 +47,25 @@ def load_model(
     modalities: Modalities = "all",
     revision: str | None = None,
     max_crops: int | None = None,
+    quantize: Quantization | None = None,
+    limits: Limits | None = None,
 ) -> Model:
     """See `phi4mm.load`."""
     folder = resolve_folder(model, revision=revision)
-    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    resolved = resolve(EngineConfig(device, dtype, modalities), weight_bytes=size)
+    resolved = resolve_in(folder, EngineConfig(device, dtype, modalities, quantize, limits or Limits()))
     config = load_config(folder)
     processor = load_processor(folder, max_crops=max_crops)
     weights = load_weights(
-        folder, device=resolved.device, dtype=getattr(torch, resolved.dtype), modalities=resolved.adapters
+        folder,
+        device=resolved.device,
+        dtype=getattr(torch, resolved.dtype),
+        modalities=resolved.adapters,
+        quantize=resolved.quantize,
     )
     ends = eos_ids(folder, config)
-    return Model(Engine(weights, ends), processor, config=config, eos_ids=ends, settings=resolved)
+    engine = Engine(weights, ends, resolved.limits)
+    settings = replace(resolved, limits=engine.limits, reasons=(*resolved.reasons, *engine.reasons))
+    return Model(engine, processor, config=config, eos_ids=ends, settings=settings)
 
 
 def find_folder(model: str | os.PathLike[str], *, revision: str | None = None) -> Path:
@@ -67,6 +85,12 @@ def load_processor(folder: Path, *, max_crops: int | None = None) -> Processor:
     )
 
 
+def resolve_in(folder: Path, config: EngineConfig) -> ResolvedEngineConfig:
+    """What `config` comes to on this machine for the checkpoint in `folder`. Raises ConfigError."""
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return resolve(replace(config, quantize=config.quantize or read_scheme(folder)), weight_bytes=size)
+
+
 def resolve(config: EngineConfig, *, weight_bytes: int = 0) -> ResolvedEngineConfig:
     """What `config` comes to on this machine for a checkpoint of that size. Raises ConfigError: no such device."""
     reasons = []
@@ -79,7 +103,9 @@ def resolve(config: EngineConfig, *, weight_bytes: int = 0) -> ResolvedEngineCon
     if dtype == "auto":
         dtype, reason = _auto_dtype(device, weight_bytes)
         reasons.append(f"dtype {dtype}: {reason}")
-    return ResolvedEngineConfig(device, dtype, MODALITIES[config.modalities], tuple(reasons))
+    return ResolvedEngineConfig(
+        device, dtype, MODALITIES[config.modalities], tuple(reasons), config.quantize, config.limits
+    )
 
 
 def _check_device(device: str) -> None:
@@ -131,6 +157,7 @@ class Model:
         self.settings = settings
         self.processor = processor
         self._eos_ids = frozenset(eos_ids)
+        self._grammars = Grammars(processor.tokenizer, config.text.vocab_size, self._eos_ids)
         self._engine = engine
         self._answers: dict[str, _Answer] = {}
 
@@ -143,9 +170,13 @@ class Model:
         system: str | None = None,
         tools: Sequence[ToolInput] = (),
         params: SamplingParams | None = None,
+        response_format: ResponseFormat | None = None,
+        tool_choice: str = "auto",
     ) -> Reply:
-        """Answer one question, or the last of several `Message`s. Raises InputError."""
-        return self.stream(content, images=images, audios=audios, system=system, tools=tools, params=params).finish()
+        """Answer one question, or the last of several `Message`s; see `ChatRequest`. Raises InputError."""
+        params = params or SamplingParams()
+        request = ChatRequest(content, images, audios, system, tools, params, response_format, tool_choice)
+        return self._ask(request).finish()
 
     def stream(
         self,
@@ -156,15 +187,23 @@ class Model:
         system: str | None = None,
         tools: Sequence[ToolInput] = (),
         params: SamplingParams | None = None,
+        response_format: ResponseFormat | None = None,
+        tool_choice: str = "auto",
     ) -> Stream:
         """Like `chat`, piece by piece: iterate over the text, then read `.reply`."""
-        return self._ask(ChatRequest(content, images, audios, system, tools, params or SamplingParams()))
+        params = params or SamplingParams()
+        if params.n > 1:
+            raise InputError(f"n is {params.n}, and a stream is one answer; use chat() for several")
+        return self._ask(ChatRequest(content, images, audios, system, tools, params, response_format, tool_choice))
 
     def batch(self, requests: Sequence[ChatRequest]) -> list[Reply]:
         """Answer requests of any mixture of modes and lengths side by side, each as if it were alone."""
         streams: list[Stream] = []
         try:
-            streams.extend(self._ask(request) for request in requests)
+            for request in requests:
+                while self._engine.busy and self._engine.room < request.params.n:
+                    self._step()
+                streams.append(self._ask(request))
             return [stream.finish() for stream in streams]
         finally:
             for stream in streams:
@@ -182,12 +221,27 @@ class Model:
         made = self.processor.prompt(prompt, images=_images(images), audios=_audios(audios))
         return self.submit(made, params or SamplingParams(), tools="<|tool|>" in prompt).finish()
 
-    def submit(self, prompt: Prompt, params: SamplingParams, *, tools: bool = False) -> Stream:
-        """Run a processed prompt; with `tools`, calls are read from the answer."""
-        request = self._engine.add(prompt, params)
-        answer = _Answer(request, TextStream(self.processor.tokenizer.answer_bytes, params.stop), tools)
-        self._answers[request.id] = answer
-        return Stream(self, answer)
+    def submit(
+        self, prompt: Prompt, params: SamplingParams, *, tools: bool = False, constraint: Constraint | None = None
+    ) -> Stream:
+        """Run a processed prompt; with `tools`, calls are read from the answer. `constraint` is this answer's own.
+
+        With `params.n` the stream is of the first answer, and its `finish` gives them all.
+        raises  InputError, CapacityError when too many requests wait
+        """
+        if self._engine.room < params.n:
+            raise CapacityError(f"there is room for {self._engine.room} more requests and {params.n} came; try later")
+        streams: list[Stream] = []
+        for n in range(params.n):
+            own = params if params.seed is None else replace(params, seed=params.seed + n)
+            forked = constraint if constraint is None or n == 0 else constraint.fork()
+            first = streams[0]._answer.request if streams else None
+            request = self._engine.add(prompt, own, constraint=forked, after=first)
+            answer = _Answer(request, TextStream(self.processor.tokenizer.answer_bytes, params.stop), tools)
+            self._answers[request.id] = answer
+            streams.append(Stream(self, answer))
+        streams[0]._others = tuple(streams[1:])
+        return streams[0]
 
     def move(self, device: str) -> None:
         """Put the weights on another device, in their dtype.
@@ -202,8 +256,9 @@ class Model:
 
     def _ask(self, request: ChatRequest) -> Stream:
         tools = [as_tool(tool) for tool in request.tools]
+        constraint = self._grammars.compile(request.response_format, tools, request.tool_choice)
         prompt = self.processor.chat(_messages(request), tools=tools)
-        return self.submit(prompt, request.params, tools=bool(tools))
+        return self.submit(prompt, request.params, tools=bool(tools), constraint=constraint)
 
     def _step(self) -> None:
         """One engine step; new text goes to the answers it belongs to."""
@@ -229,7 +284,7 @@ class Model:
         calls = tuple(parse_tool_calls(answer.text.text)) if answer.tools else ()
         length = request.end_reason == "length" and not answer.text.stopped
         reason: FinishReason = "tool_calls" if calls else "length" if length else "stop"
-        return Reply(answer.text.text, reason, _usage(request), calls, tuple(request.answer))
+        return Reply(answer.text.text, reason, _usage(request), calls, tuple(request.answer), tuple(request.logprobs))
 
 
 @dataclass(eq=False)
@@ -253,6 +308,7 @@ class Stream:
     def __init__(self, model: Model, answer: _Answer) -> None:
         self._model = model
         self._answer = answer
+        self._others: tuple[Stream, ...] = ()
         self._closed = False
 
     def __iter__(self) -> Iterator[str]:
@@ -280,13 +336,19 @@ class Stream:
         return self._model._reply(self._answer)
 
     def finish(self) -> Reply:
-        """Run to the end and return the whole answer."""
-        for _ in self:
-            pass
-        return self.reply
+        """Run to the end and return the whole answer, with its alternatives."""
+        try:
+            for _ in self:
+                pass
+            return replace(self.reply, alternatives=tuple(other.finish() for other in self._others))
+        finally:
+            for other in self._others:
+                other.close()
 
     def close(self) -> None:
-        """Stop the answer; does nothing once it has ended."""
+        """Stop the answer, and its alternatives; does nothing once they have ended."""
+        for other in self._others:
+            other.close()
         if not self._ended:
             self._closed = True
             self._model._abort(self._answer)

@@ -51,5 +51,5 @@ def model(monkeypatch: pytest.MonkeyPatch, pipe: Callable[[bytes], None]) -> Fak
     """`phi4mm.load` gives this model, whatever is asked for; stdin is an empty pipe."""
     fake = FakeModel()
     pipe(b"")
-    monkeypatch.setattr(phi4mm, "load", lambda name, *, device, dtype: fake)
+    monkeypatch.setattr(phi4mm, "load", lambda name, *, device, dtype, quantize: fake)
     return fake

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from phi4mm.chat import Reply, Usage
-from phi4mm.options import SamplingParams
+from phi4mm.options import ResponseFormat, SamplingParams
 from phi4mm.prompt import Message, Tool, ToolCall
 
 Answer = Callable[[Sequence[Message]], Iterator[str]]
@@ -24,6 +24,7 @@ class Call:
     messages: Sequence[Message]
     tools: Sequence[Tool]
     params: SamplingParams | None
+    response_format: ResponseFormat | None
 
 
 class FakeStream:
@@ -52,16 +53,26 @@ class FakeModel:
     raw: list[tuple[str, Sequence[str], Sequence[str]]] = field(default_factory=list)
 
     def stream(
-        self, content: Sequence[Message], *, tools: Sequence[Tool] = (), params: SamplingParams | None = None
+        self,
+        content: Sequence[Message],
+        *,
+        tools: Sequence[Tool] = (),
+        params: SamplingParams | None = None,
+        response_format: ResponseFormat | None = None,
     ) -> FakeStream:
-        self.calls.append(Call(content, tools, params))
+        self.calls.append(Call(content, tools, params, response_format))
         self.streams.append(FakeStream(self.answer(content)))
         return self.streams[-1]
 
     def chat(
-        self, content: Sequence[Message], *, tools: Sequence[Tool] = (), params: SamplingParams | None = None
+        self,
+        content: Sequence[Message],
+        *,
+        tools: Sequence[Tool] = (),
+        params: SamplingParams | None = None,
+        response_format: ResponseFormat | None = None,
     ) -> Reply:
-        text = "".join(self.stream(content, tools=tools, params=params))
+        text = "".join(self.stream(content, tools=tools, params=params, response_format=response_format))
         return Reply(text, "tool_calls" if self.tool_calls else "stop", Usage(5, 2, 0, 0), self.tool_calls, (1, 2))
 
     def generate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,7 +62,15 @@ def test_published_sizes_are_told_part_by_part(tmp_path: Path, capsys: pytest.Ca
     }
     assert report["bytes"] == 11_148_920_768
     assert report["unused_parameters"] == 30_480_160
-    assert report["memory"]["bfloat16"] == {"weights": 11_148_920_768, "cache_per_token": 131_072}
+    assert report["memory"] == {
+        "weights": {
+            "float32": 22_297_841_536,
+            "bfloat16": 11_148_920_768,
+            "int8": 6_026_601_920,
+            "int4": 3_693_454_784,
+        },
+        "cache_per_token": {"float32": 262_144, "bfloat16": 131_072, "int8": 67_584},
+    }
     assert [name for name in report["files"] if name.endswith(".safetensors")] == [
         f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)
     ]
@@ -80,6 +89,63 @@ def test_the_report_for_people_names_what_is_never_read(tmp_path: Path, capsys: 
     assert "total                     468,640       1,875,200" in out
     for line in ("  seed: 7", "    word error rate: 0.02", "  limits: English only; drawn pictures"):
         assert line in out.splitlines()
+
+
+def test_the_report_for_people_plans_memory_up_to_the_context(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prevents: finding out by running out of memory what a quantization or a long prompt takes."""
+    write_hollow(tmp_path / "model", json.loads((GOLDEN / "published.json").read_text()))
+    assert main(["inspect", str(tmp_path / "model")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    head = next(n for n, line in enumerate(lines) if line.startswith("memory"))
+    assert lines[head].split()[:8] == ["memory", "weights", "4k", "bfloat16", "4k", "int8", "32k", "bfloat16"]
+    rows = {line.split()[0]: line.split() for line in lines[head + 1 : head + 5]}
+    assert rows["int4"][1::2] == ["3.44", "3.94", "3.70", "7.44", "5.50", "19.44", "11.69"]
+    assert rows["bfloat16"][1:3] == ["10.38", "GiB"]
+
+
+def test_quantize_writes_a_folder_that_inspect_knows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Prevents: silence about what was written, figures of bytes that count codes as parameters, and overwriting."""
+    folder, out = small(tmp_path / "model"), tmp_path / "out"
+    assert main(["inspect", str(folder), "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert main(["quantize", str(folder), str(out), "--bits", "4", "--json"]) == 0
+    captured = capsys.readouterr()
+    written = json.loads(captured.out)
+    assert captured.err == "", "progress is for terminals"
+    assert (written["folder"], written["scheme"]) == (str(out), "int4")
+    assert written["files"]["model.safetensors"] == (out / "model.safetensors").stat().st_size
+    assert main(["inspect", str(out), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["quantization"] == "int4"
+    assert plain["quantization"] is None
+    for same in ("parameters", "buffer_elements", "unused_parameters", "memory"):
+        assert report[same] == plain[same], same
+    assert report["bytes"] < plain["bytes"] / 2
+    assert main(["inspect", str(out)]) == 0
+    assert "quantized in int4, " in capsys.readouterr().out
+    assert main(["quantize", str(folder), str(out), "--bits", "8"]) == 1
+    assert "is there already and not empty" in capsys.readouterr().err
+    assert main(["convert", str(out), str(tmp_path / "again"), "--layout", "original"]) == 1
+    assert "is quantized in int4, which cannot be converted" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["quantize", str(folder), str(out), "--bits", "2"])
+
+
+def test_quantize_shows_its_progress_on_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: minutes of silence over a large checkpoint."""
+    folder = small(tmp_path / "model")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["quantize", str(folder), str(tmp_path / "out"), "--bits", "8"]) == 0
+    captured = capsys.readouterr()
+    lines = captured.err.split("\r")
+    assert lines[1].startswith("1 of ")
+    done, _, total, _ = lines[-1].split()
+    assert done == total
+    assert captured.out.startswith(f"{tmp_path / 'out'}: int8\n")
 
 
 def test_convert_lists_what_it_wrote_and_keeps_what_is_there(

@@ -5,16 +5,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 import phi4mm
+from phi4mm.chat import Reply, TokenLogprobs, Usage
 from phi4mm.cli import run
 from phi4mm.cli.main import main
 from phi4mm.errors import EngineError, InputError
-from phi4mm.options import SamplingParams
+from phi4mm.options import ResponseFormat, SamplingParams
 from phi4mm.prompt import Audio, Image, Message, Tool, ToolCall
 from tests.cli.fake_model import FakeModel
 
@@ -130,6 +131,29 @@ def test_a_raw_prompt_is_handed_over_as_it_is(model: FakeModel, capsys: pytest.C
     assert json.loads(capsys.readouterr().out)["text"] == f"raw {prompt}"
 
 
+@pytest.mark.parametrize("flag", [["--n", "2"], ["--logprobs", "0"]])
+def test_what_only_json_shows_is_refused_without_it(
+    flag: list[str], model: FakeModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would be computed and then dropped."""
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "nano", "-p", "hi", *flag])
+    assert stop.value.code == 2
+    assert "--n and --logprobs show in JSON alone; add --json" in capsys.readouterr().err
+    assert model.calls == []
+
+
+def test_json_shows_log_probabilities_and_further_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the whole of each alternative, as of the first."""
+    entry = TokenLogprobs(5, -0.5, ((5, -0.5), (7, -1.5)))
+    one = Reply("a", "stop", Usage(1, 1, 0, 0), (), (5,), (entry,))
+    run._print_json(replace(one, alternatives=(replace(one, text="b"),)))
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["logprobs"] == [{"token": 5, "logprob": -0.5, "top": [[5, -0.5], [7, -1.5]]}]
+    assert [other["text"] for other in answer["alternatives"]] == ["b"]
+    assert answer["alternatives"][0]["logprobs"] == answer["logprobs"]
+
+
 def test_every_sampling_parameter_has_its_flag(model: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
     """A field that is added to SamplingParams must appear on the command line by itself."""
     given = {
@@ -143,13 +167,15 @@ def test_every_sampling_parameter_has_its_flag(model: FakeModel, capsys: pytest.
         "stop": ("a", "b"),
         "seed": 3,
         "max_tokens": 7,
+        "n": 2,
+        "logprobs": 1,
     }
     assert set(given) == {field.name for field in fields(SamplingParams)}
     argv = []
     for name, value in given.items():
         for one in value if isinstance(value, tuple) else (value,):
             argv += ["--" + name.replace("_", "-"), str(one)]
-    assert main(["run", "nano", "-p", "hi", *argv]) == 0
+    assert main(["run", "nano", "-p", "hi", "--json", *argv]) == 0
     assert model.calls[0].params == SamplingParams(**given)  # type: ignore[arg-type]
     assert main(["run", "nano", "-p", "hi"]) == 0
     assert model.calls[1].params == SamplingParams()
@@ -183,7 +209,7 @@ def test_nothing_to_ask_is_wrong_use(model: FakeModel, capsys: pytest.CaptureFix
         (b"[" * 100_000, r"is not JSON ("),
         (b"\xff\xfe", r"is not JSON ("),
         (b'{"name": "f"}', r"holds dict; expected a list of tools"),
-        (b" " * (run.MAX_TOOLS_BYTES + 1), r"is longer than 1048576 bytes; expected a list of tools"),
+        (b" " * (run.MAX_JSON_BYTES + 1), r"is longer than 1048576 bytes; expected a list of tools"),
         (None, "cannot be read: No such file or directory"),
     ],
 )
@@ -208,6 +234,66 @@ def test_tools_reach_the_model(model: FakeModel, tmp_path: Path) -> None:
     path.write_text(json.dumps([flat]))
     assert main(["run", "nano", "-p", "hi", "--tools", str(path)]) == 0
     assert model.calls[0].tools == (Tool("weather", "of a city", {"city": {"type": "str"}}),)
+
+
+@pytest.mark.parametrize(
+    ("argv", "form"),
+    [
+        (["--schema", "SCHEMA"], ResponseFormat(schema={"type": "object"})),
+        (["--regex", "[ab]+"], ResponseFormat(regex="[ab]+")),
+        (["--choice", "yes", "--choice", "no"], ResponseFormat(choice=("yes", "no"))),
+        ([], None),
+    ],
+)
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_the_form_of_the_answer_reaches_the_model(
+    model: FakeModel, tmp_path: Path, how: list[str], argv: list[str], form: ResponseFormat | None
+) -> None:
+    """A form that is dropped on the way gives free text, which the script behind the pipe cannot read."""
+    path = tmp_path / "schema.json"
+    path.write_text('{"type": "object"}')
+    assert main(["run", "nano", "-p", "hi", *how, *(str(path) if word == "SCHEMA" else word for word in argv)]) == 0
+    assert model.calls[0].response_format == form
+
+
+def test_a_form_holds_for_every_answer_of_a_chat(model: FakeModel, type_lines: TypeLines) -> None:
+    """At a terminal too: a flag that does nothing there would be a lie."""
+    type_lines(["one", "two"])
+    assert main(["run", "nano", "--choice", "yes"]) == 0
+    assert [call.response_format for call in model.calls] == [ResponseFormat(choice=("yes",))] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[]", "holds list; expected a JSON schema"),
+        (b"{", "is not JSON ("),
+        (None, "cannot be read: No such file or directory; expected a JSON schema"),
+    ],
+)
+def test_a_bad_schema_file_is_named(
+    model: FakeModel, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    """Before the model is loaded, with the file that is meant."""
+    path = tmp_path / "schema.json"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["run", "nano", "-p", "hi", "--schema", str(path)]) == 1
+    err = capsys.readouterr().err
+    assert str(path) in err
+    assert told in err
+    assert model.calls == []
+
+
+def test_two_forms_or_a_form_for_a_raw_prompt_are_wrong_use(
+    model: FakeModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither is obeyed, so neither is taken."""
+    prompt = ("run", "nano", "-p", "hi")
+    assert "not allowed with argument --regex" in wrong_use(capsys, *prompt, "--regex", "a", "--choice", "b")
+    assert "without --schema, --regex and --choice" in wrong_use(capsys, *prompt, "--raw", "--regex", "")
+    assert main([*prompt, "--regex", ""]) == 1
+    assert "regex has 0 characters; expected 1 to 4096" in capsys.readouterr().err
 
 
 def test_a_request_that_cannot_work_is_one_line_and_exit_code_1(

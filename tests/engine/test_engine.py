@@ -4,87 +4,72 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
 from phi4mm.engine.engine import Engine
-from phi4mm.engine.request import Request, State
-from phi4mm.engine.sampler import sample
-from phi4mm.engine.scheduler import MAX_ROWS, PREFILL_TOKENS, Scheduler
-from phi4mm.errors import EngineError, InputError
+from phi4mm.engine.request import Constraint, Request, State
+from phi4mm.engine.sampler import penalize_repetition
+from phi4mm.errors import CapacityError, ConfigError, EngineError, InputError
+from phi4mm.model.batch import ForwardBatch
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.options import SamplingParams
-from phi4mm.prompt import Prompt
-from tests.prompts import clip, make_prompt, run
+from phi4mm.options import Limits, SamplingParams
+from phi4mm.prompt import MediaSpan, Prompt
+from tests.prompts import clip, full_logits, make_prompt, run
 
 FOUR = SamplingParams(max_tokens=4)
 
 
-def waiting(name: str, length: int) -> Request:
-    return Request(name, Prompt((1,) * length), FOUR)
+def finish(engine: Engine) -> None:
+    while engine.busy:
+        engine.step()
+    pool = engine.pool
+    assert (pool.held, engine.media.held, pool.free + pool.cached) == (0, 0, pool.total)
 
 
-def new_scheduler(switch: int = 96, context: int = 3072) -> Scheduler:
-    return Scheduler(switch=switch, context=context, eos_ids=(7, 9))
-
-
-def test_rows_join_until_the_step_is_full_and_a_long_one_joins_alone() -> None:
-    """A step that takes every waiting prompt would make running rows wait for all of them."""
-    scheduler = new_scheduler()
-    for n, length in enumerate((PREFILL_TOKENS - 10, 10, 1, PREFILL_TOKENS * 2)):
-        scheduler.add(waiting(f"r{n}", length))
-    joined = []
-    for _ in range(3):
-        plan = scheduler.plan()
-        joined.append([chunk.request.id for chunk in plan if chunk.start == 0])
-        scheduler.commit(plan, [1] * len(plan))
-    assert joined == [["r0", "r1"], ["r2"], ["r3"]]
-
-
-def test_no_more_rows_run_than_allowed() -> None:
-    """The rest waits, and takes the places that become free."""
-    scheduler = new_scheduler()
-    for n in range(MAX_ROWS + 3):
-        scheduler.add(waiting(f"r{n}", 2))
-    plan = scheduler.plan()
-    assert len(plan) == MAX_ROWS
-    scheduler.commit(plan, [7] * len(plan))
-    assert len(scheduler.plan()) == 3
-
-
-def test_every_eos_id_ends_an_answer_and_others_do_not() -> None:
-    """Stopping on one id alone makes answers run past the end of the turn."""
-    scheduler = new_scheduler()
-    for n in range(3):
-        scheduler.add(waiting(f"r{n}", 2))
-    outputs = scheduler.commit(scheduler.plan(), [7, 8, 9])
-    assert [output.end_reason for output in outputs] == ["stop", None, "stop"]
-
-
-def test_a_row_that_passes_the_switch_begins_again_at_token_0_once() -> None:
-    """Its keys were rotated by the short table; later steps go on from the new cache."""
-    scheduler = new_scheduler(switch=10)
-    scheduler.add(waiting("r", 9))
-    starts = []
-    for _ in range(4):
-        plan = scheduler.plan()
-        starts.append((plan[0].start, plan[0].end, plan[0].long))
-        scheduler.commit(plan, [1])
-    assert starts == [(0, 9, False), (9, 10, False), (0, 11, True), (11, 12, True)]
-
-
-def test_the_context_ends_an_answer(rope96: Phi4MM) -> None:
-    """A row must not grow past what the model was made for."""
-    scheduler = new_scheduler(context=12)
-    scheduler.add(Request("r", Prompt((1,) * 10), SamplingParams(max_tokens=100)))
-    assert scheduler.commit(scheduler.plan(), [1])[0].end_reason is None
-    assert scheduler.commit(scheduler.plan(), [1])[0].end_reason == "length"
-    engine = Engine(rope96, eos_ids=())
+def test_what_can_never_run_is_refused(rope96: Phi4MM) -> None:
+    """With what was found and what to do; a request that waits forever would be worse."""
+    engine = Engine(rope96, eos_ids=(), limits=Limits(cache_bytes=100_000))
     context = rope96.config.text.rope.max_positions
     with pytest.raises(InputError, match=f"has {context} tokens and the context holds {context}"):
         engine.add(Prompt((1,) * context), FOUR)
     with pytest.raises(InputError, match="the prompt is empty"):
         engine.add(Prompt(()), FOUR)
+    with pytest.raises(InputError, match=r"may need 1001 cached tokens and the cache holds 128; lower max_tokens"):
+        engine.add(Prompt((1, 2)), SamplingParams(max_tokens=1000))
+    prompt = make_prompt("clip", [clip(8000)], 2)
+    nameless = dataclasses.replace(prompt, spans=(dataclasses.replace(prompt.spans[0], digest=b"x"),))
+    with pytest.raises(InputError, match="the digest of an audio has 1 bytes; expected the 32 of SHA-256"):
+        engine.add(nameless, FOUR)
+
+
+def test_the_limits_say_what_is_wrong_with_them(rope96: Phi4MM) -> None:
+    """A limit that is silently raised or ignored is found out in production."""
+    with pytest.raises(ConfigError, match=r"cache_bytes is 100; expected at least \d+, the bytes of one page of 32"):
+        Engine(rope96, eos_ids=(), limits=Limits(cache_bytes=100))
+    with pytest.raises(ConfigError, match="cache_dtype is 'int4'; expected one of auto, int8"):
+        Limits(cache_dtype="int4")
+    with pytest.raises(ConfigError, match="max_queue is 0; expected a whole number from 1"):
+        Limits(max_queue=0)
+    with pytest.raises(ConfigError, match="chunk_tokens is 64 and max_rows 64; expected more tokens than rows"):
+        Limits(chunk_tokens=64)
+
+
+def test_the_memory_is_chosen_once_and_said_why(rope96: Phi4MM) -> None:
+    """Twice the bytes hold twice the tokens; int8 holds more in the same; a chosen figure is not chosen again."""
+    chosen = Engine(rope96, eos_ids=())
+    assert chosen.limits.cache_bytes is not None
+    assert len(chosen.reasons) == 1
+    assert f"cache_bytes {chosen.limits.cache_bytes}: " in chosen.reasons[0]
+    given = Engine(rope96, eos_ids=(), limits=Limits(cache_bytes=1_000_000))
+    assert (given.limits.cache_bytes, given.reasons) == (1_000_000, ())
+    # A token: 2 layers x 2 heads x 16 floats, keys and values, and an encoder row of 64 floats.
+    assert given.pool.total == 1_000_000 // (32 * (2 * 2 * 2 * 16 * 4 + 64 * 4))
+    assert given.media.capacity == given.pool.total * 32
+    small = Engine(rope96, eos_ids=(), limits=Limits(cache_bytes=1_000_000, cache_dtype="int8"))
+    assert small.pool.total == 1_000_000 // (32 * (2 * 2 * 2 * (16 + 4) + 64 * 4))
 
 
 def test_aborting_a_waiting_request_takes_it_from_the_queue(rope96: Phi4MM) -> None:
@@ -97,40 +82,72 @@ def test_aborting_a_waiting_request_takes_it_from_the_queue(rope96: Phi4MM) -> N
     assert engine.step() == []
 
 
-def test_a_row_whose_logits_are_not_numbers_fails_alone(rope96: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One poisoned row must not end the answers beside it."""
-    good, bad = make_prompt("good", [], 5), make_prompt("bad", [], 5)
+def test_an_aborted_row_gives_its_pages_and_encoder_rows_back_at_once(rope96: Phi4MM) -> None:
+    """In the middle of its media too: a client that leaves must not hold memory for another step."""
+    engine = Engine(rope96, eos_ids=(), limits=Limits(chunk_tokens=10, max_rows=4))
+    request = engine.add(make_prompt("clip", [clip(30000)], 5), FOUR)
+    engine.step()
+    assert engine.pool.held > 0
+    assert engine.media.held == request.prompt.spans[0].length
+    engine.abort(request)
+    assert (engine.pool.held, engine.media.held) == (0, 0)
+
+
+def test_too_many_waiting_requests_are_told_to_come_later(rope96: Phi4MM) -> None:
+    """A queue without end is memory without end."""
+    engine = Engine(rope96, eos_ids=(), limits=Limits(max_queue=2))
+    for _ in range(2):
+        engine.add(make_prompt("a", [], 3), FOUR)
+    with pytest.raises(CapacityError, match="2 requests wait already"):
+        engine.add(make_prompt("a", [], 3), FOUR)
+    engine.step()
+    engine.add(make_prompt("a", [], 3), FOUR)
+    finish(engine)
+
+
+def test_rows_whose_logits_are_not_numbers_fail_alone(rope96: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One poisoned row must not end the answers beside it, be it greedy or drawn."""
+    good, bad = make_prompt("good", [], 5), make_prompt("bad", [], 6)
     alone = run(rope96, [good], FOUR)[0]
     engine = Engine(rope96, eos_ids=())
-    first, second = engine.add(bad, FOUR), engine.add(good, FOUR)
+    drawn = dataclasses.replace(FOUR, temperature=1.0)
+    rows = [engine.add(bad, FOUR), engine.add(good, FOUR), engine.add(bad, drawn)]
+    forward = Phi4MM.forward
 
-    def poisoned(logits: torch.Tensor, *rest: object) -> int:
-        return sample(logits * torch.nan if rest[1] == bad.ids else logits, *rest)  # type: ignore[arg-type]
+    def poisoned(model: Phi4MM, batch: ForwardBatch) -> torch.Tensor:
+        logits = forward(model, batch)
+        if len(logits) == 3:
+            logits[0, 5], logits[2] = torch.nan, -torch.inf
+        return logits
 
-    monkeypatch.setattr("phi4mm.engine.runner.sample", poisoned)
-    while engine.busy:
-        engine.step()
-    assert isinstance(first.error, EngineError)
-    assert first.id in str(first.error)
-    assert second.answer == alone
+    monkeypatch.setattr(Phi4MM, "forward", poisoned)
+    finish(engine)
+    for row, value in ((rows[0], "nan"), (rows[2], "-inf")):
+        assert isinstance(row.error, EngineError)
+        assert str(row.error).startswith(f"request {row.id}: the largest of ")
+        assert str(row.error).endswith(f"logits is {value}; expected a finite number")
+        assert row.end_reason == "error"
+    assert rows[1].answer == alone
 
 
 def test_a_row_whose_media_cannot_be_encoded_fails_alone(rope96: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Running out of memory over one recording must not end the answers beside it."""
+    """Running out of memory over one recording must not end the answers beside it, nor those of a later try."""
     text = make_prompt("text", [], 5)
     alone = run(rope96, [text], FOUR)[0]
 
-    def failing(model: Phi4MM, prompt: Prompt, device: torch.device) -> None:
-        if prompt.spans:
-            raise RuntimeError("not enough memory")
+    def failing(model: Phi4MM, span: MediaSpan, adapter: str, device: torch.device) -> None:
+        raise RuntimeError("not enough memory")
 
-    monkeypatch.setattr("phi4mm.engine.runner.encode_media", failing)
     engine = Engine(rope96, eos_ids=())
-    heard, read = engine.add(make_prompt("clip", [clip(8000)], 2), FOUR), engine.add(text, FOUR)
-    while engine.busy:
-        engine.step()
+    with monkeypatch.context() as patched:
+        patched.setattr("phi4mm.engine.runner.encode_span", failing)
+        heard, read = engine.add(make_prompt("clip", [clip(8000)], 2), FOUR), engine.add(text, FOUR)
+        finish(engine)
     assert "not enough memory" in str(heard.error)
     assert (heard.end_reason, read.answer) == ("error", alone)
+    again = engine.add(heard.prompt, FOUR)
+    finish(engine)
+    assert again.answer == run(rope96, [heard.prompt], FOUR)[0]
 
 
 def test_encoder_rows_that_do_not_fill_their_placeholders_are_caught(rope96: Phi4MM) -> None:
@@ -141,3 +158,84 @@ def test_encoder_rows_that_do_not_fill_their_placeholders_are_caught(rope96: Phi
     engine.add(Prompt((prompt.ids[0], prompt.ids[1], *prompt.ids[1:]), (wrong,)), FOUR)
     with pytest.raises(AssertionError, match="audio: 6 encoder rows for 7 placeholders"):
         engine.step()
+
+
+class Every:
+    """Allows ids that leave a rest of `rest` when divided by `step`; fails after `ends` tokens."""
+
+    def __init__(self, step: int, rest: int, vocabulary: int, ends: int = 100) -> None:
+        self.step, self.rest, self.vocabulary, self.ends = step, rest, vocabulary, ends
+        self.accepted: list[int] = []
+
+    def mask(self) -> npt.NDArray[np.int32] | None:
+        if len(self.accepted) >= self.ends:
+            raise ValueError("no text fits")
+        if not self.accepted:
+            return None
+        bits = np.zeros(-(-self.vocabulary // 32) * 32, np.uint8)
+        bits[self.rest : self.vocabulary : self.step] = 1
+        return np.packbits(bits, bitorder="little").view(np.int32)
+
+    def accept(self, token: int) -> None:
+        self.accepted.append(token)
+
+    def fork(self) -> Constraint:
+        return Every(self.step, self.rest, self.vocabulary, self.ends)
+
+
+def test_constraints_hold_for_their_own_rows_before_penalties_and_through_preemption(rope96: Phi4MM) -> None:
+    """A mask after the penalties could leave a row without tokens; one begun anew would allow anything once."""
+    vocabulary = rope96.config.text.vocab_size
+    params = SamplingParams(max_tokens=40, repetition_penalty=1.5)
+    limits = Limits(cache_bytes=70_000, page_tokens=8)  # 11 pages for rows that need 6 each
+    engine = Engine(rope96, eos_ids=(), limits=limits)
+    prompt = make_prompt("a", [], 3)
+    constraints = [Every(7, 3, vocabulary), None, Every(11, 5, vocabulary), Every(2, 0, vocabulary, ends=3)]
+    rows = [engine.add(prompt, params, constraint=constraint) for constraint in constraints]
+    preempted: set[str] = set()
+    while engine.busy:
+        engine.step()
+        preempted |= {row.id for row in rows if row.answer and row.state is State.WAITING}
+    assert preempted
+    assert all(token % 7 == 3 for token in rows[0].answer[1:])
+    assert all(token % 11 == 5 for token in rows[2].answer[1:])
+    assert rows[1].answer == run(rope96, [prompt], params)[0]
+    assert (rows[3].end_reason, len(rows[3].answer)) == ("error", 3)
+    for row, constraint in ((rows[0], constraints[0]), (rows[2], constraints[2])):
+        assert constraint is not None
+        assert constraint.accepted == row.answer
+        logits = full_logits(rope96, prompt, row.answer[:1], last=1)[-1]
+        allowed = penalize_repetition(logits, 1.5, [*prompt.ids, row.answer[0]])[constraint.rest :: constraint.step]
+        assert row.answer[1] == int(allowed.argmax()) * constraint.step + constraint.rest
+
+
+def test_log_probabilities_are_the_models_own(rope96: Phi4MM) -> None:
+    """Before penalties and temperature, in float32, of the token that was chosen; the likeliest first."""
+    prompt = make_prompt("a", [], 3)
+    params = SamplingParams(max_tokens=5, temperature=2.0, seed=3, frequency_penalty=1.0, logprobs=4)
+    engine = Engine(rope96, eos_ids=())
+    request, greedy = engine.add(prompt, params), engine.add(prompt, SamplingParams(max_tokens=5, logprobs=0))
+    finish(engine)
+    for row, count in ((request, 4), (greedy, 0)):
+        logits = full_logits(rope96, prompt, row.answer)[len(prompt.ids) - 1 : -1]
+        expected = logits.double().log_softmax(-1)
+        assert [entry.token for entry in row.logprobs] == row.answer
+        for entry, line in zip(row.logprobs, expected, strict=True):
+            assert entry.logprob == pytest.approx(float(line[entry.token]), abs=1e-4)
+            values, ids = line.topk(count)
+            assert [token for token, _ in entry.top] == ids.tolist()
+            assert [value for _, value in entry.top] == pytest.approx(values.tolist(), abs=1e-4)
+    assert request.answer != greedy.answer
+
+
+def test_moving_to_another_device_forgets_the_caches(rope96: Phi4MM) -> None:
+    """Pages that are found but lie on the old device would be garbage on the new one."""
+    engine = Engine(rope96, eos_ids=(), limits=Limits(page_tokens=4, cache_bytes=500_000))
+    first = engine.add(make_prompt("a", [], 30), FOUR)
+    finish(engine)
+    assert engine.pool.cached > 0
+    engine.move("cpu")
+    assert engine.pool.cached == 0
+    again: Request = engine.add(first.prompt, FOUR)
+    finish(engine)
+    assert again.answer == first.answer

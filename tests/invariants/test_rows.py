@@ -12,7 +12,7 @@ import torch
 from phi4mm.engine.engine import Engine
 from phi4mm.golden import text_ids
 from phi4mm.model.batch import ForwardBatch, Row
-from phi4mm.model.kv import RowCache
+from phi4mm.model.kv import PagedCache
 from phi4mm.model.lora import LoRALinear
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.options import SamplingParams
@@ -65,7 +65,8 @@ def test_an_aborted_neighbour_changes_nothing(rope96: Phi4MM, prompts: dict[str,
     """Cancelling one row must free its place without touching another's cache."""
     engine = Engine(rope96, eos_ids=())
     gone, kept = engine.add(prompts["image"], GREEDY), engine.add(prompts["audio"], GREEDY)
-    engine.step()
+    while not gone.answer:
+        engine.step()
     engine.abort(gone)
     while engine.busy:
         engine.step()
@@ -97,12 +98,13 @@ def test_greedy_decoding_through_the_cache_equals_a_fresh_pass_each_token(
 def test_prefill_in_pieces_equals_prefill_at_once(rope96: Phi4MM, splits: list[int]) -> None:
     """A mask that is off by one shows at some split."""
     ids = torch.from_numpy(text_ids("split", 20))
-    cache = RowCache(rope96.config.text, device=torch.device("cpu"), dtype=torch.float32)
+    cache = PagedCache(rope96.config.text, pages=9, page_tokens=4, device=torch.device("cpu"), dtype=torch.float32)
+    pages = (7, 2, 8, 0, 3)
     with torch.inference_mode():
         whole = rope96(ForwardBatch(ids, (Row(20),), torch.arange(20)))
         starts = [0, *itertools.accumulate(splits)]
         pieces = [
-            rope96(ForwardBatch(ids[a:b], (Row(b - a, past=a, cache=cache),), torch.arange(b - a)))
+            rope96(ForwardBatch(ids[a:b], (Row(b - a, past=a, pages=pages),), torch.arange(b - a), cache=cache))
             for a, b in itertools.pairwise(starts)
         ]
     assert torch.allclose(torch.cat(pieces), whole, atol=1e-4, rtol=0)  # float32 sums in another order

@@ -35,7 +35,7 @@ def test_few_rows_and_float32_take_torchs_own_product(monkeypatch: pytest.Monkey
 
 def test_a_widened_block_computes_in_float32_and_keeps_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a CPU without 16-bit units; its own weights must stay 16-bit afterwards."""
-    monkeypatch.setattr(widen, "_has_16_bit_units", lambda: False)
+    monkeypatch.setattr(widen, "has_16_bit_units", lambda: False)
     block = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 3)).to(torch.bfloat16)
     x = torch.randn(4, 8)
     out = widened(block)(x)
@@ -45,7 +45,7 @@ def test_a_widened_block_computes_in_float32_and_keeps_its_weights(monkeypatch: 
 
 def test_with_16_bit_units_nothing_is_widened(monkeypatch: pytest.MonkeyPatch) -> None:
     """There the 16-bit product is the faster one."""
-    monkeypatch.setattr(widen, "_has_16_bit_units", lambda: True)
+    monkeypatch.setattr(widen, "has_16_bit_units", lambda: True)
     weight = torch.zeros(2, 2, dtype=torch.bfloat16)
     block = nn.Linear(2, 2).to(torch.bfloat16)
     assert not widens(weight)

@@ -1,4 +1,4 @@
-"""Rotary tables against written numbers, attention against a plain one, the cache as it grows."""
+"""Rotary tables against written numbers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import pytest
 import torch
 
 from phi4mm.config_files import from_original
-from phi4mm.model.kv import GROW, RowCache
-from phi4mm.model.layers import Rotary, causal_attention, rotate
-from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.model.layers import Rotary, rotate
 from tests.conftest import GOLDEN
 
 
@@ -36,29 +34,3 @@ def test_dims_past_the_rotary_width_pass_through() -> None:
     assert torch.equal(out[..., 12:], x[..., 12:])
     assert torch.allclose(out[0, 0, 0], 0.5 * x[0, 0, 0] - 0.1 * x[0, 0, 6])
     assert torch.allclose(out[0, 0, 6], 0.5 * x[0, 0, 6] + 0.1 * x[0, 0, 0])
-
-
-@pytest.mark.parametrize(("queries", "keys"), [(1, 1), (1, 9), (4, 9), (9, 9)])
-def test_attention_equals_the_textbook(queries: int, keys: int) -> None:
-    """Head h reads group h // 3; the last query sees every key and the first all but the queries after it."""
-    q, k, v = torch.randn(queries, 6, 8), torch.randn(keys, 2, 8), torch.randn(keys, 2, 8)
-    out = causal_attention(q, k, v)
-    for head in range(6):
-        scores = q[:, head] @ k[:, head // 3].T / 8**0.5
-        hidden = torch.arange(keys)[None] > torch.arange(queries)[:, None] + keys - queries
-        expected = scores.masked_fill(hidden, -torch.inf).softmax(-1) @ v[:, head // 3]
-        assert torch.allclose(out[:, head], expected, atol=1e-5)
-
-
-def test_the_cache_keeps_what_it_holds_when_it_grows(tiny: Phi4MM) -> None:
-    """Growth copies: a row lost there would change every later token."""
-    cache = RowCache(tiny.config.text, device=torch.device("cpu"), dtype=torch.float32)
-    stored = torch.randn(GROW + 50, 2, 16)
-    for start, end in ((0, 3), (3, GROW), (GROW, GROW + 50)):
-        for layer in range(2):
-            keys, values = cache.append(layer, stored[start:end] + layer, stored[start:end] - layer)
-            assert torch.equal(keys, stored[:end] + layer)
-            assert torch.equal(values, stored[:end] - layer)
-        cache.advance(end - start)
-    cache.clear()
-    assert cache.append(0, stored[:1], stored[:1])[0].shape[0] == 1

@@ -9,14 +9,17 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from phi4mm.checkpoint.keys import KNOWN_AND_IGNORED, stored_name
+from phi4mm.checkpoint.keys import KNOWN_AND_IGNORED, StoredName, stored_name
+from phi4mm.checkpoint.scheme import read_scheme
 from phi4mm.checkpoint.shards import StoredTensor, stored_tensors
 from phi4mm.config import ADAPTER_FOLDERS, Phi4MMConfig
 from phi4mm.config_files import load_config
 from phi4mm.errors import CheckpointError
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.model.vision import FEATURE_LAYER
+from phi4mm.options import Quantization
 from phi4mm.prompt import Adapter
+from phi4mm.quant.quantize import hollow_out
 
 PEFT_PREFIX = "base_model.model."
 # Part -> how the names of phi4mm's parameters in it begin; the adapters lie inside the decoder's layers.
@@ -36,6 +39,7 @@ class Contents:
     tensors  by phi4mm's own parameter names
     buffers  names among them that are constants, not parameters
     ignored  stored tensors that are known and not needed
+    scheme   of a quantized folder, in which a packed weight is two tensors, `.codes` and `.scales`
     """
 
     folder: Path
@@ -43,6 +47,7 @@ class Contents:
     tensors: dict[str, StoredTensor]
     buffers: frozenset[str]
     ignored: tuple[str, ...]
+    scheme: Quantization | None
 
 
 class _WithoutInitialValues(TorchFunctionMode):
@@ -63,28 +68,37 @@ def skeleton(config: Phi4MMConfig, adapters: tuple[Adapter, ...] = ("vision", "s
 def read_contents(folder: Path) -> Contents:
     """Check `folder` from configuration and headers; no weight is read, and values (NaN among them) are not looked at.
 
-    raises  ConfigError; CheckpointError that lists every missing, unexpected and misshaped tensor
+    raises  ConfigError; CheckpointError that lists every missing, unexpected, misshaped and mistyped tensor
     """
     config = load_config(folder)
-    model = skeleton(config)
+    scheme = read_scheme(folder)
+    model = skeleton(config) if scheme is None else hollow_out(skeleton(config), scheme)
     stored = _stored_by_place(folder, config)
     found: dict[str, StoredTensor] = {}
     missing: list[str] = []
     misshaped: list[str] = []
+    mistyped: list[str] = []
     for name, expected in model.state_dict().items():
-        place = stored_name(name, config.layout)
+        place = stored_name(name, config.layout) if scheme is None else StoredName(name)
         tensor = stored.pop((place.adapter, place.name), None)
         label = _label(place.adapter, place.name)
         if tensor is None:
             missing.append(label)
         elif tensor.shape != expected.shape:
             misshaped.append(f"{label} {tensor.shape}; expected {tuple(expected.shape)}")
+        elif not _fits(tensor.dtype, expected.dtype):
+            mistyped.append(f"{label} {tensor.dtype}; expected {expected.dtype}".replace("torch.", ""))
         else:
             found[name] = tensor
     ignored = tuple(name for adapter, name in stored if adapter is None and name in KNOWN_AND_IGNORED)
     unexpected = [_label(*place) for place in stored if place[1] not in ignored]
-    _refuse(folder, {"missing": missing, "unexpected": unexpected, "misshaped": misshaped})
-    return Contents(folder, config, found, frozenset(name for name, _ in model.named_buffers()), ignored)
+    _refuse(folder, {"missing": missing, "unexpected": unexpected, "misshaped": misshaped, "mistyped": mistyped})
+    return Contents(folder, config, found, frozenset(name for name, _ in model.named_buffers()), ignored, scheme)
+
+
+def _fits(found: torch.dtype, expected: torch.dtype) -> bool:
+    """Packed tensors have one dtype; the others, float32 in a skeleton, may have any float precision."""
+    return found == expected or (expected == torch.float32 and found.is_floating_point)
 
 
 def _stored_by_place(folder: Path, config: Phi4MMConfig) -> dict[tuple[Adapter | None, str], StoredTensor]:
@@ -119,7 +133,7 @@ def _refuse(folder: Path, problems: dict[str, list[str]]) -> None:
 def part_of(name: str) -> str:
     """The part of the model that a parameter belongs to."""
     if ".lora_" in name:
-        return f"{name.rsplit('.', 1)[-1]} adapter"
+        return f"{name.partition('.lora_')[2].split('.')[1]} adapter"
     return next(part for part, starts in _PARTS.items() if name.startswith(starts))
 
 

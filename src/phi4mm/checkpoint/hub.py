@@ -19,6 +19,7 @@ METADATA = (
     "processor_config.json",
     "tokenizer*.json",
     "special_tokens_map.json",
+    "quantization.json",
 )
 WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json")
 ADAPTERS = ("*-lora/adapter_config.json", "*-lora/adapter_model.safetensors")

@@ -1,7 +1,11 @@
-"""A checkpoint into a model, tensor by tensor: at its peak memory holds the model and one tensor more."""
+"""A checkpoint into a model, tensor by tensor: at its peak memory holds the model and one tensor more.
+
+Quantized folders are not read at all but mapped: the model's tensors are the pages of their files.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
@@ -9,11 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from phi4mm.checkpoint.contents import Contents, read_contents, skeleton
-from phi4mm.checkpoint.shards import read_into
+from phi4mm.checkpoint.shards import StoredTensor, map_file, mapped_tensor, read_into
 from phi4mm.config import ADAPTER_FOLDERS
-from phi4mm.errors import CheckpointError
+from phi4mm.errors import CheckpointError, ConfigError
 from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.options import Quantization
 from phi4mm.prompt import Adapter
+from phi4mm.quant.quantize import Plan, hollow_out, pack_weight, put_weight, weight_bits
 
 
 def load_model(
@@ -22,24 +28,54 @@ def load_model(
     device: str | torch.device,
     dtype: torch.dtype,
     modalities: tuple[Adapter, ...] = ("vision", "speech"),
+    quantize: Quantization | None = None,
 ) -> Phi4MM:
-    """The model in `folder`, in either layout, for inference: in eval mode, no parameter asks for gradients.
+    """The model in `folder`, of whatever layout, for inference: in eval mode, no parameter asks for gradients.
 
     modalities  the adapters wanted; the towers and adapters of the others are neither allocated nor read
+    quantize    pack the weights while they are read; None takes them as they are, quantized or not
     raises      ConfigError, CheckpointError; the whole folder is checked before the first weight is read
     """
     contents = read_contents(folder)
     _require_adapters(contents, modalities)
-    model = skeleton(contents.config, modalities)
-    wanted = {name: contents.tensors[name] for name in model.state_dict()}
-    in_file_order = sorted(wanted.items(), key=lambda item: (item[1].path, item[1].start))
-    for path, tensors in groupby(in_file_order, key=lambda item: item[1].path):
+    if contents.scheme is not None and quantize not in (None, contents.scheme):
+        raise ConfigError(
+            f"{folder} is quantized in {contents.scheme}; load it as it is, or in {quantize} what it was made from"
+        )
+    model = skeleton(contents.config, modalities).to(dtype)
+    if contents.scheme is not None:
+        _map_weights(hollow_out(model, contents.scheme), contents, torch.device(device))
+    else:
+        _read_weights(model, contents, torch.device(device), {} if quantize is None else weight_bits(model, quantize))
+    return model.eval()
+
+
+def _map_weights(model: Phi4MM, contents: Contents, device: torch.device) -> None:
+    """Tensors of a quantized folder; on a CPU only those are copied whose dtype the model does not share."""
+    expected = model.state_dict()
+    for path, tensors in groupby(_in_file_order(contents, expected), key=lambda item: item[1].path):
+        file = map_file(path)
+        for name, stored in tensors:
+            _assign(model, name, mapped_tensor(file, stored).to(device, expected[name].dtype))
+
+
+def _read_weights(model: Phi4MM, contents: Contents, device: torch.device, plan: Plan) -> None:
+    """Tensors of any other folder, those of `plan` packed as they come."""
+    expected = model.state_dict()
+    for path, tensors in groupby(_in_file_order(contents, expected), key=lambda item: item[1].path):
         with path.open("rb", buffering=0) as file:
             for name, stored in tensors:
                 tensor = torch.empty(stored.shape, dtype=stored.dtype)
                 read_into(file, stored, tensor)
-                _assign(model, name, tensor.to(device, dtype))
-    return model.eval()
+                if name in plan:
+                    put_weight(model, name, pack_weight(tensor.to(device), plan[name]))
+                else:
+                    _assign(model, name, tensor.to(device, expected[name].dtype))
+
+
+def _in_file_order(contents: Contents, names: Iterable[str]) -> list[tuple[str, StoredTensor]]:
+    wanted = [(name, contents.tensors[name]) for name in names]
+    return sorted(wanted, key=lambda item: (item[1].path, item[1].start))
 
 
 def _require_adapters(contents: Contents, modalities: tuple[Adapter, ...]) -> None:

@@ -52,6 +52,10 @@ def convert(source: Path, folder: Path, *, form: Form, dtype: torch.dtype | None
     raises  ConfigError, CheckpointError
     """
     contents = read_contents(source)
+    if contents.scheme is not None:
+        raise ConfigError(
+            f"{source} is quantized in {contents.scheme}, which cannot be converted; convert what it was made from"
+        )
     tensors = {name: stored_source(stored, dtype or stored.dtype) for name, stored in contents.tensors.items()}
     write_checkpoint(contents.config, tensors, folder, form=form, companions=source)
 
@@ -78,14 +82,14 @@ def write_checkpoint(
         weights[place.adapter][place.name if place.adapter is None else PEFT_PREFIX + place.name] = tensor
     with whole_folder(folder) as out:
         if form != "adapters":
-            _write_json(out / "config.json", raw)
+            write_json(out / "config.json", raw)
             write_shards(out, weights[None])
             if companions is not None:
-                _copy_companions(companions, out)
+                copy_companions(companions, out)
         for adapter, settings in adapter_files.items():
             inner = out / ADAPTER_FOLDERS[adapter]
             inner.mkdir()
-            _write_json(inner / "adapter_config.json", settings)
+            write_json(inner / "adapter_config.json", settings)
             write_file(inner / "adapter_model.safetensors", weights[adapter])
 
 
@@ -111,14 +115,19 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def _sources(model: Phi4MM) -> dict[str, TensorSource]:
-    return {name: tensor_source(tensor) for name, tensor in model.state_dict().items()}
+    state = model.state_dict()
+    if any(tensor.dtype == torch.uint8 for tensor in state.values()):
+        raise ConfigError("this model is quantized; save the one it was made from, then quantize that folder")
+    return {name: tensor_source(tensor) for name, tensor in state.items()}
 
 
-def _copy_companions(source: Path, out: Path) -> None:
+def copy_companions(source: Path, out: Path) -> None:
+    """Copy the tokenizer, processing and training files of the model folder `source` that are there."""
     for path in sorted({path for pattern in COMPANIONS for path in source.glob(pattern)}):
         if path.is_file():
             shutil.copyfile(path, out / path.name)
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write one JSON object."""
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

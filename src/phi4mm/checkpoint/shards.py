@@ -1,6 +1,7 @@
 """Safetensors files: their headers checked, their tensors read and written one at a time.
 
-Read by byte range and not through a memory map, whose pages would count as this process's memory.
+Weights that are cast or packed on the way are read by byte range: pages of a memory map would count as this process's
+memory. Packed weights are used as they lie in the file, and mapped.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from phi4mm.errors import CheckpointError
 
 SHARD_BYTES = 5_000_000_000
 MAX_HEADER_BYTES = 64 << 20
+ALIGNMENT = 64  # of the first tensor, a cache line, for those who map the file
 MAX_SIZE = 1 << 48  # bounds every number of a header, so that products stay small
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "U8": torch.uint8}
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -186,6 +188,27 @@ def read_into(file: BinaryIO, stored: StoredTensor, out: Tensor) -> None:
         view = view[count:]
 
 
+def read_tensor(stored: StoredTensor) -> Tensor:
+    """The tensor, read into memory of its own."""
+    tensor = torch.empty(stored.shape, dtype=stored.dtype)
+    with stored.path.open("rb", buffering=0) as file:
+        read_into(file, stored, tensor)
+    return tensor
+
+
+def map_file(path: Path) -> Tensor:
+    """The bytes of a file, uint8; pages are read when they are touched. Writing to it never reaches the file."""
+    return torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
+
+
+def mapped_tensor(mapped: Tensor, stored: StoredTensor) -> Tensor:
+    """A tensor of a mapped file without a copy, unless it lies there unaligned."""
+    data = mapped[stored.start : stored.start + stored.nbytes]
+    if stored.start % stored.dtype.itemsize:
+        data = data.clone()
+    return data.view(stored.dtype).view(stored.shape)
+
+
 def tensor_source(tensor: Tensor) -> TensorSource:
     """`tensor`, on whatever device, to be written as it is."""
 
@@ -199,10 +222,7 @@ def stored_source(stored: StoredTensor, dtype: torch.dtype) -> TensorSource:
     """A tensor of another file, read and cast when its turn comes."""
 
     def write(file: BinaryIO) -> object:
-        tensor = torch.empty(stored.shape, dtype=stored.dtype)
-        with stored.path.open("rb", buffering=0) as source:
-            read_into(source, stored, tensor)
-        return file.write(_as_bytes(tensor.to(dtype)))
+        return file.write(_as_bytes(read_tensor(stored).to(dtype)))
 
     return TensorSource(dtype, stored.shape, write)
 
@@ -242,7 +262,7 @@ def write_file(path: Path, tensors: Mapping[str, TensorSource]) -> None:
         offsets = [end, end := end + source.nbytes]
         header[name] = {"dtype": _DTYPE_NAMES[source.dtype], "shape": list(source.shape), "data_offsets": offsets}
     text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # aligned data, for those who map the file
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, source in tensors.items():

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from phi4mm.errors import PhiError
-from phi4mm.options import SamplingParams
+from phi4mm.options import ResponseFormat, SamplingParams
 from phi4mm.prompt import Audio, Image, Message, Tool
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def chat(
     system: str | None,
     tools: Sequence[Tool],
     params: SamplingParams,
+    response_format: ResponseFormat | None,
 ) -> int:
     """Talk until Ctrl-D or /exit; `media` go with the first message. Returns the exit code, 0."""
     print(GREETING, file=sys.stderr)
@@ -62,7 +63,8 @@ def chat(
             # Media that failed would fail again, so they go with the message either way.
             turn, attached = Message.user(*parts), []
             with _complaining():
-                answer, _ = write_answer(model.stream([*history, turn], tools=tools, params=params))
+                stream = model.stream([*history, turn], tools=tools, params=params, response_format=response_format)
+                answer, _ = write_answer(stream)
                 if answer:
                     history = [*history, turn, Message.assistant(answer)]
     return 0

@@ -20,7 +20,7 @@ PARTS = (
     "audio encoder",
     "audio projections",
 )
-BYTES_EACH = {"float32": 4, "bfloat16": 2}
+PLANNED_TOKENS = (4096, 32_768, 131_072)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,34 +44,34 @@ def describe(folder: Path) -> Report:
 
     raises  ConfigError, CheckpointError
     """
-    from phi4mm.checkpoint.contents import is_unused, part_of, read_contents
+    from phi4mm.checkpoint.contents import is_unused, part_of, read_contents, skeleton
+    from phi4mm.checkpoint.footprint import cache_bytes, weight_bytes
     from phi4mm.checkpoint.keys import stored_name
 
     contents = read_contents(folder)
-    config, text = contents.config, contents.config.text
+    config, model = contents.config, skeleton(contents.config)
     parameters: Counter[str] = Counter()
     stored_bytes: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        parameters[part_of(name)] += parameter.numel()
     for name, tensor in contents.tensors.items():
         stored_bytes[part_of(name)] += tensor.nbytes
-        parameters[part_of(name)] += 0 if name in contents.buffers else tensor.elements
-    unused = [name for name in contents.tensors if is_unused(name, config)]
-    elements = sum(tensor.elements for tensor in contents.tensors.values())
-    cached = 2 * text.num_layers * text.num_kv_heads * text.head_dim
+    unused = {name: parameter.numel() for name, parameter in model.named_parameters() if is_unused(name, config)}
     return {
         "folder": str(folder),
         "layout": config.layout,
+        "quantization": contents.scheme,
         "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in contents.tensors.values()}),
         "tensors": len(contents.tensors),
         "parts": {part: {"parameters": parameters[part], "bytes": stored_bytes[part]} for part in PARTS},
         "parameters": parameters.total(),
         "bytes": stored_bytes.total(),
-        "buffer_elements": elements - parameters.total(),
-        "unused_parameters": sum(contents.tensors[name].elements for name in unused),
-        "unused_tensors": [stored_name(name, config.layout).name for name in unused],
+        "buffer_elements": sum(buffer.numel() for buffer in model.buffers()),
+        "unused_parameters": sum(unused.values()),
+        "unused_tensors": [name if contents.scheme else stored_name(name, config.layout).name for name in unused],
         "ignored_tensors": list(contents.ignored),
-        "memory": {
-            dtype: {"weights": elements * size, "cache_per_token": cached * size} for dtype, size in BYTES_EACH.items()
-        },
+        "memory": {"weights": weight_bytes(config), "cache_per_token": cache_bytes(config.text)},
+        "context": config.text.rope.max_positions,
         "files": files(folder),
         "training": read_json(folder / "training.json") if (folder / "training.json").exists() else None,
     }
@@ -86,21 +86,30 @@ def files(folder: Path) -> dict[str, int]:
 
 def as_text(report: Report) -> str:
     """The report for a person."""
-    lines = [
-        f"{report['folder']}: {report['layout']} layout, {report['tensors']} tensors, {', '.join(report['dtypes'])}"
-    ]
+    form = f"quantized in {report['quantization']}" if report["quantization"] else f"{report['layout']} layout"
+    lines = [f"{report['folder']}: {form}, {report['tensors']} tensors, {', '.join(report['dtypes'])}"]
     rows = [(part, facts["parameters"], facts["bytes"]) for part, facts in report["parts"].items()]
     lines += _table("part", [*rows, ("total", report["parameters"], report["bytes"])])
     lines.append(f"besides {report['buffer_elements']} numbers that are constants and no parameters")
-    lines += ["", "memory        weights   cache for 1000 tokens"]
-    for dtype, need in report["memory"].items():
-        lines.append(f"  {dtype:<9} {_gib(need['weights']):>9} {_gib(1000 * need['cache_per_token']):>12}")
+    lines += ["", *_memory_plan(report["memory"]["weights"], report["memory"]["cache_per_token"], report["context"])]
     lines += ["", f"never read: {report['unused_parameters']:,} parameters in {len(report['unused_tensors'])} tensors"]
     lines += [f"  {name}" for name in report["unused_tensors"] + report["ignored_tensors"]]
     lines += ["", "files", *(f"  {size:>15,} {name}" for name, size in report["files"].items())]
     if report["training"] is not None:
         lines += ["", "training", *_facts(report["training"], "  ")]
     return "\n".join(lines)
+
+
+def _memory_plan(weights: dict[str, int], cache: dict[str, int], context: int) -> list[str]:
+    """Weights in each precision beside the keys and values of a row of some length, in 16 and in 8 bits."""
+    lengths = [tokens for tokens in PLANNED_TOKENS if tokens <= context]
+    columns = [(tokens, dtype) for tokens in lengths for dtype in ("bfloat16", "int8")]
+    head = "".join(f"{f'{tokens // 1024}k {dtype}':>14}" for tokens, dtype in columns)
+    lines = [f"memory{'weights':>17}{head}   with a cache of so many tokens"]
+    for precision, size in weights.items():
+        totals = "".join(f"{_gib(size + tokens * cache[dtype]):>14}" for tokens, dtype in columns)
+        lines.append(f"  {precision:<9}{_gib(size):>12}{totals}")
+    return [*lines, "  cache alone          " + "".join(f"{_gib(t * cache[dtype]):>14}" for t, dtype in columns)]
 
 
 def _table(heading: str, rows: list[tuple[str, int, int]]) -> list[str]:

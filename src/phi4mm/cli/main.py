@@ -21,8 +21,10 @@ from phi4mm.errors import PhiError
 COMMANDS = {
     "run": "answer a prompt with pictures and recordings, or chat",
     "inspect": "what is in a checkpoint, and the memory it needs",
+    "quantize": "write a checkpoint in 8 or 4 bits",
     "convert": "write a checkpoint in another layout, or its adapters alone",
     "verify": "compare a checkpoint with recorded numbers",
+    "bench": "how fast a model runs here, beside what the machine could do",
     "doctor": "what this machine can do and what would be chosen",
     "train": "train nano from nothing",
 }

@@ -14,12 +14,12 @@ import phi4mm
 from phi4mm.chat import Reply
 from phi4mm.cli.chat import chat, write_answer
 from phi4mm.errors import ConfigError, InputError
-from phi4mm.options import DTYPES, EngineConfig, SamplingParams
+from phi4mm.options import DTYPES, QUANTIZATIONS, EngineConfig, ResponseFormat, SamplingParams
 from phi4mm.processing.tools import as_tool
-from phi4mm.prompt import Audio, Image, Message, Tool
+from phi4mm.prompt import Audio, Image, Message
 
 MAX_STDIN_BYTES = 16 * 2**20
-MAX_TOOLS_BYTES = 2**20
+MAX_JSON_BYTES = 2**20
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +38,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object when the answer is complete")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:1")
     parser.add_argument("--dtype", default="auto", choices=DTYPES, metavar="NAME", help=", ".join(DTYPES))
+    parser.add_argument("--quantize", choices=QUANTIZATIONS, metavar="NAME", help="pack the weights: int8 or int4")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--schema", help=argparse.SUPPRESS)
+    form.add_argument("--regex", help=argparse.SUPPRESS)
+    form.add_argument("--choice", action="append", help=argparse.SUPPRESS)
     flags = [_add_sampling_flag(parser, field) for field in fields(SamplingParams)]
     rows = ("  ".join(flags[i : i + 4]) for i in range(0, len(flags), 4))
-    parser.epilog = "sampling, with the defaults:\n  " + "\n  ".join(rows)
+    parser.epilog = (
+        "the answer's form: --schema FILE, --regex TEXT or --choice TEXT (repeatable)\n"
+        "sampling, with the defaults:\n  " + "\n  ".join(rows)
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,10 +59,11 @@ def run(args: argparse.Namespace) -> int:
     interactive = not text and sys.stdin is not None and sys.stdin.isatty()
     if not text and (args.raw or args.json or not (media or interactive)):
         raise argparse.ArgumentError(None, "there is no prompt; give one with -p or pipe one in")
-    tools = _read_tools(Path(args.tools)) if args.tools else ()
-    model = phi4mm.load(args.model, device=args.device, dtype=args.dtype)
+    tools = tuple(as_tool(tool) for tool in _read_json(Path(args.tools), list, "a list of tools")) if args.tools else ()
+    form = _response_format(args)
+    model = phi4mm.load(args.model, device=args.device, dtype=args.dtype, quantize=args.quantize)
     if interactive:
-        return chat(model, media, system=args.system, tools=tools, params=params)
+        return chat(model, media, system=args.system, tools=tools, params=params, response_format=form)
     if args.raw:
         reply = model.generate(prompt=text, images=args.image, audios=args.audio, params=params)
         _print_json(reply) if args.json else print(reply.text)
@@ -62,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
     messages = [Message.system(args.system)] if args.system else []
     messages.append(Message.user(*media, text) if text else Message.user(*media))
     if args.json:
-        _print_json(model.chat(messages, tools=tools, params=params))
+        _print_json(model.chat(messages, tools=tools, params=params, response_format=form))
         return 0
-    _, complete = write_answer(model.stream(messages, tools=tools, params=params))
+    _, complete = write_answer(model.stream(messages, tools=tools, params=params, response_format=form))
     if not complete:
         raise KeyboardInterrupt
     return 0
@@ -85,7 +94,11 @@ def _checked_options(args: argparse.Namespace) -> SamplingParams:
     """Refuse as wrong use what no model could run, before one is loaded."""
     if args.raw and (args.system or args.tools):
         raise argparse.ArgumentError(None, "--raw takes the whole prompt as it is, without --system and --tools")
+    if args.raw and (args.schema, args.regex, args.choice) != (None, None, None):
+        raise argparse.ArgumentError(None, "--raw answers freely, without --schema, --regex and --choice")
     given = {field.name: getattr(args, field.name) for field in fields(SamplingParams) if hasattr(args, field.name)}
+    if not args.json and (given.get("n", 1) > 1 or "logprobs" in given):
+        raise argparse.ArgumentError(None, "--n and --logprobs show in JSON alone; add --json")
     if "stop" in given:
         given["stop"] = tuple(given["stop"])
     try:
@@ -111,29 +124,46 @@ def _prompt_text(prompt: str | None) -> str:
     return "\n".join(text for text in (prompt, piped) if text)
 
 
-def _read_tools(path: Path) -> tuple[Tool, ...]:
-    """Read a JSON list of tools, in OpenAI's form or the model card's."""
+def _response_format(args: argparse.Namespace) -> ResponseFormat | None:
+    if args.schema is not None:
+        return ResponseFormat(schema=_read_json(Path(args.schema), dict, "a JSON schema"))
+    if args.regex is not None:
+        return ResponseFormat(regex=args.regex)
+    return ResponseFormat(choice=tuple(args.choice)) if args.choice else None
+
+
+def _read_json(path: Path, kind: type, expected: str) -> Any:
+    """Read a JSON file whose outermost value is of that kind."""
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_TOOLS_BYTES + 1)
+            data = file.read(MAX_JSON_BYTES + 1)
     except OSError as error:
-        raise InputError(f"the tools file {path} cannot be read: {error.strerror}") from error
-    if len(data) > MAX_TOOLS_BYTES:
-        raise InputError(f"{path} is longer than {MAX_TOOLS_BYTES} bytes; expected a list of tools")
+        raise InputError(f"{path} cannot be read: {error.strerror}; expected {expected}") from error
+    if len(data) > MAX_JSON_BYTES:
+        raise InputError(f"{path} is longer than {MAX_JSON_BYTES} bytes; expected {expected}")
     try:
-        tools = json.loads(data)
+        value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}); expected a list of tools") from error
-    if not isinstance(tools, list):
-        raise InputError(f"{path} holds {type(tools).__name__}; expected a list of tools")
-    return tuple(as_tool(tool) for tool in tools)
+        raise InputError(f"{path} is not JSON ({error}); expected {expected}") from error
+    if not isinstance(value, kind):
+        raise InputError(f"{path} holds {type(value).__name__}; expected {expected}")
+    return value
 
 
 def _print_json(reply: Reply) -> None:
-    answer = {
+    print(json.dumps(_record(reply), ensure_ascii=False))
+
+
+def _record(reply: Reply) -> dict[str, Any]:
+    """What JSON shows of a reply; log-probabilities and further answers only where they were asked for."""
+    answer: dict[str, Any] = {
         "text": reply.text,
         "finish_reason": reply.finish_reason,
         "usage": asdict(reply.usage),
         "tool_calls": [asdict(call) for call in reply.tool_calls],
     }
-    print(json.dumps(answer, ensure_ascii=False))
+    if reply.logprobs:
+        answer["logprobs"] = [asdict(entry) for entry in reply.logprobs]
+    if reply.alternatives:
+        answer["alternatives"] = [_record(other) for other in reply.alternatives]
+    return answer

@@ -13,18 +13,15 @@ from phi4mm.prompt import Adapter, AudioFrames, ImageTiles, MediaSpan, Prompt
 
 
 def encode_media(model: Phi4MM, prompt: Prompt, device: torch.device) -> Tensor | None:
-    """(M, D) projected rows of all of a prompt's media, in the order of their placeholders; None without media.
-
-    Each picture and clip is encoded by itself, so that its rows never depend on what stands beside it.
-    """
+    """(M, D) projected rows of all of a prompt's media, in the order of their placeholders; None without media."""
     if not prompt.spans:
         return None
-    adapter = prompt.adapter
-    assert adapter is not None
-    return torch.cat([_encode(model, span, adapter, device) for span in prompt.spans])
+    assert prompt.adapter is not None
+    return torch.cat([encode_span(model, span, prompt.adapter, device) for span in prompt.spans])
 
 
-def _encode(model: Phi4MM, span: MediaSpan, adapter: Adapter, device: torch.device) -> Tensor:
+def encode_span(model: Phi4MM, span: MediaSpan, adapter: Adapter, device: torch.device) -> Tensor:
+    """(span.length, D) rows of one medium, by itself, so that they never depend on what stands beside it."""
     if isinstance(span.data, ImageTiles):
         rows = encode_image(model, span.data, device)
     else:

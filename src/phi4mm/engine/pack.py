@@ -5,43 +5,46 @@ T packed tokens, M media rows, D model width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from phi4mm.engine.request import Request
+from phi4mm.engine.media import MediaCache, media_key
 from phi4mm.engine.scheduler import Chunk
 from phi4mm.model.batch import ForwardBatch, Row
-from phi4mm.model.kv import RowCache
+from phi4mm.model.kv import PagedCache
 
 
-def pack(
-    plan: Sequence[Chunk], state: Callable[[Request], tuple[RowCache, Tensor | None]], device: torch.device
-) -> ForwardBatch:
-    """Rows of the plan end to end, asking for the logits of each row's last token.
+def pack(plan: Sequence[Chunk], encoded: MediaCache[Tensor], cache: PagedCache, device: torch.device) -> ForwardBatch:
+    """Rows of the plan end to end, asking for logits where a token is to be drawn.
 
-    `state` gives a request's cache and its encoded media (M, D). Media are spliced where a chunk begins at token 0, and
-    chunks that begin later hold no placeholders.
+    `encoded` holds the (M, D) rows of every medium that a chunk overlaps; the part in the chunk is spliced in.
     """
     ids: list[int] = []
     rows: list[Row] = []
     media: list[Tensor] = []
-    media_index: list[int] = []
-    ends: list[int] = []
+    places: list[int] = []
+    outputs: list[int] = []
     for chunk in plan:
-        cache, encoded = state(chunk.request)
-        if chunk.start == 0 and encoded is not None:
-            media.append(encoded)
-            for span in chunk.request.prompt.spans:
-                media_index += range(len(ids) + span.start, len(ids) + span.start + span.length)
-        ids += chunk.request.tokens(chunk.start, chunk.end)
-        ends.append(len(ids) - 1)
-        rows.append(Row(chunk.end - chunk.start, chunk.start, chunk.request.prompt.adapter, chunk.long, cache))
+        request = chunk.request
+        for span in request.prompt.spans:
+            first, last = max(span.start, chunk.start), min(span.start + span.length, chunk.end)
+            if first < last:
+                media.append(
+                    encoded.get(media_key(span, request.prompt.adapter))[first - span.start : last - span.start]
+                )
+                places += range(len(ids) + first - chunk.start, len(ids) + last - chunk.start)
+        ids += request.tokens(chunk.start, chunk.end)
+        if chunk.samples:
+            outputs.append(len(ids) - 1)
+        count = chunk.end - chunk.start
+        rows.append(Row(count, chunk.start, request.prompt.adapter, request.long, tuple(request.pages)))
     return ForwardBatch(
         ids=torch.tensor(ids, device=device),
         rows=tuple(rows),
-        outputs=torch.tensor(ends, device=device),
+        outputs=torch.tensor(outputs, dtype=torch.int64, device=device),
         media=torch.cat(media) if media else None,
-        media_index=torch.tensor(media_index, device=device) if media else None,
+        media_index=torch.tensor(places, device=device) if media else None,
+        cache=cache,
     )

@@ -1,14 +1,22 @@
 """One request while it runs: plain data, no torch.
 
-WAITING --planned--> RUNNING --last token, abort or error--> FINISHED
+WAITING --admitted--> RUNNING --last token, abort or error--> FINISHED
+WAITING <--preempted-- RUNNING, and any state --abort--> FINISHED
+
+V vocabulary.
 """
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
+from phi4mm.chat import TokenLogprobs
+from phi4mm.engine.media import MediaKey
 from phi4mm.errors import EngineError
 from phi4mm.options import SamplingParams
 from phi4mm.prompt import Prompt
@@ -24,20 +32,52 @@ class State(enum.Enum):
     FINISHED = "finished"
 
 
+class Constraint(Protocol):
+    """What an answer may hold, token by token: one object a request, kept through preemption."""
+
+    def mask(self) -> npt.NDArray[np.int32] | None:
+        """(ceil(V / 32),) int32: bit i % 32 of word i // 32 is 1 where token i may come next; None allows all."""
+
+    def accept(self, token: int) -> None:
+        """Move on by the token that was chosen."""
+
+    def fork(self) -> Constraint:
+        """The same state for another answer."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What one row's logits came to. `logprobs` only where the request asked for them."""
+
+    token: int
+    logprobs: TokenLogprobs | None = None
+
+
 @dataclass(eq=False)
 class Request:
     """A prompt, how to sample, and the answer so far.
 
-    cached  tokens whose keys and values are in the row's cache
-    long    whether they were rotated with the long factors
+    constraint  what the answer must look like
+    after       a request with the same prompt, whose pages this one waits for instead of computing them too
+    cached      tokens whose keys and values are in `pages`
+    long        whether they were rotated with the long factors
+    pages       page numbers in order; the last may be partly empty
+    nodes       for each full page that the pool knows, its place in the tree of prefixes
+    media       keys of the encoder rows that it holds, while its prefill needs them
     """
 
     id: str
     prompt: Prompt
     params: SamplingParams
+    constraint: Constraint | None = None
+    after: Request | None = None
     answer: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
     cached: int = 0
     long: bool = False
+    pages: list[int] = field(default_factory=list)
+    nodes: list[int] = field(default_factory=list)
+    media: set[MediaKey] = field(default_factory=set)
     state: State = State.WAITING
     end_reason: EndReason | None = None
     error: EngineError | None = None

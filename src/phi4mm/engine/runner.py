@@ -1,83 +1,126 @@
-"""Runs a plan: encodes media, packs the rows, calls the model, samples one token a row."""
+"""Runs a plan: encodes media, packs the rows, calls the model, draws a token of each row that has reached its end.
+
+N rows that draw, V vocabulary.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from phi4mm.engine.encoders import encode_media
+from phi4mm.chat import TokenLogprobs
+from phi4mm.engine.capacity import Capacity
+from phi4mm.engine.encoders import encode_span
+from phi4mm.engine.media import MediaCache, media_key
 from phi4mm.engine.pack import pack
-from phi4mm.engine.request import Request
-from phi4mm.engine.sampler import new_generator, sample
+from phi4mm.engine.request import Request, Sampled
+from phi4mm.engine.sampler import apply_mask, most_likely, new_generator, sample, token_logprobs
 from phi4mm.engine.scheduler import Chunk
 from phi4mm.errors import EngineError
-from phi4mm.model.kv import RowCache
+from phi4mm.model.kv import PagedCache
 from phi4mm.model.phi4mm import Phi4MM
 
 
-@dataclass(frozen=True, eq=False)
-class _RowState:
-    """What a running request holds on the device. Media stay: the LongRoPE switch prefills the row again."""
-
-    cache: RowCache
-    media: Tensor | None
-    generator: torch.Generator
-
-
 class Runner:
-    """Owns the device state of the running requests."""
+    """Owns what is on the device beside the weights: pages, and the requests' random numbers."""
 
-    def __init__(self, model: Phi4MM) -> None:
+    def __init__(self, model: Phi4MM, capacity: Capacity, media: MediaCache[Tensor]) -> None:
         self._model = model
-        weight = model.text.embed_tokens.weight
+        weight = model.text.norm.weight  # the embedding may be packed
         self._device, self._dtype = weight.device, weight.dtype
-        self._states: dict[str, _RowState] = {}
+        self._media = media
+        self._generators: dict[str, torch.Generator] = {}
+        self._cache = PagedCache(
+            model.config.text,
+            pages=capacity.pages,
+            page_tokens=capacity.page_tokens,
+            device=self._device,
+            dtype=capacity.cache_dtype,
+        )
 
     @torch.inference_mode()
-    def run(self, plan: Sequence[Chunk]) -> list[int | None]:
-        """One forward pass, one token a row; None for a row that failed, whose `request.error` then says why."""
-        ready = [chunk for chunk in plan if self._prepare(chunk)]
-        tokens: dict[str, int | None] = {}
-        if ready:
-            states = self._states
-            batch = pack(ready, lambda request: (states[request.id].cache, states[request.id].media), self._device)
-            logits = self._model(batch).float()
-            tokens = {
-                chunk.request.id: self._sample(chunk.request, row) for chunk, row in zip(ready, logits, strict=True)
-            }
-        return [tokens.get(chunk.request.id) for chunk in plan]
+    def run(self, plan: Sequence[Chunk]) -> list[Sampled | None]:
+        """One forward pass and a token a chunk that samples; None for the others.
+
+        A row that fails gets an `error`; its neighbours go on.
+        """
+        ready = [chunk for chunk in plan if self._encode(chunk)]
+        if not ready:
+            return [None] * len(plan)
+        logits = self._model(pack(ready, self._media, self._cache, self._device))
+        drawing = [chunk.request for chunk in ready if chunk.samples]
+        drawn = dict(zip((request.id for request in drawing), self._draw(drawing, logits), strict=True))
+        return [drawn.get(chunk.request.id) for chunk in plan]
 
     def release(self, request: Request) -> None:
-        """Free what a finished request holds."""
-        self._states.pop(request.id, None)
+        """Forget a finished request."""
+        self._generators.pop(request.id, None)
 
-    def _prepare(self, chunk: Chunk) -> bool:
-        """Encode a joining row's media; a row that fails there, out of memory say, must not stop the others."""
-        request = chunk.request
+    def _encode(self, chunk: Chunk) -> bool:
+        """Make the encoder rows that the chunk asks for; running out of memory there must not stop the other rows."""
+        request, span = chunk.request, chunk.encode
+        if span is None:
+            return True
+        adapter = request.prompt.adapter
+        assert adapter is not None
         try:
-            if request.id not in self._states:
-                self._states[request.id] = self._new_state(request)
+            rows = encode_span(self._model, span, adapter, self._device)
         except RuntimeError as error:
             request.error = EngineError(f"its media could not be encoded: {error}", request.id)
             return False
-        if chunk.start == 0:
-            self._states[request.id].cache.clear()
+        self._media.put(media_key(span, adapter), rows.to(self._dtype))
         return True
 
-    def _new_state(self, request: Request) -> _RowState:
-        return _RowState(
-            cache=RowCache(self._model.config.text, device=self._device, dtype=self._dtype),
-            media=encode_media(self._model, request.prompt, self._device),
-            generator=new_generator(request.params.seed),
-        )
+    def _draw(self, requests: Sequence[Request], logits_NV: Tensor) -> list[Sampled | None]:
+        """Greedy rows in one pass over the logits, the others one by one."""
+        found: list[Sampled | None] = [None] * len(requests)
+        greedy = [n for n, request in enumerate(requests) if _is_plain(request)]
+        if greedy:
+            rows = logits_NV if len(greedy) == len(requests) else logits_NV[greedy]
+            for n, token in zip(greedy, most_likely(rows), strict=True):
+                found[n] = self._result(requests[n], token, None)
+        for n in sorted(set(range(len(requests))) - set(greedy)):
+            found[n] = self._draw_one(requests[n], logits_NV[n].float())
+        return found
 
-    def _sample(self, request: Request, logits: Tensor) -> int | None:
-        generator = self._states[request.id].generator
+    def _draw_one(self, request: Request, logits: Tensor) -> Sampled | None:
+        params, generator = request.params, None
+        if params.temperature > 0:
+            if request.id not in self._generators:
+                self._generators[request.id] = new_generator(params.seed)
+            generator = self._generators[request.id]
+        allowed = logits
         try:
-            return sample(logits, request.params, request.prompt.ids, request.answer, generator)
+            mask = request.constraint.mask() if request.constraint is not None else None
+            if mask is not None:
+                allowed = apply_mask(logits, mask)
+            token: int | str = sample(allowed, params, request.prompt.ids, request.answer, generator)
+            if request.constraint is not None and isinstance(token, int):
+                request.constraint.accept(token)
         except ValueError as error:
-            request.error = EngineError(str(error), request.id)
+            token = str(error)
+        return self._result(request, token, logits)
+
+    def _result(self, request: Request, token: int | str, logits: Tensor | None) -> Sampled | None:
+        """The token with its log-probabilities; a text says why there is none."""
+        if isinstance(token, str):
+            request.error = EngineError(token, request.id)
             return None
+        logprobs: TokenLogprobs | None = None
+        if request.params.logprobs is not None and logits is not None:
+            logprobs = token_logprobs(logits, token, request.params.logprobs)
+        return Sampled(token, logprobs)
+
+
+def _is_plain(request: Request) -> bool:
+    """Whether the most likely token is the answer, and nothing else is asked."""
+    params = request.params
+    return (
+        params.temperature == 0.0
+        and params.repetition_penalty == 1.0
+        and params.presence_penalty == params.frequency_penalty == 0.0
+        and params.logprobs is None
+        and request.constraint is None
+    )

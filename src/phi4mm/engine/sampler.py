@@ -1,10 +1,10 @@
 """From one row of logits to one token.
 
 Each step is a pure function logits -> logits over a single row, so that a request's answer never depends on its
-neighbours in the batch. The order is fixed: repetition, then presence and frequency penalties, then temperature, then
-top-k, top-p and min-p, each over what the one before it kept, then one draw.
+neighbours in the batch. The order is fixed: what a constraint allows, repetition, then presence and frequency
+penalties, then temperature, then top-k, top-p and min-p, each over what the one before it kept, then one draw.
 
-Shape legend: V vocabulary, S tokens of one request.
+Shape legend: N rows, V vocabulary, S tokens of one request.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from phi4mm.chat import TokenLogprobs
 from phi4mm.options import SamplingParams
 
 DROPPED = -math.inf
@@ -38,8 +41,9 @@ def sample(
     generator   the request's own random numbers, advanced by one number unless temperature is 0; None uses torch's
     raises      ValueError when a logit is NaN or +inf, or all are -inf
     """
-    if not math.isfinite(float(logits.max())):
-        raise ValueError(f"the largest of {logits.numel()} logits is {float(logits.max())}; expected a finite number")
+    largest = float(logits.max())
+    if not math.isfinite(largest):
+        raise ValueError(_not_finite(largest, logits.numel()))
     if params.repetition_penalty != 1.0:
         logits = penalize_repetition(logits, params.repetition_penalty, [*prompt_ids, *answer_ids])
     if params.presence_penalty != 0.0 or params.frequency_penalty != 0.0:
@@ -54,6 +58,33 @@ def sample(
     if params.min_p > 0.0:
         logits = keep_min_p(logits, params.min_p)
     return draw(logits, generator)
+
+
+def most_likely(logits: Tensor) -> list[int | str]:
+    """(N, V) of any dtype -> the first most likely token of each row, or a text that says why there is none."""
+    values, ids = logits.max(-1)
+    count = logits.shape[-1]
+    return [
+        token if math.isfinite(value) else _not_finite(value, count)
+        for value, token in zip(values.tolist(), ids.tolist(), strict=True)
+    ]
+
+
+def _not_finite(largest: float, count: int) -> str:
+    return f"the largest of {count} logits is {largest}; expected a finite number"
+
+
+def token_logprobs(logits: Tensor, token: int, count: int) -> TokenLogprobs:
+    """(V,) float32 logits as the model gave them -> the token's log-probability and the `count` likeliest tokens."""
+    logprobs = logits.log_softmax(-1)
+    values, ids = logprobs.topk(min(count, logits.numel()))
+    return TokenLogprobs(token, float(logprobs[token]), tuple(zip(ids.tolist(), values.tolist(), strict=True)))
+
+
+def apply_mask(logits: Tensor, mask: npt.NDArray[np.int32]) -> Tensor:
+    """(V,) -> (V,): -inf where the (ceil(V / 32),) mask has a 0; bit i % 32 of word i // 32 belongs to token i."""
+    allowed = np.unpackbits(np.ascontiguousarray(mask).view(np.uint8), count=logits.numel(), bitorder="little")
+    return logits.masked_fill(torch.from_numpy(allowed == 0).to(logits.device), DROPPED)
 
 
 def new_generator(seed: int | None) -> torch.Generator:

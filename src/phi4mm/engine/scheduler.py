@@ -1,29 +1,40 @@
 """Who runs in the next step, and what came of it: plain Python, no torch.
 
-Every running row gets one token a step; waiting rows join, whole, as long as the step stays small. (Pages, chunked
-prefill and preemption belong to a later engine; the borders are already here.)
+The earlier a request came, the more it may have. A step holds one token of every answering row, then chunks of prompts
+in order of arrival. Memory is taken when a row joins, for all its tokens, and page by page while it answers; when
+pages run out the youngest row gives up its own and waits at the front, to prefill prompt and answer again later. The
+oldest row therefore moves on in every step, and `check` refuses a request that could not finish alone: nothing waits
+forever.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from phi4mm.engine.request import EndReason, Request, State
-
-MAX_ROWS = 64  # rows in one step
-PREFILL_TOKENS = 4096  # prompt tokens that may join in one step; a longer prompt joins alone
+from phi4mm.engine.media import MediaCache, MediaKey, media_key
+from phi4mm.engine.pages import PagePool, page_content
+from phi4mm.engine.request import EndReason, Request, Sampled, State
+from phi4mm.errors import CapacityError, InputError
+from phi4mm.options import Limits
+from phi4mm.prompt import MediaSpan
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """One row's share of a step: tokens [start, end) of the request; `start` 0 means its cache begins anew."""
+    """One row's share of a step: tokens [start, end) of the request, all of them cached before `start`.
+
+    samples  whether the next token is drawn: the chunk reaches the row's end
+    encode   a medium to encode first
+    """
 
     request: Request
     start: int
     end: int
-    long: bool
+    samples: bool
+    encode: MediaSpan | None = None
 
 
 @dataclass(frozen=True)
@@ -36,67 +47,208 @@ class StepOutput:
 
 
 class Scheduler:
-    """First come, first served. `plan` and `commit` alternate."""
+    """First come, first served. `plan` and `commit` alternate; `finish` comes between."""
 
-    def __init__(self, *, switch: int, context: int, eos_ids: Sequence[int]) -> None:
+    def __init__(
+        self,
+        pool: PagePool,
+        media: MediaCache[Any],
+        limits: Limits,
+        *,
+        switch: int,
+        context: int,
+        eos_ids: Sequence[int],
+    ) -> None:
         """switch: rows longer than this run with the long factors; context: the longest row there can be."""
+        self._pool = pool
+        self._media = media
+        self._limits = limits
         self._switch = switch
         self._context = context
         self._eos_ids = frozenset(eos_ids)
-        self._waiting: deque[Request] = deque()
+        self._waiting: deque[Request] = deque()  # both in order of arrival, and all that run came before all that wait
         self._running: list[Request] = []
+        self._may_encode = True
 
     @property
     def busy(self) -> bool:
         """Whether any request is waiting or running."""
         return bool(self._waiting or self._running)
 
+    @property
+    def room(self) -> int:
+        """How many more requests may wait; preempted ones may fill the queue beyond its end."""
+        return max(self._limits.max_queue - len(self._waiting), 0)
+
     def add(self, request: Request) -> None:
-        """Queue a request behind those that came before."""
+        """Queue a request. Raises InputError when it could never fit, CapacityError when too many wait."""
+        size = self._limits.page_tokens
+        # The last token of an answer is never run.
+        most = min(len(request.prompt.ids) + request.params.max_tokens, self._context) - 1
+        if self._pages_for(most) > self._pool.total:
+            raise InputError(
+                f"prompt and answer may need {most} cached tokens and the cache holds {self._pool.total * size};"
+                " lower max_tokens, shorten the prompt, or raise the engine's cache_bytes"
+            )
+        if not self.room:
+            raise CapacityError(f"{len(self._waiting)} requests wait already, as many as may; try again later")
         self._waiting.append(request)
 
     def plan(self) -> tuple[Chunk, ...]:
-        """Admit what fits and give every running row its next tokens. Marks rows that begin anew past the switch."""
-        joined = 0
-        while self._waiting and len(self._running) < MAX_ROWS:
-            length = self._waiting[0].length
-            if joined and joined + length > PREFILL_TOKENS:
+        """Admit what fits, take pages, and share out the step's tokens. Empty when nothing can run."""
+        for request in tuple(self._running):
+            if request.state is State.RUNNING:
+                self._extend(request)
+        self._may_encode = True
+        budget = self._limits.chunk_tokens
+        answering = [request for request in self._running if request.length - request.cached == 1]
+        filling = [request for request in self._running if request.length - request.cached > 1]
+        chunks: list[Chunk] = []
+        for request in (*answering, *filling, *self._joining()):
+            chunk = self._chunk(request, budget)
+            if chunk is not None:
+                chunks.append(chunk)
+                budget -= chunk.end - chunk.start
+            if budget == 0:
                 break
-            request = self._waiting.popleft()
-            request.state = State.RUNNING
-            self._running.append(request)
-            joined += length
-        return tuple(self._chunk(request) for request in self._running)
+        return tuple(chunks)
 
-    def commit(self, plan: Sequence[Chunk], tokens: Sequence[int | None]) -> list[StepOutput]:
-        """Append each row's token; None means the row failed and `request.error` says why."""
+    def commit(self, plan: Sequence[Chunk], results: Sequence[Sampled | None]) -> list[StepOutput]:
+        """Count tokens as cached and append those drawn; a row with an `error` ends with it."""
         outputs = []
-        for chunk, token in zip(plan, tokens, strict=True):
+        for chunk, sampled in zip(plan, results, strict=True):
             request = chunk.request
-            if token is None:
-                reason: EndReason | None = "error"
-            else:
-                request.cached, request.long = chunk.end, chunk.long
-                request.answer.append(token)
-                reason = self._end_reason(request, token)
+            reason: EndReason | None = "error"
+            if request.error is None:
+                request.cached = chunk.end
+                self._publish(request)
+                self._release_media(request)
+                if sampled is None:
+                    continue
+                request.answer.append(sampled.token)
+                if sampled.logprobs is not None:
+                    request.logprobs.append(sampled.logprobs)
+                reason = self._end_reason(request, sampled.token)
             if reason is not None:
                 self.finish(request, reason)
-            outputs.append(StepOutput(request, token, reason))
+            outputs.append(StepOutput(request, None if sampled is None else sampled.token, reason))
         return outputs
 
     def finish(self, request: Request, reason: EndReason) -> None:
-        """End a request, wherever it stands."""
+        """End a request, wherever it stands, and give back what it held."""
         if request.state is State.WAITING:
             self._waiting.remove(request)
         elif request.state is State.RUNNING:
             self._running.remove(request)
+        self._release(request)
         request.state, request.end_reason = State.FINISHED, reason
 
-    def _chunk(self, request: Request) -> Chunk:
-        """Past the switch every key must be rotated anew, so a row that crosses it begins at token 0 again."""
-        long = request.length > self._switch
-        start = request.cached if long == request.long else 0
-        return Chunk(request, start, request.length, long)
+    def _joining(self) -> Iterator[Request]:
+        """Waiting requests that are let in, one by one, while the step has room."""
+        while self._waiting and len(self._running) < self._limits.max_rows:
+            request = self._waiting[0]
+            first = request.after
+            if first is not None and first.state is not State.FINISHED and first.cached < len(request.prompt.ids):
+                return
+            if not self._begin(request, spare=len(self._running)):
+                return
+            self._running.append(self._waiting.popleft())
+            request.state = State.RUNNING
+            yield request
+
+    def _extend(self, request: Request) -> None:
+        """Pages for the row's newest token. Past the switch all keys need other angles: the row begins anew."""
+        if request.long != (request.length > self._switch):
+            self._release(request)
+        while not self._begin(request, spare=0):
+            youngest = self._running[-1]
+            self._preempt(youngest)
+            if youngest is request:
+                return
+
+    def _begin(self, request: Request, *, spare: int) -> bool:
+        """Take what pages the row still needs, known ones first; nothing where fewer than `spare` would be left."""
+        if not request.pages:
+            request.long = request.length > self._switch
+            request.pages, request.nodes = self._pool.match(self._root(request), self._contents(request))
+            request.cached = len(request.pages) * self._limits.page_tokens
+        need = self._pages_for(request.length) - len(request.pages)
+        pages = self._pool.take(need) if need + spare <= self._pool.available else None
+        if pages is None:
+            if request.state is State.WAITING:
+                self._release(request)
+            return False
+        request.pages += pages
+        return True
+
+    def _preempt(self, request: Request) -> None:
+        self._running.remove(request)
+        self._release(request)
+        request.state = State.WAITING
+        self._waiting.appendleft(request)
+
+    def _release(self, request: Request) -> None:
+        """Give back pages and encoder rows; what was computed is to be computed again, or found."""
+        self._pool.release(request.pages)
+        request.pages, request.nodes, request.cached = [], [], 0
+        self._release_media(request, everything=True)
+
+    def _chunk(self, request: Request, budget: int) -> Chunk | None:
+        """Up to `budget` of the row's tokens: as far as encoder rows are here, or one more medium's can be made."""
+        start, end = request.cached, min(request.length, request.cached + budget)
+        encode = None
+        for span in request.prompt.spans:
+            if span.start >= end or span.start + span.length <= start:
+                continue
+            key = media_key(span, request.prompt.adapter)
+            if not self._media.ready(key):
+                if not self._may_encode:
+                    # Another row's medium is made in this step: answers must not wait for several.
+                    end = max(span.start, start)
+                    break
+                self._may_encode, encode = False, span
+            if key not in request.media:
+                self._media.hold(key, span.length)
+                request.media.add(key)
+        if end == start:
+            return None
+        return Chunk(request, start, end, end == request.length, encode)
+
+    def _release_media(self, request: Request, *, everything: bool = False) -> None:
+        """Give back encoder rows, those that the rest of the prefill does not need at least."""
+        if not request.media:
+            return
+        needed: set[MediaKey] = set()
+        if not everything:
+            spans = [span for span in request.prompt.spans if span.start < request.cached < span.start + span.length]
+            needed = {media_key(span, request.prompt.adapter) for span in spans}
+        for key in request.media - needed:
+            self._media.release(key)
+        request.media &= needed
+
+    def _publish(self, request: Request) -> None:
+        """Let others find the pages that are full now."""
+        if not self._limits.prefix_cache:
+            return
+        size = self._limits.page_tokens
+        for page in range(len(request.nodes), request.cached // size):
+            parent = request.nodes[-1] if request.nodes else self._root(request)
+            request.pages[page], node = self._pool.publish(
+                parent, page_content(request, page, size), request.pages[page]
+            )
+            request.nodes.append(node)
+
+    def _contents(self, request: Request) -> Iterator[Any]:
+        """Contents of the row's full pages, short of its last token, which must be run to go on from."""
+        size = self._limits.page_tokens
+        pages = (request.length - 1) // size if self._limits.prefix_cache else 0
+        return (page_content(request, page, size) for page in range(pages))
+
+    def _root(self, request: Request) -> Hashable:
+        return request.prompt.adapter, request.long
+
+    def _pages_for(self, tokens: int) -> int:
+        return -(-tokens // self._limits.page_tokens)
 
     def _end_reason(self, request: Request, token: int) -> EndReason | None:
         if token in self._eos_ids:

@@ -1,8 +1,8 @@
 """Quantized weights: groups of 32 inputs share a scale, codes lie in the order in which the kernel reads them.
 
 A tile is 16 outputs. Per tile and group of 32 inputs, 4-bit codes (0..15, meaning -8..7) are 8 steps of 8 outputs by 4
-inputs, outputs 0-7 in the low and 8-15 in the high nibble; 8-bit codes (-127..127) are 16 steps of 16 outputs by 2 inputs.
-Outputs are padded to whole tiles and inputs to whole groups, with zeros.
+inputs, outputs 0-7 in the low and 8-15 in the high nibble; 8-bit codes (-127..127) are 16 steps of 16 outputs by 2
+inputs. Outputs are padded to whole tiles and inputs to whole groups, with zeros.
 """
 
 from __future__ import annotations
@@ -51,15 +51,22 @@ class PackedWeight(nn.Module):
         return f"{self.outputs}, {self.inputs}, bits={self.bits}"
 
 
-def pack(weight: Tensor, bits: Bits) -> PackedWeight:
-    """Round (outputs, inputs) to the nearest codes, each group's largest magnitude to the outermost code."""
+def pack(weight: Tensor, bits: Bits, scales: Tensor | None = None) -> PackedWeight:
+    """Round (outputs, inputs) to the nearest codes, each group's largest magnitude to the outermost code.
+
+    scales  (padded outputs, groups) bfloat16 to be used instead
+    """
     outputs, inputs = weight.shape
-    groups = F.pad(weight.float(), (0, -inputs % GROUP, 0, -outputs % TILE)).unflatten(1, (-1, GROUP))
-    scales = group_scales(groups, bits)
+    groups = grouped(weight)
+    scales = group_scales(groups, bits) if scales is None else scales
     codes = round_to_codes(groups, scales, bits)
-    return PackedWeight(
-        _order(codes, bits), _tile_scales(scales), bits=bits, outputs=outputs, inputs=inputs
-    )
+    return PackedWeight(_order(codes, bits), _tile_scales(scales), bits=bits, outputs=outputs, inputs=inputs)
+
+
+def grouped(weight: Tensor) -> Tensor:
+    """(outputs, inputs) -> (padded outputs, groups, 32) float32."""
+    outputs, inputs = weight.shape
+    return F.pad(weight.float(), (0, -inputs % GROUP, 0, -outputs % TILE)).unflatten(1, (-1, GROUP))
 
 
 def group_scales(groups: Tensor, bits: Bits) -> Tensor:

@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 def widens(weight: Tensor) -> bool:
     """Whether products with this weight are faster after widening it to float32."""
-    return weight.dtype != torch.float32 and weight.device.type == "cpu" and not _has_16_bit_units()
+    return weight.dtype != torch.float32 and weight.device.type == "cpu" and not has_16_bit_units()
 
 
 def compute_dtype(weight: Tensor) -> torch.dtype:
@@ -37,6 +37,6 @@ def widened(module: nn.Module) -> Callable[..., Any]:
 
 
 @functools.cache
-def _has_16_bit_units() -> bool:
+def has_16_bit_units() -> bool:
     """Whether this CPU multiplies 16-bit matrices in hardware (AVX-512 BF16 or AMX)."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

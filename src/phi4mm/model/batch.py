@@ -1,6 +1,6 @@
-"""What one forward pass works on: rows of tokens packed end to end, each with its own adapter, mode and cache.
+"""What one forward pass works on: rows of tokens packed end to end, each with its own adapter, mode and pages.
 
-T packed tokens, B rows, D model width.
+T packed tokens, B rows, W pages of the longest row, D model width. Index tensors are made once a pass, not a layer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from phi4mm.model.kv import RowCache
+from phi4mm.model.kv import PagedCache
 from phi4mm.prompt import Adapter
 
 
@@ -21,17 +21,17 @@ class Row:
     """One row's share of a batch.
 
     tokens   how many new tokens it brings
-    past     how many tokens its cache holds already
+    past     how many tokens its pages hold already
     adapter  the LoRA it runs with, None for text
     long     whether it is past the LongRoPE switch: more than `original_max_positions` tokens, cached and new
-    cache    where its keys and values live; None for a row that is run once, as in training
+    pages    its page numbers in the batch's cache, in order, with room for the new tokens; empty without a cache
     """
 
     tokens: int
     past: int = 0
     adapter: Adapter | None = None
     long: bool = False
-    cache: RowCache | None = None
+    pages: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,10 @@ class ForwardBatch:
 
     ids           (T,) int64 token ids; ids under media rows are not read
     rows          B rows, in the order in which they are packed
-    outputs       (K,) int64 packed indices whose logits are wanted
+    outputs       (N,) int64 packed indices whose logits are wanted
     media         (M, D) projected encoder rows, or None
     media_index   (M,) int64 packed indices that they overwrite, in the order of `media`
+    cache         where keys and values live, extended by the pass; None where rows are run once, as in training
     """
 
     ids: Tensor
@@ -50,6 +51,7 @@ class ForwardBatch:
     outputs: Tensor
     media: Tensor | None = None
     media_index: Tensor | None = None
+    cache: PagedCache | None = None
 
     @cached_property
     def bounds(self) -> tuple[tuple[int, int], ...]:
@@ -78,6 +80,53 @@ class ForwardBatch:
             if row.adapter is not None:
                 found.setdefault(row.adapter, []).append(bound)
         return {name: _index(bounds, self.ids.device) for name, bounds in found.items()}
+
+    @cached_property
+    def tables(self) -> Tensor:
+        """(B, W) int32 page numbers of each row, filled up with 0."""
+        width = max(len(row.pages) for row in self.rows)
+        padded = [(*row.pages, *(0,) * (width - len(row.pages))) for row in self.rows]
+        return torch.tensor(padded, dtype=torch.int32).to(self.ids.device)
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """(B,) int32 tokens of each row, cached and new."""
+        lengths = [row.past + row.tokens for row in self.rows]
+        return torch.tensor(lengths, dtype=torch.int32).to(self.ids.device)
+
+    @cached_property
+    def slots(self) -> Tensor:
+        """(T,) int64 where in the cache each new token's keys and values go: page number * page + place in the page."""
+        assert self.cache is not None
+        size = self.cache.page_tokens
+        counts = torch.tensor([row.tokens for row in self.rows], device=self.ids.device)
+        row_T = torch.arange(len(self.rows), device=self.ids.device).repeat_interleave(counts)
+        return self.tables[row_T, self.positions // size].long() * size + self.positions % size
+
+    @cached_property
+    def decoding(self) -> tuple[Tensor | slice, Tensor, Tensor] | None:
+        """Rows of one new token: their packed indices (b,), tables (b, W) and lengths (b,); None without any."""
+        chosen = [n for n, row in enumerate(self.rows) if row.tokens == 1]
+        if not chosen:
+            return None
+        width = -(-max(self.rows[n].past + 1 for n in chosen) // self._page_tokens)
+        where = _index([self.bounds[n] for n in chosen], self.ids.device)
+        return where, self.tables[chosen, :width].contiguous(), self.lengths[chosen]
+
+    @cached_property
+    def chunks(self) -> tuple[tuple[slice, Tensor, Tensor], ...]:
+        """Rows of several new tokens: packed indices, table (1, W') and length (1,) of each."""
+        found = []
+        for n, (row, (start, end)) in enumerate(zip(self.rows, self.bounds, strict=True)):
+            if row.tokens > 1:
+                width = -(-(row.past + row.tokens) // self._page_tokens)
+                found.append((slice(start, end), self.tables[n : n + 1, :width], self.lengths[n : n + 1]))
+        return tuple(found)
+
+    @property
+    def _page_tokens(self) -> int:
+        assert self.cache is not None, "only rows with a cache have pages"
+        return self.cache.page_tokens
 
 
 def _index(bounds: list[tuple[int, int]], device: torch.device) -> Tensor | slice:

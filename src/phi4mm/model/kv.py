@@ -1,50 +1,72 @@
-"""Keys and values of one row.
+"""Keys and values of all rows, in pages.
 
-S tokens of the row, K key/value heads, E head width, L layers.
+T packed tokens, K key/value heads, E head width, L layers.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from phi4mm.config import TextConfig
 
-GROW = 256  # tokens of capacity added at least
+SCALE_BYTES = 4  # float32, one a token and head of int8 keys, and of values
 
 
-class RowCache:
-    """The cached keys and values of one row: one (L, S, K, E) tensor each, grown as the row grows."""
+class LayerPages(NamedTuple):
+    """One layer's (pages, page, K, E) keys and values; int8 ones come with (pages, page, K) float32 scales."""
 
-    def __init__(self, config: TextConfig, *, device: torch.device, dtype: torch.dtype) -> None:
-        shape = (config.num_layers, 0, config.num_kv_heads, config.head_dim)
+    keys: Tensor
+    values: Tensor
+    key_scales: Tensor | None
+    value_scales: Tensor | None
+
+
+def token_bytes(config: TextConfig, dtype: torch.dtype) -> int:
+    """Bytes of one token's keys and values over all layers."""
+    scale = SCALE_BYTES if dtype == torch.int8 else 0
+    return 2 * config.num_layers * config.num_kv_heads * (config.head_dim * dtype.itemsize + scale)
+
+
+class PagedCache:
+    """(L, pages, page, K, E) keys and values; pages that were never written take no memory on a CPU."""
+
+    def __init__(
+        self, config: TextConfig, *, pages: int, page_tokens: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """dtype: the model's, or int8. One row alone needs one page as long as itself, and the table (0,)."""
+        shape = (config.num_layers, pages, page_tokens, config.num_kv_heads, config.head_dim)
+        self.page_tokens = page_tokens
         self._keys = torch.empty(shape, device=device, dtype=dtype)
         self._values = torch.empty(shape, device=device, dtype=dtype)
-        self.length = 0
+        scaled = dtype == torch.int8
+        self._key_scales = torch.empty(shape[:-1], device=device) if scaled else None
+        self._value_scales = torch.empty(shape[:-1], device=device) if scaled else None
 
-    def append(self, layer: int, k_SKE: Tensor, v_SKE: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values of one layer; returns that layer's (length + new, K, E) keys and values.
+    def layer(self, layer: int) -> LayerPages:
+        """Views of one layer."""
+        if self._key_scales is None or self._value_scales is None:
+            return LayerPages(self._keys[layer], self._values[layer], None, None)
+        return LayerPages(self._keys[layer], self._values[layer], self._key_scales[layer], self._value_scales[layer])
 
-        The row's `length` moves on with `advance`, once every layer has stored its tokens.
-        """
-        end = self.length + k_SKE.shape[0]
-        if end > self._keys.shape[1]:
-            self._grow(max(end, self._keys.shape[1] * 3 // 2, GROW))
-        self._keys[layer, self.length : end] = k_SKE
-        self._values[layer, self.length : end] = v_SKE
-        return self._keys[layer, :end], self._values[layer, :end]
+    def write(self, layer: int, slots: Tensor, k_TKE: Tensor, v_TKE: Tensor) -> None:
+        """Store T tokens' keys and values; slots (T,) int64: page number * page + place in the page."""
+        pages = self.layer(layer)
+        _store(pages.keys, pages.key_scales, slots, k_TKE)
+        _store(pages.values, pages.value_scales, slots, v_TKE)
 
-    def advance(self, tokens: int) -> None:
-        """Count `tokens` as cached: called once a forward pass."""
-        self.length += tokens
 
-    def clear(self) -> None:
-        """Forget everything, as the LongRoPE switch demands; the memory is kept for the next prefill."""
-        self.length = 0
+def _store(pages: Tensor, scales: Tensor | None, slots: Tensor, x_TKE: Tensor) -> None:
+    if scales is not None:
+        x_TKE, scale_TK = quantize_heads(x_TKE)
+        scales.flatten(0, 1).index_copy_(0, slots, scale_TK)
+    pages.flatten(0, 1).index_copy_(0, slots, x_TKE)
 
-    def _grow(self, capacity: int) -> None:
-        for name in ("_keys", "_values"):
-            old: Tensor = getattr(self, name)
-            new = old.new_empty(old.shape[0], capacity, *old.shape[2:])
-            new[:, : self.length] = old[:, : self.length]
-            setattr(self, name, new)
+
+def quantize_heads(x_TKE: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 (T, K, E) and scales (T, K) float32 such that x is about int8 * scale: off by at most half a scale."""
+    scale_TK = x_TKE.abs().amax(-1).float() / 127
+    rounded = (x_TKE / scale_TK.clamp(min=torch.finfo(torch.float32).tiny)[..., None]).round()
+    return rounded.to(torch.int8), scale_TK

@@ -1,12 +1,11 @@
-"""Norms, rotary tables and attention shared by the decoder and the towers.
+"""Norms and rotary tables of the decoder.
 
-T packed tokens, S tokens of one row, H query heads, K key/value heads, E head width, D model width.
+T packed tokens, S tokens of one row, H heads, E head width, D model width.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from phi4mm.config import RopeConfig
@@ -53,23 +52,3 @@ def rotate(x_THE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     low, high = x.chunk(2, dim=-1)
     turned = x * cos + torch.cat([-high, low], dim=-1) * sin
     return torch.cat([turned, rest], dim=-1)
-
-
-def causal_attention(q_SHE: Tensor, k_SKE: Tensor, v_SKE: Tensor) -> Tensor:
-    """One row's grouped-query attention; the S queries are the last of the keys' positions. Returns (S, H, E)."""
-    queries, heads, _ = q_SHE.shape
-    keys, kv_heads, _ = k_SKE.shape
-    groups = heads // kv_heads
-    k, v = k_SKE.transpose(0, 1), v_SKE.transpose(0, 1)  # (K, S, E)
-    if queries == 1:
-        # The heads of a group become queries of one head: keys and values are read once, and nothing is masked.
-        q = q_SHE.view(kv_heads, groups, -1)
-        out = F.scaled_dot_product_attention(q[None], k[None], v[None])
-        return out.reshape(1, heads, -1)
-    q = q_SHE.transpose(0, 1)
-    k, v = k.repeat_interleave(groups, 0), v.repeat_interleave(groups, 0)
-    mask = None
-    if queries != keys:
-        mask = torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril(keys - queries)
-    out = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask, is_causal=mask is None)
-    return out[0].transpose(0, 1)

@@ -37,6 +37,6 @@ class Phi4MM(nn.Module):
         self.audio = AudioEmbedder(config.audio, width) if adapters else None
 
     def forward(self, batch: ForwardBatch) -> Tensor:
-        """Logits (K, V) at `batch.outputs`. Extends the rows' caches."""
+        """Logits (K, V) at `batch.outputs`. Writes to the rows' pages."""
         logits: Tensor = self.text(batch)
         return logits

@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from phi4mm.config import AdapterConfig, TextConfig
+from phi4mm.kernels.attention import causal_attention, chunk_attention, decode_attention
 from phi4mm.kernels.linear import linear
 from phi4mm.model.batch import ForwardBatch
-from phi4mm.model.layers import RMSNorm, Rotary, causal_attention, rotate
+from phi4mm.model.kv import LayerPages
+from phi4mm.model.layers import RMSNorm, Rotary, rotate
 from phi4mm.model.lora import LoRALinear
 from phi4mm.prompt import Adapter
 
@@ -32,17 +34,28 @@ class SelfAttention(nn.Module):
         self.o_proj = LoRALinear(config.num_heads * config.head_dim, config.hidden_size, adapters)
 
     def forward(self, x: Tensor, batch: ForwardBatch, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
-        """x (T, D) -> (T, D); appends to the rows' caches."""
+        """x (T, D) -> (T, D); writes to the rows' pages."""
         qkv = self.qkv_proj(x, batch.adapter_rows).view(x.shape[0], -1, self._width)
         q_THE, k_TKE, v_TKE = qkv.split([self._heads, self._kv_heads, self._kv_heads], dim=1)
         q_THE, k_TKE = rotate(q_THE, cos, sin), rotate(k_TKE, cos, sin)
-        outs = []
-        for row, (start, end) in zip(batch.rows, batch.bounds, strict=True):
-            k, v = k_TKE[start:end], v_TKE[start:end]
-            if row.cache is not None:
-                k, v = row.cache.append(layer, k, v)
-            outs.append(causal_attention(q_THE[start:end], k, v))
-        return self.o_proj(torch.cat(outs).reshape(x.shape[0], -1), batch.adapter_rows)
+        if batch.cache is None:
+            bounds = batch.bounds
+            out_THE = torch.cat([causal_attention(q_THE[a:b], k_TKE[a:b], v_TKE[a:b]) for a, b in bounds])
+        else:
+            batch.cache.write(layer, batch.slots, k_TKE, v_TKE)
+            out_THE = _cached_attention(q_THE, batch, batch.cache.layer(layer))
+        return self.o_proj(out_THE.reshape(x.shape[0], -1), batch.adapter_rows)
+
+
+def _cached_attention(q_THE: Tensor, batch: ForwardBatch, pages: LayerPages) -> Tensor:
+    """(T, H, E): every row over its own pages, those of one new token together."""
+    out_THE = torch.empty_like(q_THE)
+    if batch.decoding is not None:
+        where, tables, lengths = batch.decoding
+        out_THE[where] = decode_attention(q_THE[where], *pages, tables, lengths)
+    for where, table, length in batch.chunks:
+        out_THE[where] = chunk_attention(q_THE[where], *pages, table, length)
+    return out_THE
 
 
 class MLP(nn.Module):
@@ -86,7 +99,7 @@ class TextDecoder(nn.Module):
         self._rotary = Rotary(config.rope)
 
     def forward(self, batch: ForwardBatch) -> Tensor:
-        """Logits (K, V) at `batch.outputs`, in the model's dtype. Extends the rows' caches."""
+        """Logits (K, V) at `batch.outputs`, in the model's dtype. Writes to the rows' pages."""
         x = self.embed_tokens(batch.ids)
         if batch.media is not None:
             assert batch.media_index is not None and len(batch.media) == len(batch.media_index), (
@@ -96,7 +109,4 @@ class TextDecoder(nn.Module):
         cos, sin = self._rotary(batch.positions, batch.long, x.dtype)
         for n, layer in enumerate(self.layers):
             x = layer(x, batch, cos, sin, n)
-        for row in batch.rows:
-            if row.cache is not None:
-                row.cache.advance(row.tokens)
         return linear(self.norm(x[batch.outputs]), self.embed_tokens.weight)

@@ -20,6 +20,8 @@ CALL, CALL_END, FUNCTOOLS = Special.TOOL_CALL.value, Special.TOOL_CALL_END.value
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BLANK = " \t\r\n"  # the white space of JSON
 _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array"}
+_TYPE_NAMES = {kind.__name__: word for kind, word in _TYPES.items()}
+_COMBINING = {"$ref", "allOf", "anyOf", "oneOf"}
 
 
 def as_tool(tool: Tool | Mapping[str, Any] | Callable[..., Any]) -> Tool:
@@ -77,6 +79,28 @@ def tools_json(tools: Sequence[Tool]) -> str:
     return json.dumps(shown, ensure_ascii=False)
 
 
+def arguments_schema(tool: Tool) -> dict[str, Any]:
+    """The JSON schema of a tool's arguments, which may be declared as one or as in the model card.
+
+    There, each parameter is named with its Python type: {"city": {"type": "str", "default": "London"}}; those without
+    a default are required. Unless the declaration says otherwise, no other arguments are allowed.
+    raises  InputError for a declaration that is neither
+    """
+    given = tool.parameters
+    if isinstance(given.get("type"), str):
+        if given["type"] != "object":
+            raise InputError(f"the parameters of tool {tool.name} have type {given['type']!r}; expected 'object'")
+    elif not given.keys() & {"properties", *_COMBINING}:
+        if wrong := [name for name, value in given.items() if not isinstance(value, dict)]:
+            raise InputError(f"parameter {wrong[0]} of tool {tool.name} is no JSON object; expected its type in one")
+        given = {
+            "properties": {name: _with_json_type(value) for name, value in given.items()},
+            "required": [name for name, value in given.items() if "default" not in value],
+        }
+    closed = {} if given.keys() & _COMBINING else {"additionalProperties": False}
+    return {"type": "object", **closed, **given}
+
+
 def parse_tool_calls(answer: str) -> list[ToolCall]:
     """The calls of an answer that is nothing but calls; an empty list when it is text, in whole or in part.
 
@@ -126,6 +150,11 @@ def _schema(annotation: Any, name: str) -> dict[str, Any]:
     if (kind := _TYPES.get(origin or annotation)) is None:
         raise InputError(f"{name} is annotated {annotation}; expected str, int, float, bool, list, dict or Literal")
     return {"type": kind, "items": _schema(inner[0], name)} if origin is list else {"type": kind}
+
+
+def _with_json_type(parameter: dict[str, Any]) -> dict[str, Any]:
+    kind = parameter.get("type")
+    return parameter | {"type": _TYPE_NAMES[kind]} if isinstance(kind, str) and kind in _TYPE_NAMES else parameter
 
 
 def _call(value: Any) -> ToolCall:

@@ -1,0 +1,65 @@
+"""What every peer's turn has in common. Runs in each peer's own environment, so it knows the standard library alone.
+
+A turn loads a model, measures, and prints one JSON line with the keys of `phi4mm bench --json`; what the peer cannot
+tell is null, and `reasons` says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+KEYS = (
+    "load_s", "resident_gb", "prefill_tok_s", "decode_tok_s", "decode_gb", "image_first_token_s", "audio_first_token_s",
+)  # fmt: skip
+IMAGE_SIDE = 448
+AUDIO_SECONDS = 30
+QUESTION = "What is that?"
+
+
+def arguments() -> argparse.Namespace:
+    """model, prompt, tokens and threads: the same for every peer."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--prompt", type=int, required=True)
+    parser.add_argument("--tokens", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    return parser.parse_args()
+
+
+def report(record: dict[str, Any], reasons: dict[str, str]) -> None:
+    """Print the record; every key is there, and every null has its reason."""
+    whole = {key: record.get(key) for key in KEYS} | record
+    missing = {key for key in KEYS if whole[key] is None} - reasons.keys()
+    assert not missing, f"no reason for {missing}"
+    print(json.dumps(whole | {"reasons": reasons}), flush=True)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long `work` takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def stamps(tokens: Iterable[object]) -> list[float]:
+    """Seconds from now to each token."""
+    start = time.perf_counter()
+    return [time.perf_counter() - start for _ in tokens]
+
+
+def rates(times: list[float], prompt: int) -> dict[str, float]:
+    """Prefill and decode of one answer: the first token takes the prefill, the median of the later steps decodes."""
+    steps = [after - before for before, after in zip(times, times[1:])]  # noqa: B905, RUF007  peers may be on Python 3.9
+    return {"prefill_tok_s": prompt / times[0], "decode_tok_s": 1 / statistics.median(steps)}
+
+
+def resident_gb() -> float:
+    """Resident memory of this process now (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024 / 1e9

@@ -1,0 +1,122 @@
+"""Pages of keys and values: who holds them and what is known of them. Plain numbers, no torch.
+
+A page is free, held by requests, or cached: held by none, its content known, kept until room is needed. A full page's
+content is known by the page before it and its own tokens, media and adapter, so that equal keys mean equal beginnings:
+
+    node = (parent node, content of this page)        parent of the first page: adapter and rotary table
+
+Keys are compared whole; hashes only find them. A page's parent is used whenever the page is, so it is evicted later.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeAlias
+
+from phi4mm.engine.request import Request
+
+Content: TypeAlias = tuple[tuple[int, ...], tuple[tuple[bytes, int], ...]]
+Key: TypeAlias = tuple[Hashable, Content]
+
+
+def page_content(request: Request, page: int, page_tokens: int) -> Content:
+    """What a full page of a request holds: token ids, and (digest, first placeholder's offset) of each medium in it."""
+    start, end = page * page_tokens, (page + 1) * page_tokens
+    media = tuple(
+        (span.digest, span.start - start)
+        for span in request.prompt.spans
+        if span.start < end and start < span.start + span.length
+    )
+    return tuple(request.tokens(start, end)), media
+
+
+class PagePool:
+    """A fixed number of pages with reference counts: free + held + cached = total, always."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._free = list(range(total - 1, -1, -1))
+        self._holders = [0] * total
+        self._cached: OrderedDict[int, None] = OrderedDict()  # least recently used first
+        self._known: dict[Key, tuple[int, int]] = {}  # key -> page, node
+        self._keys: dict[int, Key] = {}  # page -> key
+        self._nodes = itertools.count()
+
+    @property
+    def free(self) -> int:
+        """Pages with nothing in them."""
+        return len(self._free)
+
+    @property
+    def cached(self) -> int:
+        """Pages that no request holds and whose content is known."""
+        return len(self._cached)
+
+    @property
+    def held(self) -> int:
+        """Pages that requests hold; a shared one counts once."""
+        return sum(count > 0 for count in self._holders)
+
+    @property
+    def available(self) -> int:
+        """Pages that `take` can give."""
+        return len(self._free) + len(self._cached)
+
+    def match(self, root: Hashable, contents: Iterable[Content]) -> tuple[list[int], list[int]]:
+        """Pages and nodes of the longest known beginning, now held once more."""
+        pages: list[int] = []
+        nodes: list[int] = []
+        parent = root
+        for content in contents:
+            found = self._known.get((parent, content))
+            if found is None:
+                break
+            page, parent = found
+            self._hold(page)
+            pages.append(page)
+            nodes.append(parent)
+        return pages, nodes
+
+    def take(self, count: int) -> list[int] | None:
+        """`count` pages of unknown content, held; None, and nothing taken, when there are not so many."""
+        if count > self.available:
+            return None
+        pages = [self._free.pop() if self._free else self._evict() for _ in range(count)]
+        for page in pages:
+            self._holders[page] = 1
+        return pages
+
+    def publish(self, parent: Hashable, content: Content, page: int) -> tuple[int, int]:
+        """Make a held full page findable. Returns (page, node): the same page, or the one that already holds that."""
+        key = (parent, content)
+        if key in self._known:
+            known, node = self._known[key]
+            self._hold(known)
+            self.release([page])
+            return known, node
+        node = next(self._nodes)
+        self._known[key] = page, node
+        self._keys[page] = key
+        return page, node
+
+    def release(self, pages: Sequence[int]) -> None:
+        """Give up one hold of each page of a request, given in order."""
+        for page in reversed(pages):  # the last of a row is to be evicted first
+            assert self._holders[page] > 0, f"page {page} is released and nobody holds it"
+            self._holders[page] -= 1
+            if self._holders[page] == 0:
+                if page in self._keys:
+                    self._cached[page] = None
+                else:
+                    self._free.append(page)
+
+    def _hold(self, page: int) -> None:
+        self._cached.pop(page, None)
+        self._holders[page] += 1
+
+    def _evict(self) -> int:
+        page, _ = self._cached.popitem(last=False)
+        del self._known[self._keys.pop(page)]
+        return page

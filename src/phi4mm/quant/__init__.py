@@ -1,0 +1,1 @@
+"""Quantization as a swap of modules that the model cannot see."""

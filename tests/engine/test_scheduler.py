@@ -1,0 +1,302 @@
+"""Who runs when, over a model made of hashes that checks every page it reads."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phi4mm.engine.media import MediaCache, media_key
+from phi4mm.engine.pages import PagePool
+from phi4mm.engine.request import Request, Sampled, State
+from phi4mm.engine.scheduler import Chunk, Scheduler
+from phi4mm.errors import CapacityError, InputError
+from phi4mm.options import Limits, SamplingParams
+from phi4mm.prompt import AudioFrames, MediaSpan, Prompt
+
+EOS = (7, 9)
+FRAMES = AudioFrames(np.zeros((8, 80), np.float32), 0.1)
+
+
+@dataclass
+class Bench:
+    """A scheduler and a model whose keys are hashes of all that they should depend on."""
+
+    pages: int = 1000
+    limits: Limits = field(default_factory=lambda: Limits(page_tokens=4))
+    switch: int = 10**6
+    context: int = 10**6
+    eos: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.pool = PagePool(self.pages)
+        self.media: MediaCache[str] = MediaCache(self.pages * self.limits.page_tokens)
+        self.scheduler = Scheduler(
+            self.pool, self.media, self.limits, switch=self.switch, context=self.context, eos_ids=self.eos
+        )
+        self.slots: dict[tuple[int, int], tuple[int, bool]] = {}
+        self.steps = 0
+        self.ids = itertools.count()
+
+    def add(
+        self, length: int, *, tokens: int = 4, prompt: Prompt | None = None, after: Request | None = None
+    ) -> Request:
+        given_ids = Prompt(tuple(range(100, 100 + length)))
+        request = Request(f"r{next(self.ids)}", prompt or given_ids, SamplingParams(max_tokens=tokens), after=after)
+        self.scheduler.add(request)
+        return request
+
+    def step(self) -> tuple[Chunk, ...]:
+        plan = self.scheduler.plan()
+        assert plan or not self.scheduler.busy, "requests wait and nothing can run"
+        self.check(plan)
+        results = [self.run(chunk) for chunk in plan]
+        self.scheduler.commit(plan, results)
+        self.check_pages()
+        self.steps += 1
+        return plan
+
+    def check(self, plan: tuple[Chunk, ...]) -> None:
+        assert sum(chunk.end - chunk.start for chunk in plan) <= self.limits.chunk_tokens
+        assert len({chunk.request.id for chunk in plan}) == len(plan) <= self.limits.max_rows
+        encoded = [chunk for chunk in plan if chunk.encode is not None]
+        assert len(encoded) <= 1, "answers would wait for several media"
+        for chunk in encoded:
+            assert chunk.encode is not None
+            self.media.put(media_key(chunk.encode, chunk.request.prompt.adapter), "rows")
+
+    def run(self, chunk: Chunk) -> Sampled | None:
+        """Writes the chunk's keys, and reads all keys of the row before it draws."""
+        request, size = chunk.request, self.limits.page_tokens
+        assert chunk.start == request.cached < chunk.end <= request.length
+        hashes = keys(request.prompt, request.tokens(0, request.length))
+        for n in range(chunk.start, chunk.end):
+            self.slots[request.pages[n // size], n % size] = hashes[n], request.long
+        for span in request.prompt.spans:
+            if span.start < chunk.end and chunk.start < span.start + span.length:
+                self.media.get(media_key(span, request.prompt.adapter))
+        if not chunk.samples:
+            return None
+        assert request.long == (request.length > self.switch)
+        for n in range(request.length):
+            assert self.slots[request.pages[n // size], n % size] == (hashes[n], request.long), f"token {n}"
+        return Sampled(draw(hashes[-1]))
+
+    def check_pages(self) -> None:
+        assert self.pool.free + self.pool.held + self.pool.cached == self.pages
+        assert self.media.used <= self.media.capacity
+
+    def finish(self) -> None:
+        while self.scheduler.busy:
+            self.step()
+        assert (self.pool.held, self.media.held) == (0, 0)
+
+
+def keys(prompt: Prompt, ids: list[int]) -> list[int]:
+    """What the key of each token depends on: adapter, all tokens up to it, and the media rows among them."""
+    found: list[int] = []
+    before: object = prompt.adapter
+    for n, token in enumerate(ids):
+        inside = [(s.digest, n - s.start) for s in prompt.spans if s.start <= n < s.start + s.length]
+        before = key = zlib.crc32(repr((before, token, inside)).encode())
+        found.append(key)
+    return found
+
+
+def draw(key: int) -> int:
+    return key % 97
+
+
+def alone(prompt: Prompt, tokens: int, context: int, eos: tuple[int, ...] = ()) -> list[int]:
+    """The answer by definition, without any engine."""
+    answer: list[int] = []
+    while len(answer) < tokens and len(prompt.ids) + len(answer) < context and (not answer or answer[-1] not in eos):
+        answer.append(draw(keys(prompt, [*prompt.ids, *answer])[-1]))
+    return answer
+
+
+def test_answers_come_first_then_prompts_in_order_of_arrival_in_chunks() -> None:
+    """A long prompt must neither stop the answers that run nor be overtaken by later ones."""
+    bench = Bench(limits=Limits(page_tokens=4, max_rows=8, chunk_tokens=12))
+    first = bench.add(5, tokens=50, prompt=Prompt((50,) * 5))
+    bench.step()
+    second, third = bench.add(30), bench.add(8)
+    shares = [[(chunk.request, chunk.end - chunk.start) for chunk in bench.step()] for _ in range(4)]
+    assert shares[:2] == [[(first, 1), (second, 11)]] * 2
+    assert shares[2] == [(first, 1), (second, 8), (third, 3)]
+    assert shares[3] == [(first, 1), (second, 1), (third, 5)]
+
+
+def test_no_more_rows_run_than_allowed() -> None:
+    """The rest waits, and takes the places that become free."""
+    bench = Bench(limits=Limits(page_tokens=4, max_rows=3, chunk_tokens=100))
+    requests = [bench.add(n, tokens=1) for n in range(2, 7)]
+    assert [chunk.request for chunk in bench.step()] == requests[:3]
+    assert [chunk.request for chunk in bench.step()] == requests[3:]
+
+
+def test_every_eos_id_ends_an_answer_and_others_do_not() -> None:
+    """Stopping on one id alone makes answers run past the end of the turn."""
+    bench = Bench(eos=EOS)
+    for n in range(3):
+        bench.add(2 + n)
+    plan = bench.scheduler.plan()
+    outputs = bench.scheduler.commit(plan, [Sampled(7), Sampled(8), Sampled(9)])
+    assert [output.end_reason for output in outputs] == ["stop", None, "stop"]
+
+
+def test_a_row_that_passes_the_switch_begins_again_at_token_0_once() -> None:
+    """Its keys were rotated by the short table; later steps go on from the new cache."""
+    bench = Bench(switch=10)
+    request = bench.add(9, prompt=Prompt((1,) * 9))
+    seen = []
+    for _ in range(4):
+        plan = bench.scheduler.plan()
+        seen.append((plan[0].start, plan[0].end, request.long))
+        bench.scheduler.commit(plan, [Sampled(1)])
+    assert seen == [(0, 9, False), (9, 10, False), (0, 11, True), (11, 12, True)]
+
+
+def test_others_go_on_while_a_row_past_the_switch_is_prefilled_again() -> None:
+    """Thousands of tokens in one step would stop everyone for seconds."""
+    bench = Bench(switch=20, limits=Limits(page_tokens=4, max_rows=4, chunk_tokens=9))
+    short, crossing = bench.add(3, tokens=60), bench.add(19, tokens=60)
+    while not crossing.long:
+        bench.step()
+    begun = len(short.answer)
+    while crossing.length - crossing.cached > 1:
+        bench.step()
+    assert len(short.answer) >= begun + 2
+    assert crossing.long
+
+
+def test_the_context_ends_an_answer() -> None:
+    """A row must not grow past what the model was made for."""
+    bench = Bench(context=12)
+    request = bench.add(10, tokens=100)
+    bench.finish()
+    assert (request.end_reason, request.length) == ("length", 12)
+
+
+def test_the_youngest_gives_up_its_pages_and_comes_back_before_later_ones() -> None:
+    """Were the oldest preempted, or put behind the queue, it might never end."""
+    bench = Bench(pages=6, limits=Limits(page_tokens=4, max_rows=4, chunk_tokens=100))
+    # Of different tokens each: rows that share pages would fit.
+    old, young = bench.add(8, tokens=9, prompt=Prompt((1,) * 8)), bench.add(9, tokens=8, prompt=Prompt((2,) * 9))
+    bench.step()
+    waiting = bench.add(8, tokens=1, prompt=Prompt((3,) * 8))
+    while young.state is State.RUNNING:
+        bench.step()
+    assert (old.state, young.state) == (State.RUNNING, State.WAITING)
+    kept = list(young.answer)
+    assert kept, "it had answered already"
+    while young.state is State.WAITING:
+        bench.step()
+    assert waiting.state is State.WAITING, "it came later"
+    bench.finish()
+    assert young.answer[: len(kept)] == kept
+    for request, tokens in ((old, 9), (young, 8), (waiting, 1)):
+        assert request.answer == alone(request.prompt, tokens, 10**6)
+
+
+def test_what_can_never_fit_is_refused_and_what_is_too_much_now_is_told_so() -> None:
+    """A request that waits forever is worse than an error; so is a queue without end."""
+    bench = Bench(pages=4, limits=Limits(page_tokens=4, max_queue=2))
+    with pytest.raises(InputError, match="may need 17 cached tokens and the cache holds 16"):
+        bench.add(10, tokens=8)
+    bench.add(10, tokens=7)
+    bench.add(2)
+    with pytest.raises(CapacityError, match="2 requests wait already"):
+        bench.add(2)
+    bench.finish()
+
+
+def test_a_second_answer_waits_for_the_first_ones_pages_and_shares_them() -> None:
+    """Two answers of one prompt would otherwise compute and hold it twice."""
+    bench = Bench()
+    first = bench.add(41, tokens=20)
+    second = bench.add(41, tokens=20, after=first)
+    bench.step()
+    assert second.state is State.WAITING
+    plan = bench.step()
+    assert [(chunk.request, chunk.start, chunk.end) for chunk in plan] == [(first, 41, 42), (second, 40, 41)]
+    assert second.pages[:10] == first.pages[:10]
+    bench.scheduler.finish(first, "abort")
+    bench.finish()
+    assert second.answer == alone(second.prompt, 20, 10**6)
+
+
+def test_one_medium_a_step_is_encoded_and_prompts_go_as_far_as_its_rows() -> None:
+    """Several pictures in one step would stop the answers for as long as all their towers take."""
+    spans = tuple(MediaSpan("audio", start, 3, bytes([start]) * 32, FRAMES) for start in (1, 6))
+    bench = Bench()
+    answering = bench.add(2, tokens=50)
+    bench.step()
+    heard = bench.add(12, prompt=Prompt((5,) * 12, spans))
+    plans = [bench.step() for _ in range(2)]
+    assert [[(c.request, c.start, c.end) for c in plan] for plan in plans] == [
+        [(answering, 2, 3), (heard, 0, 6)],
+        [(answering, 3, 4), (heard, 6, 12)],
+    ]
+    again = bench.add(12, prompt=Prompt((6,) * 12, spans))
+    assert [(c.request, c.start, c.end, c.encode) for c in bench.step()][-1] == (again, 0, 12, None)
+
+
+@st.composite
+def prompts(strategy: st.DrawFn) -> Prompt:
+    """Few distinct beginnings, so that prefixes meet; media of few kinds, among them the same under two adapters."""
+    ids, spans = [], []
+    for _ in range(strategy(st.integers(1, 6))):
+        piece = strategy(st.sampled_from(["words", "words", "image", "audio"]))
+        if piece == "words":
+            ids += [strategy(st.integers(1, 2))] * strategy(st.integers(1, 6))
+        else:
+            digest, length = strategy(st.sampled_from([(b"a" * 32, 5), (b"b" * 32, 5), (b"c" * 32, 2)]))
+            spans.append(MediaSpan("image" if piece == "image" else "audio", len(ids), length, digest, FRAMES))
+            ids += [90 if piece == "image" else 91] * length
+    return Prompt(tuple(ids), tuple(spans))
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_any_schedule_gives_every_request_the_answer_it_has_alone(data: st.DataObject) -> None:
+    """Joining late, chunks, shared pages, preemption, the switch and aborts, at random: pages hold what they should."""
+    limits = Limits(
+        page_tokens=data.draw(st.integers(1, 5)),
+        max_rows=data.draw(st.integers(1, 5)),
+        chunk_tokens=data.draw(st.integers(6, 25)),
+        prefix_cache=data.draw(st.booleans()),
+    )
+    bench = Bench(-(-66 // limits.page_tokens), limits, switch=data.draw(st.integers(5, 60)), context=60, eos=EOS)
+    requests: list[tuple[Request, int]] = []
+    aborted: set[str] = set()
+    work = 0
+    for n in range(data.draw(st.integers(1, 8))):
+        for _ in range(data.draw(st.integers(0, 6))):
+            bench.step()
+        prompt, tokens = data.draw(prompts()), data.draw(st.integers(1, 30))
+        after = requests[-1][0] if requests and requests[-1][0].prompt == prompt else None
+        request = Request(f"r{n}", prompt, SamplingParams(max_tokens=tokens), after=after)
+        bench.scheduler.add(request)
+        requests.append((request, tokens))
+        work += 3 * (len(prompt.ids) + tokens) + 2 * len(prompt.spans)
+        if data.draw(st.integers(0, 4)) == 0:
+            gone = data.draw(st.sampled_from(requests))[0]
+            if gone.state is not State.FINISHED:
+                bench.scheduler.finish(gone, "abort")
+                aborted.add(gone.id)
+                bench.check_pages()
+    bench.finish()
+    assert bench.steps <= work, "the oldest row moves on in every step"
+    for request, tokens in requests:
+        expected = alone(request.prompt, tokens, 60, EOS)
+        if request.id in aborted:
+            assert request.answer == expected[: len(request.answer)]
+        else:
+            assert request.answer == expected
+            assert request.end_reason == ("stop" if expected[-1] in EOS else "length")

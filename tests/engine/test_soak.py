@@ -1,0 +1,32 @@
+"""A small soak on every run of the tests; the whole one is bench/soak.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOAK = Path(__file__).parents[2] / "bench" / "soak.py"
+
+
+@pytest.mark.parametrize(("cache_dtype", "requests"), [("auto", 100), ("int8", 50)])
+def test_random_requests_leave_nothing_behind(cache_dtype: str, requests: int) -> None:
+    """Aborts, preemption and evictions in one engine: pages that leak, or a request that never ends."""
+    done = subprocess.run(
+        [sys.executable, str(SOAK), "--requests", str(requests), "--seed", "1", "--cache-dtype", cache_dtype],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    record = json.loads(done.stdout.splitlines()[-1])
+    assert record["wrong"] == []
+    assert done.returncode == 0
+    assert sum(record["ended"].values()) == requests
+    assert record["preemptions"] > 0
+    assert record["ended"]["abort"] > 0

@@ -1,0 +1,113 @@
+"""Attention, dense and over pages, against a plain one; what pages keep."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from phi4mm.kernels import attention, native
+from phi4mm.kernels.attention import causal_attention, chunk_attention, decode_attention
+from phi4mm.model.kv import PagedCache, quantize_heads, token_bytes
+from phi4mm.model.phi4mm import Phi4MM
+
+CPU = torch.device("cpu")
+
+
+def textbook(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Head h reads group h // 3; the last query sees every key and the first all but the queries after it."""
+    hidden = torch.arange(len(k))[None] > torch.arange(len(q))[:, None] + len(k) - len(q)
+    heads = []
+    for head in range(6):
+        scores = q[:, head] @ k[:, head // 3].T / 8**0.5
+        heads.append(scores.masked_fill(hidden, -torch.inf).softmax(-1) @ v[:, head // 3])
+    return torch.stack(heads, 1)
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(1, 1), (1, 9), (4, 9), (9, 9), (11, 12)])
+def test_attention_equals_the_textbook(queries: int, keys: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mask that is off by one, or wrong where a block of queries begins."""
+    monkeypatch.setattr(attention, "QUERIES", 3)
+    q, k, v = torch.randn(queries, 6, 8), torch.randn(keys, 2, 8), torch.randn(keys, 2, 8)
+    assert torch.allclose(causal_attention(q, k, v), textbook(q, k, v), atol=1e-5)
+
+
+def paged(rows: list[torch.Tensor], tables: list[list[int]]) -> torch.Tensor:
+    """(pages, 4, 2, 8) with each row's tokens where its table says, and NaN elsewhere."""
+    pages = torch.full((12, 4, 2, 8), torch.nan)
+    for row, table in zip(rows, tables, strict=True):
+        for n, token in enumerate(row):
+            pages[table[n // 4], n % 4] = token
+    return pages
+
+
+def test_rows_over_scattered_pages_equal_rows_over_their_own_keys() -> None:
+    """What lies in other pages, or behind a row's end, must not be read: it may be anything, NaN too."""
+    lengths, tables = [9, 4, 1], [[7, 2, 5], [0, 0, 0], [11, 0, 0]]
+    k, v = [torch.randn(n, 2, 8) for n in lengths], [torch.randn(n, 2, 8) for n in lengths]
+    keys, values = paged(k, tables), paged(v, tables)
+    indices = torch.tensor(tables, dtype=torch.int32), torch.tensor(lengths, dtype=torch.int32)
+    q = torch.randn(3, 6, 8)
+    out = decode_attention(q, keys, values, None, None, *indices)
+    for row in range(3):
+        assert torch.allclose(out[row], textbook(q[row : row + 1], k[row], v[row])[0], atol=1e-5), row
+    q = torch.randn(6, 6, 8)
+    chunk = chunk_attention(q, keys, values, None, None, indices[0][:1], indices[1][:1])
+    assert torch.allclose(chunk, textbook(q, k[0], v[0]), atol=1e-5)
+
+
+def test_int8_pages_hold_each_head_to_half_a_step_of_its_own_scale(tiny: Phi4MM) -> None:
+    """One scale for all heads would lose the small ones; zeros must not divide by zero."""
+    x = torch.randn(10, 2, 16) * torch.tensor([1.0, 1000.0])[None, :, None]
+    x[3] = 0
+    q, scale = quantize_heads(x)
+    assert ((q * scale[..., None] - x).abs() <= x.abs().amax(-1, keepdim=True) / 127 / 2 * 1.001).all()
+    text = tiny.config.text
+    cache = PagedCache(text, pages=4, page_tokens=4, device=CPU, dtype=torch.int8)
+    slots = torch.tensor([12, 13, 14, 15, 0, 1, 2, 3, 8, 9])
+    cache.write(1, slots, x, -x)
+    layer = cache.layer(1)
+    table = torch.tensor([3, 0, 2], dtype=torch.int32)
+    found = attention.gather(layer.keys, layer.key_scales, table, 10, torch.float32)
+    assert torch.equal(found, q * scale[..., None])
+    assert torch.equal(attention.gather(layer.values, layer.value_scales, table, 10, torch.float32), -found)
+    stored = sum(t.numel() * t.element_size() for n in range(2) for t in cache.layer(n) if t is not None)
+    assert stored == 16 * token_bytes(text, torch.int8), "the budget must count what is taken"
+
+
+def test_writing_one_layer_leaves_the_others_alone(tiny: Phi4MM) -> None:
+    """A slot is a place in every layer."""
+    cache = PagedCache(tiny.config.text, pages=3, page_tokens=2, device=CPU, dtype=torch.float32)
+    for layer in range(2):
+        cache.write(layer, torch.arange(6), torch.full((6, 2, 16), float(layer)), torch.zeros(6, 2, 16))
+    cache.write(0, torch.tensor([4]), torch.full((1, 2, 16), 9.0), torch.ones(1, 2, 16))
+    assert cache.layer(1).keys.unique().tolist() == [1.0]
+    assert cache.layer(0).keys[:, :, 0, 0].tolist() == [[0, 0], [0, 0], [9, 0]]
+    assert cache.layer(0).values[2, 0].unique().tolist() == [1.0]
+
+
+@pytest.mark.skipif(native.library() is None, reason=native.status().reason)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_decoding_in_c_is_the_reference(kind: torch.dtype, dtype: torch.dtype) -> None:
+    """Rows of one token, of whole blocks and of many, with scores far apart, as in a sharp head."""
+    lengths = torch.tensor([1, 32, 33, 150], dtype=torch.int32)
+    tables = torch.randperm(64).view(4, 16).int()
+    q = (20 * torch.randn(4, 6, 40)).to(dtype)
+    keys, values = torch.randn(64, 10, 2, 40), torch.randn(64, 10, 2, 40)
+    scales: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
+    if kind == torch.int8:
+        keys, key_scales = quantize_heads(keys.flatten(0, 1))
+        values, value_scales = quantize_heads(values.flatten(0, 1))
+        keys, values = keys.view(64, 10, 2, 40), values.view(64, 10, 2, 40)
+        scales = key_scales.view(64, 10, 2), value_scales.view(64, 10, 2)
+    keys, values = keys.to(kind), values.to(kind)
+    k, v = (pages if kind == torch.int8 else pages.float() for pages in (keys, values))
+    wanted = attention.decode_attention_reference(q.float(), k, v, *scales, tables, lengths)
+    found = attention.decode_attention_c(q, keys, values, *scales, tables, lengths)
+    bound = 2e-5 if dtype == torch.float32 else 0.02  # half a step of bfloat16 at the largest value, 4
+    assert (found.float() - wanted).abs().max() < bound
+    for row in range(4):
+        alone = attention.decode_attention_c(
+            q[row : row + 1], keys, values, *scales, tables[row : row + 1], lengths[row : row + 1]
+        )
+        assert torch.equal(alone[0], found[row])

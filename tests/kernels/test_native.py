@@ -1,0 +1,142 @@
+"""The C twins say what the readable references say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phi4mm.kernels import linear, native
+from phi4mm.kernels.packed import Bits, pack, packed_linear_reference, unpack
+
+needs_compiler = pytest.mark.skipif(native.library() is None, reason=native.status().reason)
+
+
+@needs_compiler
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from([4, 8]),
+    st.integers(1, 9),
+    st.integers(1, 130),
+    st.integers(1, 70),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_packed_products_are_those_of_the_reference(
+    bits: Bits, rows: int, inputs: int, outputs: int, half: bool, seed: int
+) -> None:
+    """Any shape, whole tiles and groups or not. Activations in 8 bits are off by 1/254 of their group's largest."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = pack(torch.randn(outputs, inputs, generator=generator), bits)
+    x = torch.randn(rows, inputs, generator=generator)
+    if half:
+        x = x.bfloat16()
+    found = linear.packed_linear_c(x, weight).float()
+    wanted = packed_linear_reference(x.float(), weight)
+    step = x.float().abs().amax() / (254 if bits == 4 else 65534)
+    bound = step * unpack(weight).abs().sum(-1) + 1e-5 * wanted.abs().max() + (wanted.abs() / 128 if half else 0)
+    assert ((found - wanted).abs() <= bound + 1e-6).all()
+
+
+@needs_compiler
+@pytest.mark.parametrize("bits", [4, 8])
+def test_no_row_changes_another(bits: Bits) -> None:
+    """A request in a busy batch would answer otherwise than alone."""
+    weight, x = pack(torch.randn(48, 96), bits), torch.randn(7, 96)
+    together = linear.packed_linear_c(x, weight)
+    for row in range(7):
+        assert torch.equal(linear.packed_linear_c(x[row], weight), together[row])
+
+
+@needs_compiler
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_number_of_threads_changes_nothing(bits: Bits) -> None:
+    """Answers must not depend on the machine's cores."""
+    weight, x = pack(torch.randn(400, 96), bits), torch.randn(37, 96)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = linear.packed_linear_c(x, weight)
+        torch.set_num_threads(2)
+        assert torch.equal(linear.packed_linear_c(x, weight), one)
+    finally:
+        torch.set_num_threads(before)
+
+
+@needs_compiler
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_visible(bits: Bits, bad: float) -> None:
+    """Rounded to integers, a NaN would turn into a plausible number."""
+    weight, x = pack(torch.randn(16, 64), bits), torch.randn(2, 64)
+    x[1, 40] = bad
+    found = linear.packed_linear_c(x, weight)
+    assert found[0].isfinite().all()
+    assert found[1].isnan().all()
+
+
+@needs_compiler
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_largest_numbers_do_not_overflow(bits: Bits) -> None:
+    """Sums of 16-bit products wrap around without a word when their bound is wrong."""
+    for sign in (1.0, -1.0):
+        weight = pack(torch.full((16, 64), sign), bits)
+        for x in (torch.ones(1, 64), -torch.ones(1, 64), torch.ones(1, 64) * torch.tensor([1.0, -1.0]).repeat(32)):
+            wanted = packed_linear_reference(x, weight)
+            torch.testing.assert_close(linear.packed_linear_c(x, weight), wanted, atol=1e-3, rtol=1e-3)
+
+
+@needs_compiler
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_panels_unpacked_in_c_are_the_reference(bits: Bits, dtype: torch.dtype) -> None:
+    """The path of many rows."""
+    weight = pack(torch.randn(70, 50), bits)
+    found = torch.cat([linear._unpack(weight, 0, 2, dtype), linear._unpack(weight, 2, 5, dtype)])[:70]
+    assert torch.equal(found, unpack(weight).to(dtype))
+    x = torch.randn(40, 50, dtype=dtype)
+    torch.testing.assert_close(linear.packed_linear_by_panels(x, weight), packed_linear_reference(x, weight))
+
+
+@needs_compiler
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 7])
+def test_the_product_of_bfloat16_is_summed_in_float32(rows: int) -> None:
+    """Against float64, half a step of bfloat16 is all that may be lost."""
+    x, weight = torch.randn(rows, 64).bfloat16(), torch.randn(24, 64).bfloat16()
+    wanted = x.double() @ weight.double().T
+    found = linear.linear_c(x, weight)
+    assert ((found.double() - wanted).abs() <= wanted.abs() / 256 + 1e-5).all()
+    assert torch.equal(linear.linear_c(x[-1], weight), found[-1])
+
+
+def test_without_a_compiler_everything_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A laptop without one must answer, only slower, and `doctor` must say why."""
+    monkeypatch.setattr("phi4mm.kernels.native.shutil.which", lambda name: None)
+    status = native.status.__wrapped__()
+    assert status.library is None
+    assert "no C compiler" in status.reason
+    monkeypatch.setattr(native, "library", lambda: None)
+    weight, x = pack(torch.randn(24, 64), 4), torch.randn(2, 64)
+    torch.testing.assert_close(linear.linear(x, weight), packed_linear_reference(x, weight))
+
+
+def test_a_cache_folder_that_others_can_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may write there could have this process run anything."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = native.cache_folder()
+    folder.chmod(0o777)
+    status = native.status.__wrapped__()
+    assert status.library is None
+    assert "can be written by others" in status.reason
+
+
+def test_gradients_pass_through_packed_weights() -> None:
+    """Adapters are trained over a quantized base through the differentiable path."""
+    x = torch.randn(3, 32, requires_grad=True)
+    weight = pack(torch.randn(16, 32), 4)
+    linear.linear(x, weight).sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, unpack(weight).sum(0).expand(3, -1))
