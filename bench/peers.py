@@ -3,7 +3,7 @@
     python bench/peers.py [--quantize int4] [--turns 2] [--only llama-cpp-python ...] [--json]
 
 Each peer has an environment of its own under --work, made with pip on first use (llama.cpp is compiled there, about 20
-minutes), and loads synthetic weights of the published sizes, also made on first use (40 GB of files, 20 GB of memory at
+minutes), and loads synthetic weights of the published sizes, also made on first use (40 GB of files, 21 GB of memory at
 most). A turn is a fresh process. Prints a table, and with --json one JSON line last: `ours`; `peers` by name with the
 same keys, null with a reason where a peer cannot; `ratios`, how many times better ours is.
 """

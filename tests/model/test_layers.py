@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from phi4mm.config_files import from_original
-from phi4mm.model.layers import Rotary, rotate
+from phi4mm.model.layers import Rotary
 from tests.conftest import GOLDEN
 
 
@@ -24,13 +24,3 @@ def test_rotary_angles_of_the_published_sizes_are_those_written_in_the_specifica
     assert angles[1, 1].item() == pytest.approx(0.738074692, rel=1e-6)
     assert angles[1, 47].item() == pytest.approx(2.53616843e-06, rel=1e-5)
     assert torch.hypot(cos, sin).flatten().tolist() == pytest.approx([1.1902380714238083] * 192, rel=1e-6)
-
-
-def test_dims_past_the_rotary_width_pass_through() -> None:
-    """A quarter of each published head is not rotated and not scaled."""
-    x = torch.randn(3, 2, 16)
-    cos, sin = torch.full((3, 1, 12), 0.5), torch.full((3, 1, 12), 0.1)
-    out = rotate(x, cos, sin)
-    assert torch.equal(out[..., 12:], x[..., 12:])
-    assert torch.allclose(out[0, 0, 0], 0.5 * x[0, 0, 0] - 0.1 * x[0, 0, 6])
-    assert torch.allclose(out[0, 0, 6], 0.5 * x[0, 0, 6] + 0.1 * x[0, 0, 0])

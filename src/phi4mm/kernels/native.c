@@ -390,3 +390,61 @@ void phi4mm_decode(const void *q, int q_bf16, int64_t rows, int64_t heads, int64
             for (int64_t e = 0; e < width; e++) store_y(out, q_bf16, first + g * width + e, total[g][e] / sum[g]);
     }
 }
+
+/* y = weight * (x / rms(x)), (rows, width) in float32 or bf16; the normalised x is rounded to its dtype before the
+   weight, as the published implementation does. */
+void phi4mm_rms_norm(const void *x, int bf16, int64_t rows, int64_t width, const void *weight, float eps, void *y,
+                     int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads) if (rows > 1)
+    for (int64_t m = 0; m < rows; m++) {
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = 0; i < width; i++) {
+            float v = load_x(x, bf16, m * width + i);
+            sum += v * v;
+        }
+        float by = 1.0f / sqrtf(sum / (float)width + eps);
+        for (int64_t i = 0; i < width; i++) {
+            float v = load_x(x, bf16, m * width + i) * by;
+            store_y(y, bf16, m * width + i, (bf16 ? from_bf16(to_bf16(v)) : v) * load_x(weight, bf16, i));
+        }
+    }
+}
+
+/* Turns the first 2 * half values of the first `heads` of `all` heads of each token in place; cos and sin (rows,
+   2 * half) hold every angle twice. */
+void phi4mm_rotate(void *x, int bf16, int64_t rows, int64_t all, int64_t heads, int64_t width, const void *cos,
+                   const void *sin, int64_t half, int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads) if (rows > 8)
+    for (int64_t m = 0; m < rows; m++)
+        for (int64_t h = 0; h < heads; h++) {
+            int64_t low = (m * all + h) * width, high = low + half, angle = m * 2 * half;
+            for (int64_t i = 0; i < half; i++) {
+                float a = load_x(x, bf16, low + i), b = load_x(x, bf16, high + i);
+                float c = load_x(cos, bf16, angle + i), s = load_x(sin, bf16, angle + i);
+                store_y(x, bf16, low + i, a * c - b * s);
+                store_y(x, bf16, high + i, b * c + a * s);
+            }
+        }
+}
+
+/* y (rows, width) = up * silu(gate) of (rows, 2 * width), gate first. */
+void phi4mm_swiglu(const void *x, int bf16, int64_t rows, int64_t width, void *y, int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads) if (rows > 1)
+    for (int64_t m = 0; m < rows; m++)
+        for (int64_t i = 0; i < width; i++) {
+            float gate = load_x(x, bf16, 2 * m * width + i), up = load_x(x, bf16, (2 * m + 1) * width + i);
+            float e = exp_below(-fabsf(gate));
+            store_y(y, bf16, m * width + i, up * gate * ((gate >= 0 ? 1 : e) / (1 + e)));
+        }
+}
+
+/* Copies rows of `bytes` bytes, `stride` apart, to those of `places` places that `slots` names; 1 if there is no such. */
+int phi4mm_place(const char *from, int64_t rows, int64_t bytes, int64_t stride, const int64_t *slots, char *to,
+                 int64_t places) {
+    for (int64_t m = 0; m < rows; m++) {
+        if (slots[m] < 0 || slots[m] >= places) return 1;
+        memcpy(to + slots[m] * bytes, from + m * stride, bytes);
+    }
+    return 0;
+}

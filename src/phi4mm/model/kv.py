@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from phi4mm.config import TextConfig
+from phi4mm.kernels.elementwise import place
 
 SCALE_BYTES = 4  # float32, one a token and head of int8 keys, and of values
 
@@ -62,7 +63,7 @@ def _store(pages: Tensor, scales: Tensor | None, slots: Tensor, x_TKE: Tensor) -
     if scales is not None:
         x_TKE, scale_TK = quantize_heads(x_TKE)
         scales.flatten(0, 1).index_copy_(0, slots, scale_TK)
-    pages.flatten(0, 1).index_copy_(0, slots, x_TKE)
+    place(pages.flatten(0, 1), slots, x_TKE)
 
 
 def quantize_heads(x_TKE: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from phi4mm.config import RopeConfig
+from phi4mm.kernels.elementwise import rms_norm
 
 
 class RMSNorm(nn.Module):
@@ -21,9 +22,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., D) -> (..., D)."""
-        x32 = x.float()
-        x32 = x32 * torch.rsqrt(x32.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * x32.to(x.dtype)
+        return rms_norm(x, self.weight, self.eps)
 
 
 class Rotary:
@@ -43,12 +42,3 @@ class Rotary:
         angles = positions[:, None].float() * freqs
         angles = torch.cat([angles, angles], dim=-1)[:, None]  # (T, 1, rotary)
         return (angles.cos() * self._scale).to(dtype), (angles.sin() * self._scale).to(dtype)
-
-
-def rotate(x_THE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the first `rotary` dims of each head, pair i with i + rotary/2; the rest passes through."""
-    width = cos.shape[-1]
-    x, rest = x_THE[..., :width], x_THE[..., width:]
-    low, high = x.chunk(2, dim=-1)
-    turned = x * cos + torch.cat([-high, low], dim=-1) * sin
-    return torch.cat([turned, rest], dim=-1)

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from phi4mm.config import AdapterConfig, TextConfig
 from phi4mm.kernels.attention import causal_attention, chunk_attention, decode_attention
+from phi4mm.kernels.elementwise import rotate_heads, swiglu
 from phi4mm.kernels.linear import linear
 from phi4mm.model.batch import ForwardBatch
 from phi4mm.model.kv import LayerPages
-from phi4mm.model.layers import RMSNorm, Rotary, rotate
+from phi4mm.model.layers import RMSNorm, Rotary
 from phi4mm.model.lora import LoRALinear
 from phi4mm.prompt import Adapter
 
@@ -36,8 +36,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, batch: ForwardBatch, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
         """x (T, D) -> (T, D); writes to the rows' pages."""
         qkv = self.qkv_proj(x, batch.adapter_rows).view(x.shape[0], -1, self._width)
+        qkv = rotate_heads(qkv, self._heads + self._kv_heads, cos, sin)
         q_THE, k_TKE, v_TKE = qkv.split([self._heads, self._kv_heads, self._kv_heads], dim=1)
-        q_THE, k_TKE = rotate(q_THE, cos, sin), rotate(k_TKE, cos, sin)
         if batch.cache is None:
             bounds = batch.bounds
             out_THE = torch.cat([causal_attention(q_THE[a:b], k_TKE[a:b], v_TKE[a:b]) for a, b in bounds])
@@ -49,6 +49,9 @@ class SelfAttention(nn.Module):
 
 def _cached_attention(q_THE: Tensor, batch: ForwardBatch, pages: LayerPages) -> Tensor:
     """(T, H, E): every row over its own pages, those of one new token together."""
+    if batch.decoding is not None and not batch.chunks:
+        _, tables, lengths = batch.decoding
+        return decode_attention(q_THE, *pages, tables, lengths)
     out_THE = torch.empty_like(q_THE)
     if batch.decoding is not None:
         where, tables, lengths = batch.decoding
@@ -68,8 +71,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, batch: ForwardBatch) -> Tensor:
         """x (T, D) -> (T, D)."""
-        gate, up = self.gate_up_proj(x, batch.adapter_rows).chunk(2, dim=-1)
-        return self.down_proj(up * F.silu(gate), batch.adapter_rows)
+        return self.down_proj(swiglu(self.gate_up_proj(x, batch.adapter_rows)), batch.adapter_rows)
 
 
 class DecoderLayer(nn.Module):

@@ -1,0 +1,83 @@
+"""Norm, rotation, SwiGLU and storing in C say what the references in torch say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from phi4mm.kernels import elementwise, native
+
+DTYPES = [torch.float32, torch.bfloat16]
+ROUNDING = {torch.float32: 2e-6, torch.bfloat16: 2**-7}  # of the value: twins round once, references at each step
+
+
+def assert_near(found: torch.Tensor, wanted: torch.Tensor) -> None:
+    assert found.dtype == wanted.dtype and found.shape == wanted.shape
+    scale = wanted.float().abs() + wanted.float().abs().mean()
+    assert ((found.float() - wanted.float()).abs() <= ROUNDING[found.dtype] * scale).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_norm_is_that_of_the_reference(dtype: torch.dtype) -> None:
+    """Rows of zeros, and rows so large that their squares leave 16-bit range."""
+    x = (torch.randn(5, 48) * torch.tensor([0.0, 1.0, 1e-4, 1e4, 3e5])[:, None]).to(dtype)
+    weight = torch.randn(48).to(dtype)
+    assert_near(elementwise.rms_norm(x, weight, 1e-5), elementwise.rms_norm_reference(x, weight, 1e-5))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("tokens", [1, 20])
+def test_rotation_is_that_of_the_reference_and_leaves_values_alone(dtype: torch.dtype, tokens: int) -> None:
+    """The last heads are values; dims past the rotary width, a quarter of each published head, pass through."""
+    x = torch.randn(tokens, 7, 16).to(dtype)
+    angles = torch.rand(tokens, 1, 6).repeat(1, 1, 2) * 6
+    cos, sin = (1.19 * angles.cos()).to(dtype), (1.19 * angles.sin()).to(dtype)
+    wanted = torch.cat([elementwise.rotate_reference(x[:, :5], cos, sin), x[:, 5:]], 1)
+    found = elementwise.rotate_heads(x.clone(), 5, cos, sin)
+    assert_near(found, wanted)
+    assert torch.equal(found[:, 5:], x[:, 5:])
+    assert torch.equal(found[..., 12:], x[..., 12:])
+
+
+def test_pair_i_turns_with_i_plus_half() -> None:
+    """Neighbours as pairs, the other common form, would pass every shape test."""
+    x, cos, sin = torch.randn(3, 2, 16), torch.full((3, 1, 12), 0.5), torch.full((3, 1, 12), 0.1)
+    out = elementwise.rotate_reference(x, cos, sin)
+    assert torch.allclose(out[0, 0, 0], 0.5 * x[0, 0, 0] - 0.1 * x[0, 0, 6])
+    assert torch.allclose(out[0, 0, 6], 0.5 * x[0, 0, 6] + 0.1 * x[0, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_swiglu_is_that_of_the_reference(dtype: torch.dtype) -> None:
+    """Gates so far below zero that their exponential overflows must give zero, not NaN."""
+    x = torch.randn(4, 96).to(dtype)
+    x[0, :4] = torch.tensor([-200.0, 200.0, 0.0, -88.5])
+    assert_near(elementwise.swiglu(x), elementwise.swiglu_reference(x))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tokens_land_in_their_slots_from_a_strided_view(dtype: torch.dtype) -> None:
+    """Keys are a part of each token's projection, not a tensor of their own."""
+    pages = torch.zeros(9, 2, 8, dtype=dtype)
+    x = torch.randn(3, 5, 8).to(dtype)[:, 1:3]
+    elementwise.place(pages, torch.tensor([7, 0, 4]), x)
+    assert torch.equal(pages[[7, 0, 4]], x)
+    assert not pages[[1, 2, 3, 5, 6, 8]].any()
+
+
+@pytest.mark.skipif(native.library() is None, reason=native.status().reason)
+@pytest.mark.parametrize("slot", [-1, 9])
+def test_a_slot_outside_the_pages_is_our_bug_and_writes_nothing(slot: int) -> None:
+    """In C it would write over whatever lies there."""
+    with pytest.raises(AssertionError, match="slots"):
+        elementwise.place(torch.zeros(9, 2, 8), torch.tensor([slot]), torch.ones(1, 2, 8))
+
+
+def test_gradients_pass() -> None:
+    """Training runs through the same functions."""
+    x = torch.randn(2, 4, 8, requires_grad=True)
+    cos, sin = torch.ones(2, 1, 8), torch.zeros(2, 1, 8)
+    y = elementwise.rotate_heads(x * 1, 3, cos, sin).flatten(1)
+    elementwise.swiglu(elementwise.rms_norm(y, torch.ones(32, requires_grad=True), 1e-5)).sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
