@@ -1,6 +1,6 @@
 """A checkpoint into a model, tensor by tensor: at its peak memory holds the model and one tensor more.
 
-Quantized folders are not read at all but mapped: the model's tensors are the pages of their files.
+Of quantized folders, what every step reads is read into large pages; all else is mapped, its tensors pages of files.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from phi4mm.checkpoint import large_pages
 from phi4mm.checkpoint.contents import Contents, read_contents, skeleton
 from phi4mm.checkpoint.shards import StoredTensor, map_file, mapped_tensor, read_into
 from phi4mm.config import ADAPTER_FOLDERS
@@ -51,12 +52,18 @@ def load_model(
 
 
 def _map_weights(model: Phi4MM, contents: Contents, device: torch.device) -> None:
-    """Tensors of a quantized folder; on a CPU only those are copied whose dtype the model does not share."""
+    """Tensors of a quantized folder: those of the decoder read, those of towers and adapters mapped."""
     expected = model.state_dict()
     for path, tensors in groupby(_in_file_order(contents, expected), key=lambda item: item[1].path):
-        file = map_file(path)
-        for name, stored in tensors:
-            _assign(model, name, mapped_tensor(file, stored).to(device, expected[name].dtype))
+        mapped = map_file(path)
+        with path.open("rb", buffering=0) as file:
+            for name, stored in tensors:
+                if name.startswith("text.") and ".lora_" not in name:
+                    tensor = large_pages.empty(stored.shape, stored.dtype)
+                    read_into(file, stored, tensor)
+                else:
+                    tensor = mapped_tensor(mapped, stored)
+                _assign(model, name, tensor.to(device, expected[name].dtype))
 
 
 def _read_weights(model: Phi4MM, contents: Contents, device: torch.device, plan: Plan) -> None:
@@ -65,7 +72,7 @@ def _read_weights(model: Phi4MM, contents: Contents, device: torch.device, plan:
     for path, tensors in groupby(_in_file_order(contents, expected), key=lambda item: item[1].path):
         with path.open("rb", buffering=0) as file:
             for name, stored in tensors:
-                tensor = torch.empty(stored.shape, dtype=stored.dtype)
+                tensor = large_pages.empty(stored.shape, stored.dtype)
                 read_into(file, stored, tensor)
                 if name in plan:
                     put_weight(model, name, pack_weight(tensor.to(device), plan[name]))
