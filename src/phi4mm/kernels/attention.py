@@ -49,13 +49,14 @@ def decode_attention_c(
     assert library is not None
     assert tables.dtype == lengths.dtype == torch.int32 and keys.is_contiguous() and values.is_contiguous()
     q, tables, lengths = q_BHE.contiguous(), tables.contiguous(), lengths.contiguous()
-    out = torch.empty_like(q)
+    out, longest = torch.empty_like(q), tables.shape[1] * keys.shape[1]
+    scratch = torch.empty(library.phi4mm_decode_scratch(*q.shape, longest), device="cpu")
     library.phi4mm_decode(
         q.data_ptr(), q.dtype == torch.bfloat16, *q.shape, keys.data_ptr(), values.data_ptr(), KINDS[keys.dtype],
         None if key_scales is None else key_scales.data_ptr(),
         None if value_scales is None else value_scales.data_ptr(),
-        keys.shape[1], keys.shape[2], tables.data_ptr(), tables.shape[1], lengths.data_ptr(), out.data_ptr(),
-        torch.get_num_threads(),
+        keys.shape[1], keys.shape[2], tables.data_ptr(), tables.shape[1], lengths.data_ptr(), longest,
+        out.data_ptr(), scratch.data_ptr(), torch.get_num_threads(),
     )  # fmt: skip
     return out
 

@@ -313,7 +313,7 @@ void phi4mm_unpack(const uint8_t *codes, const uint16_t *scales, int bits, int64
         }
 }
 
-enum { WIDTH = 256, GROUPS = 8, BLOCK = 32 };
+enum { WIDTH = 256, GROUPS = 8, BLOCK = 32, SPLIT = 256 /* tokens; a row's sums must not depend on the threads */ };
 
 /* exp for x <= 0, within two units in the last place; vectorizes, which the library's does not. */
 static inline float exp_below(float x) {
@@ -334,60 +334,98 @@ static inline void widen(const void *from, int kind, int64_t at, float scale, in
         for (int64_t e = 0; e < count; e++) to[e] = scale * ((const int8_t *)from)[at + e];
 }
 
+/* Adds up to BLOCK tokens of one key/value head to `groups` running softmax sums: top, sum, and totals of `width`. */
+static inline __attribute__((always_inline)) void attend(int groups, int width, const float *query, const void *keys,
+                                                         const void *values, int kind, const float *key_scales,
+                                                         const float *value_scales, const int64_t *at, int count,
+                                                         float *top, float *sum, float *total) {
+    float score[GROUPS][BLOCK], one[WIDTH];
+    for (int n = 0; n < count; n++) {
+        widen(keys, kind, at[n] * width, kind == 2 ? key_scales[at[n]] : 1, width, one);
+        for (int g = 0; g < groups; g++) {
+            float dot = 0;
+#pragma omp simd reduction(+ : dot)
+            for (int e = 0; e < width; e++) dot += query[g * width + e] * one[e];
+            score[g][n] = dot;
+        }
+    }
+    for (int g = 0; g < groups; g++) {
+        float before = top[g], part = 0;
+        for (int n = 0; n < count; n++) top[g] = score[g][n] > top[g] ? score[g][n] : top[g];
+        float shrink = before > -INFINITY ? exp_below(before - top[g]) : 0;
+#pragma omp simd reduction(+ : part)
+        for (int n = 0; n < count; n++) {
+            score[g][n] = exp_below(score[g][n] - top[g]);
+            part += score[g][n];
+        }
+        sum[g] = sum[g] * shrink + part;
+        if (shrink != 1)
+            for (int e = 0; e < width; e++) total[g * width + e] *= shrink;
+    }
+    for (int n = 0; n < count; n++) {
+        widen(values, kind, at[n] * width, kind == 2 ? value_scales[at[n]] : 1, width, one);
+        for (int g = 0; g < groups; g++)
+            for (int e = 0; e < width; e++) total[g * width + e] += score[g][n] * one[e];
+    }
+}
+
+/* Floats of scratch that phi4mm_decode needs, `longest` being the most tokens of a row. */
+int64_t phi4mm_decode_scratch(int64_t rows, int64_t heads, int64_t width, int64_t longest) {
+    return rows * heads * width + rows * ((longest + SPLIT - 1) / SPLIT) * heads * (width + 2);
+}
+
 /* One query a row, (rows, heads, width) float32 or bf16, over the first lengths[row] tokens of the pages in
-   tables[row]; keys and values (pages, page, kv_heads, width), scales (pages, page, kv_heads). Softmax runs in float32,
-   a block of tokens at a time. */
+   tables[row]; keys and values (pages, page, kv_heads, width), scales (pages, page, kv_heads). Each part of SPLIT tokens
+   runs through all heads, in the order of memory, with a softmax of its own in float32; parts are then joined. */
 void phi4mm_decode(const void *q, int q_bf16, int64_t rows, int64_t heads, int64_t width, const void *keys,
                    const void *values, int kind, const float *key_scales, const float *value_scales, int64_t page,
-                   int64_t kv_heads, const int32_t *tables, int64_t table, const int32_t *lengths, void *out, int threads) {
-    int64_t groups = heads / kv_heads;
-    float by = 1.0f / sqrtf((float)width);
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int64_t item = 0; item < rows * kv_heads; item++) {
-        int64_t row = item / kv_heads, head = item % kv_heads, first = (row * heads + head * groups) * width;
-        float query[GROUPS][WIDTH], total[GROUPS][WIDTH], sum[GROUPS], top[GROUPS], score[GROUPS][BLOCK], one[WIDTH];
-        for (int64_t g = 0; g < groups; g++) {
-            sum[g] = 0;
-            top[g] = -INFINITY;
-            for (int64_t e = 0; e < width; e++) {
-                query[g][e] = by * load_x(q, q_bf16, first + g * width + e);
-                total[g][e] = 0;
-            }
-        }
-        for (int64_t start = 0; start < lengths[row]; start += BLOCK) {
-            int64_t count = lengths[row] - start < BLOCK ? lengths[row] - start : BLOCK, at[BLOCK];
-            for (int64_t n = 0; n < count; n++) {
-                int64_t token = start + n;
-                at[n] = (tables[row * table + token / page] * page + token % page) * kv_heads + head;
-                widen(keys, kind, at[n] * width, kind == 2 ? key_scales[at[n]] : 1, width, one);
-                for (int64_t g = 0; g < groups; g++) {
-                    float dot = 0;
-#pragma omp simd reduction(+ : dot)
-                    for (int64_t e = 0; e < width; e++) dot += query[g][e] * one[e];
-                    score[g][n] = dot;
-                }
-            }
-            for (int64_t g = 0; g < groups; g++) {
-                float before = top[g], part = 0;
-                for (int64_t n = 0; n < count; n++) top[g] = score[g][n] > top[g] ? score[g][n] : top[g];
-                float shrink = before > -INFINITY ? exp_below(before - top[g]) : 0;
-#pragma omp simd reduction(+ : part)
+                   int64_t kv_heads, const int32_t *tables, int64_t table, const int32_t *lengths, int64_t longest,
+                   void *out, float *scratch, int threads) {
+    int64_t groups = heads / kv_heads, splits = (longest + SPLIT - 1) / SPLIT, size = heads * (width + 2);
+    float by = 1.0f / sqrtf((float)width), *query = scratch, *parts = scratch + rows * heads * width;
+    for (int64_t i = 0; i < rows * heads * width; i++) query[i] = by * load_x(q, q_bf16, i);
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for schedule(dynamic)
+        for (int64_t item = 0; item < rows * splits; item++) {
+            int64_t row = item / splits, start = item % splits * SPLIT, end = start + SPLIT;
+            if (end > lengths[row]) end = lengths[row];
+            float *top = parts + item * size, *sum = top + heads, *total = sum + heads;
+            for (int64_t h = 0; h < heads; h++) top[h] = -INFINITY;
+            memset(sum, 0, heads * (width + 1) * sizeof(float));
+            for (; start < end; start += BLOCK) {
+                int64_t count = end - start < BLOCK ? end - start : BLOCK, at[BLOCK];
                 for (int64_t n = 0; n < count; n++) {
-                    score[g][n] = exp_below(score[g][n] - top[g]);
-                    part += score[g][n];
+                    int64_t token = start + n;
+                    at[n] = (tables[row * table + token / page] * page + token % page) * kv_heads;
                 }
-                sum[g] = sum[g] * shrink + part;
-                if (shrink != 1)
-                    for (int64_t e = 0; e < width; e++) total[g][e] *= shrink;
-            }
-            for (int64_t n = 0; n < count; n++) {
-                widen(values, kind, at[n] * width, kind == 2 ? value_scales[at[n]] : 1, width, one);
-                for (int64_t g = 0; g < groups; g++)
-                    for (int64_t e = 0; e < width; e++) total[g][e] += score[g][n] * one[e];
+                for (int64_t head = 0; head < kv_heads; head++) {
+                    int64_t h = head * groups;
+                    const float *its = query + (row * heads + h) * width;
+                    if (groups == 3 && width == 128)
+                        attend(3, 128, its, keys, values, kind, key_scales, value_scales, at, count, top + h, sum + h,
+                               total + h * width);
+                    else
+                        attend(groups, width, its, keys, values, kind, key_scales, value_scales, at, count, top + h,
+                               sum + h, total + h * width);
+                    for (int64_t n = 0; n < count; n++) at[n]++;
+                }
             }
         }
-        for (int64_t g = 0; g < groups; g++)
-            for (int64_t e = 0; e < width; e++) store_y(out, q_bf16, first + g * width + e, total[g][e] / sum[g]);
+#pragma omp for schedule(static)
+        for (int64_t item = 0; item < rows * heads; item++) {
+            int64_t row = item / heads, h = item % heads, used = (lengths[row] + SPLIT - 1) / SPLIT;
+            float most = -INFINITY, sum = 0, joined[WIDTH] = {0};
+            const float *first = parts + row * splits * size;
+            for (int64_t p = 0; p < used; p++) most = first[p * size + h] > most ? first[p * size + h] : most;
+            for (int64_t p = 0; p < used; p++) {
+                const float *part = first + p * size;
+                float share = exp_below(part[h] - most);
+                sum += share * part[heads + h];
+                for (int64_t e = 0; e < width; e++) joined[e] += share * part[2 * heads + h * width + e];
+            }
+            for (int64_t e = 0; e < width; e++) store_y(out, q_bf16, item * width + e, joined[e] / sum);
+        }
     }
 }
 
@@ -430,13 +468,14 @@ void phi4mm_rotate(void *x, int bf16, int64_t rows, int64_t all, int64_t heads, 
 
 /* y (rows, width) = up * silu(gate) of (rows, 2 * width), gate first. */
 void phi4mm_swiglu(const void *x, int bf16, int64_t rows, int64_t width, void *y, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads) if (rows > 1)
+#pragma omp parallel for schedule(static) num_threads(threads) collapse(2) if (rows * width > 4096)
     for (int64_t m = 0; m < rows; m++)
-        for (int64_t i = 0; i < width; i++) {
-            float gate = load_x(x, bf16, 2 * m * width + i), up = load_x(x, bf16, (2 * m + 1) * width + i);
-            float e = exp_below(-fabsf(gate));
-            store_y(y, bf16, m * width + i, up * gate * ((gate >= 0 ? 1 : e) / (1 + e)));
-        }
+        for (int64_t part = 0; part < width; part += 1024)
+            for (int64_t i = part; i < part + 1024 && i < width; i++) {
+                float gate = load_x(x, bf16, 2 * m * width + i), up = load_x(x, bf16, (2 * m + 1) * width + i);
+                float e = exp_below(-fabsf(gate));
+                store_y(y, bf16, m * width + i, up * gate * ((gate >= 0 ? 1 : e) / (1 + e)));
+            }
 }
 
 /* Copies rows of `bytes` bytes, `stride` apart, to those of `places` places that `slots` names; 1 if there is no such. */

@@ -25,7 +25,7 @@ _P, _L, _I = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 ARGUMENTS = {
     "phi4mm_packed": (_P, _I, _L, _L, _P, _P, _I, _L, _P, _L, _P, _I),
     "phi4mm_bf16": (_P, _L, _L, _P, _L, _P, _P, _I),
-    "phi4mm_decode": (_P, _I, _L, _L, _L, _P, _P, _I, _P, _P, _L, _L, _P, _L, _P, _P, _I),
+    "phi4mm_decode": (_P, _I, _L, _L, _L, _P, _P, _I, _P, _P, _L, _L, _P, _L, _P, _L, _P, _P, _I),
     "phi4mm_rms_norm": (_P, _I, _L, _L, _P, ctypes.c_float, _P, _I),
     "phi4mm_rotate": (_P, _I, _L, _L, _L, _L, _P, _P, _L, _I),
     "phi4mm_swiglu": (_P, _I, _L, _L, _P, _I),
@@ -56,6 +56,8 @@ def status() -> Status:
         function.argtypes, function.restype = arguments, None
     library.phi4mm_place.argtypes = (_P, _L, _L, _L, _P, _P, _L)
     library.phi4mm_place.restype = _I
+    library.phi4mm_decode_scratch.argtypes = (_L, _L, _L, _L)
+    library.phi4mm_decode_scratch.restype = _L
     library.phi4mm_packed_scratch.argtypes = (_L, _L, _I)
     library.phi4mm_packed_scratch.restype = _L
     return Status(library, f"compiled for this machine, in {path}")
