@@ -313,7 +313,7 @@ void phi4mm_unpack(const uint8_t *codes, const uint16_t *scales, int bits, int64
         }
 }
 
-enum { WIDTH = 256, GROUPS = 8, BLOCK = 32, SPLIT = 256 /* tokens; a row's sums must not depend on the threads */ };
+enum { WIDTH = 256, GROUPS = 8, BLOCK = 32, SPLIT = 64 /* tokens; a row's sums must not depend on the threads */ };
 
 /* exp for x <= 0, within two units in the last place; vectorizes, which the library's does not. */
 static inline float exp_below(float x) {
