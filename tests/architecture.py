@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "train.rollout": ("values", "processing", "tasks", "synth", "model", "quant", "checkpoint", "train", "engine"),
     "evaluate": ("values", "tasks", "pipeline"),
     "golden": ("values", "processing", "model", "checkpoint", "engine"),
-    "speed": ("values", "processing", "model", "checkpoint", "engine"),
+    "speed": ("values", "processing", "kernels", "model", "checkpoint", "engine"),
     "cluster": ("values", "processing", "tasks", "checkpoint", "pipeline", *APPLICATIONS),
     "cli": ("face", "values", "processing", "tasks", "checkpoint", "pipeline", *APPLICATIONS, "cli"),
     "face": ("values", "pipeline"),

@@ -22,6 +22,7 @@ import torch
 
 from phi4mm.config import TextConfig
 from phi4mm.engine.engine import Engine
+from phi4mm.kernels import native
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.options import SamplingParams
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
@@ -214,3 +215,9 @@ def _best(work: Callable[[], torch.Tensor], device: torch.device) -> float:
             torch.cuda.synchronize(device)
         found.append(time.perf_counter() - start)
     return min(found)
+
+
+def kernels_here() -> str:
+    """Whether the kernels in C run on this machine: from where, or why not."""
+    found = native.status()
+    return found.reason if found.library is not None else f"slow, through torch: {found.reason}"

@@ -9,6 +9,7 @@ import torch
 import phi4mm
 from phi4mm.cli import doctor
 from phi4mm.cli.main import main
+from phi4mm.speed import kernels_here
 
 
 def test_the_report_is_one_json_object_about_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,6 +20,7 @@ def test_the_report_is_one_json_object_about_this_machine(capsys: pytest.Capture
     assert report["versions"]["phi4mm"] == phi4mm.__version__
     assert report["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert report["cpu"]["threads"] == torch.get_num_threads()
+    assert report["cpu"]["kernels"] == kernels_here()
     assert len(report["cuda"]) == torch.cuda.device_count()
     assert 0 < report["memory"]["free"] <= report["memory"]["total"]
     assert {"FLAC", "WAV"} <= set(report["codecs"]["recordings"])

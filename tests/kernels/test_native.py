@@ -140,3 +140,17 @@ def test_gradients_pass_through_packed_weights() -> None:
     linear.linear(x, weight).sum().backward()
     assert x.grad is not None
     torch.testing.assert_close(x.grad, unpack(weight).sum(0).expand(3, -1))
+
+
+@needs_compiler
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_adding_a_product_is_the_product_added(bits: Bits, dtype: torch.dtype) -> None:
+    """An adapter's second product goes on top of the base's, scaled, in the rows of a view."""
+    weight, x = pack(torch.randn(40, 64), bits), torch.randn(3, 64).to(dtype)
+    y = torch.randn(7, 40).to(dtype)
+    wanted = y.clone()
+    wanted[2:5] += (0.5 * linear.packed_linear_c(x.float(), weight)).to(dtype)
+    found = linear.add_linear(y[2:5], x, weight, 0.5)
+    torch.testing.assert_close(found, wanted[2:5])
+    torch.testing.assert_close(y, wanted)

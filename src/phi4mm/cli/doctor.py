@@ -48,8 +48,10 @@ def versions() -> dict[str, str]:
 
 
 def cpu() -> dict[str, Any]:
-    """Cores this process may use, torch's threads, and the instructions that decide speed."""
+    """Cores this process may use, torch's threads, the instructions that decide speed, and the kernels in C."""
     import torch
+
+    from phi4mm.speed import kernels_here
 
     info = _cpuinfo()
     flags = (info.get("flags") or info.get("features") or "").split()
@@ -60,6 +62,7 @@ def cpu() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch_capability": torch.backends.cpu.get_cpu_capability(),
         "features": [flag for flag in CPU_FLAGS if flag in flags],
+        "kernels": kernels_here(),
     }
 
 

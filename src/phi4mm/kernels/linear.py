@@ -21,16 +21,23 @@ PANEL = 2048  # output features widened or unpacked at a time: 24 MB at width 30
 
 def linear(x: Tensor, weight: Tensor | PackedWeight) -> Tensor:
     """x (..., in) @ weight (out, in).T -> (..., out), in x's dtype."""
-    rows = x.numel() // x.shape[-1]
     if isinstance(weight, PackedWeight):
-        if _in_c(x, weight.codes) and not (rows >= MANY_ROWS and has_16_bit_units()):
+        if _packed_in_c(x, weight):
             return packed_linear_c(x, weight)
         return packed_linear_by_panels(x, weight)
-    if rows < FEW_ROWS:
+    if x.numel() < FEW_ROWS * x.shape[-1]:
         if weight.dtype == x.dtype == torch.bfloat16 and _in_c(x, weight) and not any(n % 8 for n in weight.shape):
             return linear_c(x, weight)
         return F.linear(x, weight)
     return linear_by_panels(x, weight) if widens(weight) else F.linear(x, weight)
+
+
+def add_linear(y: Tensor, x: Tensor, weight: Tensor | PackedWeight, factor: float) -> Tensor:
+    """y (..., out) + factor * (x (..., in) @ weight.T); y may be changed in place, so use what is returned."""
+    if isinstance(weight, PackedWeight) and y.is_contiguous() and y.dtype == x.dtype and _packed_in_c(x, weight):
+        _packed_c(x, weight, y, factor)
+        return y
+    return y + linear(x, weight) * factor
 
 
 def linear_by_panels(x: Tensor, weight: Tensor) -> Tensor:
@@ -56,20 +63,25 @@ def packed_linear_c(x: Tensor, weight: PackedWeight) -> Tensor:
 
     No row's result depends on another row.
     """
+    y = x.new_empty(*x.shape[:-1], weight.outputs)
+    _packed_c(x, weight, y, 0.0)
+    return y
+
+
+def _packed_c(x: Tensor, weight: PackedWeight, y: Tensor, factor: float) -> None:
+    """Write the product into y, or add `factor` times it where that is not 0."""
     library = native.library()
     assert library is not None
     x_2d = x.reshape(-1, x.shape[-1]).contiguous()
     rows, inputs = x_2d.shape
     assert inputs == weight.inputs, f"{inputs} inputs for a weight of {weight.shape}"
-    y = x.new_empty(*x.shape[:-1], weight.outputs)
     scratch = torch.empty(
         library.phi4mm_packed_scratch(rows, weight.codes.shape[1], weight.bits), dtype=torch.uint8, device="cpu"
     )
     library.phi4mm_packed(
         x_2d.data_ptr(), x.dtype == torch.bfloat16, rows, inputs, weight.codes.data_ptr(), weight.scales.data_ptr(),
-        weight.bits, weight.outputs, y.data_ptr(), weight.outputs, scratch.data_ptr(), torch.get_num_threads(),
+        weight.bits, weight.outputs, y.data_ptr(), weight.outputs, factor, scratch.data_ptr(), torch.get_num_threads(),
     )  # fmt: skip
-    return y
 
 
 def linear_c(x: Tensor, weight: Tensor) -> Tensor:
@@ -84,6 +96,11 @@ def linear_c(x: Tensor, weight: Tensor) -> Tensor:
         torch.get_num_threads(),
     )  # fmt: skip
     return y
+
+
+def _packed_in_c(x: Tensor, weight: PackedWeight) -> bool:
+    many = x.numel() >= MANY_ROWS * x.shape[-1]
+    return _in_c(x, weight.codes) and not (many and has_16_bit_units())
 
 
 def _in_c(x: Tensor, weight: Tensor) -> bool:

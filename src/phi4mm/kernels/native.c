@@ -192,9 +192,10 @@ int64_t phi4mm_packed_scratch(int64_t rows, int64_t groups, int bits) {
     return rows * groups * (GROUP * (bits == 4 ? 1 : 2) + 8);
 }
 
-/* y (rows, out) = x (rows, in) @ weight.T; x and y float32 or bf16, both the same; y's rows lie `y_stride` apart. */
+/* y (rows, out) = x (rows, in) @ weight.T, or y += factor * that where factor is not 0; x and y float32 or bf16, both
+   the same; y's rows lie `y_stride` apart. */
 void phi4mm_packed(const void *x, int bf16, int64_t rows, int64_t in, const uint8_t *codes, const uint16_t *scales,
-                   int bits, int64_t out, void *y, int64_t y_stride, void *scratch, int threads) {
+                   int bits, int64_t out, void *y, int64_t y_stride, float factor, void *scratch, int threads) {
     int64_t groups = (in + GROUP - 1) / GROUP, tiles = (out + TILE - 1) / TILE, stride = groups * GROUP;
     int64_t tile_bytes = groups * (bits == 4 ? 256 : 512), width = bits == 4 ? 1 : 2;
     float *xs = scratch;
@@ -231,8 +232,11 @@ void phi4mm_packed(const void *x, int bf16, int64_t rows, int64_t in, const uint
                     }
                     int64_t n_end = out - t * TILE < TILE ? out - t * TILE : TILE;
                     for (int64_t r = 0; r < left; r++)
-                        for (int64_t n = 0; n < n_end; n++)
-                            store_y(y, bf16, (m + r) * y_stride + t * TILE + n, found[r * TILE + n]);
+                        for (int64_t n = 0; n < n_end; n++) {
+                            int64_t i = (m + r) * y_stride + t * TILE + n;
+                            float v = found[r * TILE + n];
+                            store_y(y, bf16, i, factor == 0 ? v : load_x(y, bf16, i) + factor * v);
+                        }
                 }
         }
     }

@@ -23,7 +23,7 @@ FLAGS = ("-O3", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
 COMPILE_SECONDS = 120
 _P, _L, _I = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 ARGUMENTS = {
-    "phi4mm_packed": (_P, _I, _L, _L, _P, _P, _I, _L, _P, _L, _P, _I),
+    "phi4mm_packed": (_P, _I, _L, _L, _P, _P, _I, _L, _P, _L, ctypes.c_float, _P, _I),
     "phi4mm_bf16": (_P, _L, _L, _P, _L, _P, _P, _I),
     "phi4mm_decode": (_P, _I, _L, _L, _L, _P, _P, _I, _P, _P, _L, _L, _P, _L, _P, _L, _P, _P, _I),
     "phi4mm_rms_norm": (_P, _I, _L, _L, _P, ctypes.c_float, _P, _I),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from phi4mm.config import AdapterConfig
-from phi4mm.kernels.linear import linear
+from phi4mm.kernels.linear import add_linear, linear
 from phi4mm.prompt import Adapter
 
 AdapterRows = Mapping[Adapter, Tensor | slice]
@@ -31,14 +31,13 @@ class LoRALinear(nn.Module):
         """x (T, in), rows: which of the T tokens run with which adapter -> (T, out)."""
         y = linear(x, self.weight)
         for name, index in rows.items():
+            part = y[index]
             low = linear(x[index], self.lora_a[name])
-            delta = linear(low, self.lora_b[name]) * self._scaling[name]
-            if isinstance(index, slice):
-                y = (
-                    y + delta
-                    if delta.shape == y.shape
-                    else torch.cat([y[: index.start], y[index] + delta, y[index.stop :]])
-                )
-            else:
-                y = y.index_add(0, index, delta)
+            added = add_linear(part, low, self.lora_b[name], self._scaling[name])
+            if len(part) == len(y):
+                y = added
+            elif not isinstance(index, slice):
+                y = y.index_copy(0, index, added)
+            elif added is not part:  # else the view was changed in place
+                y = torch.cat([y[: index.start], added, y[index.stop :]])
         return y

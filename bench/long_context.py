@@ -1,0 +1,84 @@
+"""Memory of a long prompt with int8 keys: the last chunk of a prefill, over keys that are there already.
+
+Prefilling 32,768 tokens takes most of an hour on two cores, and only its last chunk decides the peak: then all keys are
+held and the chunk's own tensors are largest. So the pages before it are filled with noise, as if earlier chunks had written
+them, and the last chunk and one decoding step run for real. Adapters and towers are loaded and count.
+
+    python bench/long_context.py QUANTIZED_FOLDER [--tokens 32768]
+
+One JSON line last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from measure import GB, child, provenance, status_bytes
+
+from phi4mm.checkpoint.load import load_model
+from phi4mm.model.batch import ForwardBatch, Row
+from phi4mm.model.kv import PagedCache, token_bytes
+
+CHUNK = 1024  # as Limits.chunk_tokens
+PAGE = 32
+
+
+def measure(folder: Path, tokens: int) -> None:
+    """Load, fill, run the last chunk and a decoding step; one JSON line."""
+    model = load_model(folder, device="cpu", dtype=torch.bfloat16)
+    loaded = status_bytes("VmRSS")
+    pages = -(-(tokens + 1) // PAGE)
+    cache = PagedCache(model.config.text, pages=pages, page_tokens=PAGE, device=torch.device("cpu"), dtype=torch.int8)
+    for layer in range(model.config.text.num_layers):
+        keys, values, key_scales, value_scales = cache.layer(layer)
+        assert key_scales is not None
+        assert value_scales is not None
+        for codes, scales in ((keys, key_scales), (values, value_scales)):
+            codes.copy_(torch.randint(-127, 128, codes.shape[1:], dtype=torch.int8))
+            scales.fill_(0.01)
+    table = tuple(range(pages))
+    past = tokens - CHUNK
+    ids = torch.arange(CHUNK) * 7 + 1000
+    with torch.inference_mode():
+        start = time.perf_counter()
+        model(
+            ForwardBatch(ids, (Row(CHUNK, past=past, long=True, pages=table),), torch.tensor([CHUNK - 1]), cache=cache)
+        )
+        chunk = time.perf_counter() - start
+        start = time.perf_counter()
+        model(ForwardBatch(ids[:1], (Row(1, past=tokens, long=True, pages=table),), torch.tensor([0]), cache=cache))
+        step = time.perf_counter() - start
+    print(
+        json.dumps(
+            {
+                "tokens": tokens,
+                "loaded_gb": round(loaded / GB, 3),
+                "keys_gb": round(token_bytes(model.config.text, torch.int8) * tokens / GB, 3),
+                "peak_gb": round(status_bytes("VmHWM") / GB, 3),
+                "last_chunk_s": round(chunk, 1),
+                "decode_s": round(step, 2),
+            }
+        )
+    )
+
+
+def main() -> None:
+    """Measure in a fresh process."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--tokens", type=int, default=32768)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        measure(args.folder, args.tokens)
+        return
+    found = child(__file__, str(args.folder), "--tokens", str(args.tokens), "--child")
+    print(json.dumps({"bench": "long_context", **found, **provenance()}))
+
+
+if __name__ == "__main__":
+    main()
