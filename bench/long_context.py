@@ -1,8 +1,8 @@
 """Memory of a long prompt with int8 keys: the last chunk of a prefill, over keys that are there already.
 
 Prefilling 32,768 tokens takes most of an hour on two cores, and only its last chunk decides the peak: then all keys are
-held and the chunk's own tensors are largest. So the pages before it are filled with noise, as if earlier chunks had written
-them, and the last chunk and one decoding step run for real. Adapters and towers are loaded and count.
+held and the chunk's own tensors are largest. So the pages before it are filled with noise, as if earlier chunks had
+written them, and the last chunk and one decoding step run for real. Towers and adapters are mapped, and not touched here.
 
     python bench/long_context.py QUANTIZED_FOLDER [--tokens 32768]
 
