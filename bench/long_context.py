@@ -2,7 +2,7 @@
 
 Prefilling 32,768 tokens takes most of an hour on two cores, and only its last chunk decides the peak: then all keys are
 held and the chunk's own tensors are largest. So the pages before it are filled with noise, as if earlier chunks had
-written them, and the last chunk and one decoding step run for real. Towers and adapters are mapped, and not touched here.
+written them, and the last chunk and one decoding step run for real. Towers and adapters stay mapped, untouched.
 
     python bench/long_context.py QUANTIZED_FOLDER [--tokens 32768]
 
