@@ -218,6 +218,6 @@ def _best(work: Callable[[], torch.Tensor], device: torch.device) -> float:
 
 
 def kernels_here() -> str:
-    """Whether the kernels in C run on this machine: from where, or why not."""
+    """Whether the kernels in C run on this machine: and if not, why not."""
     found = native.status()
     return found.reason if found.library is not None else f"slow, through torch: {found.reason}"

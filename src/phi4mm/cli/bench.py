@@ -6,6 +6,7 @@ import argparse
 import json
 import statistics
 import sys
+from pathlib import Path
 import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -76,7 +77,7 @@ def measure(args: argparse.Namespace) -> Record:
     limits = before.best(ceilings(torch.device(settings.device)))
     record: Record = {
         "bench": "speed",
-        "model": str(args.model),
+        "model": Path(args.model).name,
         "quantize": settings.quantize,
         "dtype": settings.dtype,
         "device": settings.device,

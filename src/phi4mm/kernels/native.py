@@ -60,7 +60,7 @@ def status() -> Status:
     library.phi4mm_decode_scratch.restype = _L
     library.phi4mm_packed_scratch.argtypes = (_L, _L, _I)
     library.phi4mm_packed_scratch.restype = _L
-    return Status(library, f"compiled for this machine, in {path}")
+    return Status(library, "compiled for this machine")
 
 
 def library() -> ctypes.CDLL | None:
