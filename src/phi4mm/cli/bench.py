@@ -6,9 +6,9 @@ import argparse
 import json
 import statistics
 import sys
-from pathlib import Path
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
