@@ -60,3 +60,27 @@ def test_pictures_encoded_together_equal_each_alone(tiny: Phi4MM) -> None:
         )
     for rows, each in zip(together, tiles, strict=True):
         assert (rows - encode_image(tiny, each, CPU)).abs().max() < TOLERANCE
+
+
+def test_equal_crops_run_once(tiny: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small square picture is its own global view: half of its first token's wait is spent on a copy otherwise."""
+    square, wide = picture(448, 448), picture(448, 300)
+    assert tiny.image is not None
+    seen: list[int] = []
+    tower = tiny.image.tower.forward
+    monkeypatch.setattr(tiny.image.tower, "forward", lambda p, m: seen.append(len(p)) or tower(p, m))
+    once = encode_image(tiny, square, CPU)
+    encode_image(tiny, wide, CPU)
+    assert seen == [1, 2], "a padded crop differs from its global view in its mask alone"
+    monkeypatch.setattr(module, "distinct_crops", lambda pixels, mask: (list(range(len(pixels))),) * 2)
+    assert (encode_image(tiny, square, CPU) - once).abs().max() < TOLERANCE
+    assert seen == [1, 2, 2]
+
+
+def test_equal_crops_are_found_wherever_they_are() -> None:
+    """Prevents: features of one crop in the place of another."""
+    pixels = torch.randn(3, 3, 8, 8)[[0, 1, 0, 2, 1]]
+    mask = torch.ones(5, 2, 2, dtype=torch.bool)
+    assert module.distinct_crops(pixels, mask) == ([0, 1, 3], [0, 1, 0, 2, 1])
+    mask[2, 1] = False
+    assert module.distinct_crops(pixels, mask) == ([0, 1, 2, 3], [0, 1, 2, 3, 1])

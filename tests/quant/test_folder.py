@@ -105,7 +105,7 @@ def test_a_quantized_folder_brings_its_companions_and_its_scheme(packed: dict[Qu
         "tokenizer.json",
     }
     written = json.loads((packed["int8"] / "quantization.json").read_text())
-    assert written == {"format": "phi4mm-packed", "version": 1, "scheme": "int8"}
+    assert written == {"format": "phi4mm-packed", "version": 2, "scheme": "int8"}
     assert read_scheme(packed["int4"]) == "int4"
 
 
@@ -177,7 +177,7 @@ def test_a_truncated_file_is_refused_before_it_is_mapped(damaged: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "is quantized in version 2 of the format and this phi4mm reads version 1"),
+        ({"version": 1}, "is quantized in version 1 of the format and this phi4mm reads version 2"),
         ({"version": "1"}, "version is '1'; expected a whole number"),
         ({"scheme": "int2"}, "scheme is 'int2'; expected one of int8, int4"),
         ({"format": "gguf"}, "format is 'gguf'; phi4mm implements only 'phi4mm-packed'"),
@@ -199,7 +199,7 @@ def test_another_scheme_than_the_files_own_is_a_contradiction(damaged: Path) -> 
     assert load_model(damaged, device="cpu", dtype=torch.bfloat16, quantize="int4")
     path = damaged / "quantization.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"scheme": "int8"}))
-    with pytest.raises(CheckpointError, match=r"misshaped text\.embed_tokens\.weight\.codes .*256\); expected .*512\)"):
+    with pytest.raises(CheckpointError, match=r"misshaped text\.embed_tokens\.weight\.codes .*512\); expected .*1024\)"):
         load_model(damaged, device="cpu", dtype=torch.bfloat16)
 
 

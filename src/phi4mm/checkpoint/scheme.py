@@ -16,7 +16,7 @@ from phi4mm.options import QUANTIZATIONS, Quantization
 
 FILE = "quantization.json"
 FORMAT = "phi4mm-packed"
-VERSION = 1
+VERSION = 2  # 1 had groups of 32
 
 
 def read_scheme(folder: Path) -> Quantization | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from phi4mm.kernels import native
 
-KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # of keys and values, as native.c counts them
+KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # of keys and values, as attention.c counts them
 WIDTH_IN_C, GROUP_IN_C = 256, 8  # its largest head, and most heads that share keys
 QUERIES = 128  # queries of a chunk at a time: a mask of them stays small beside 32k keys
 
@@ -30,7 +30,7 @@ def decode_attention(
     """(B, H, E): row b's one query over the first lengths[b] tokens of the pages in tables[b]."""
     width, group = q_BHE.shape[2], q_BHE.shape[1] // keys.shape[2]
     known = q_BHE.dtype in (torch.float32, torch.bfloat16) and keys.dtype in KINDS
-    if q_BHE.device.type == "cpu" and known and width <= WIDTH_IN_C and group <= GROUP_IN_C and native.library():
+    if q_BHE.device.type == "cpu" and known and width <= WIDTH_IN_C and width % 8 == 0 and group <= GROUP_IN_C and native.library():
         return decode_attention_c(q_BHE, keys, values, key_scales, value_scales, tables, lengths)
     return decode_attention_reference(q_BHE, keys, values, key_scales, value_scales, tables, lengths)
 
@@ -44,7 +44,7 @@ def decode_attention_c(
     tables: Tensor,
     lengths: Tensor,
 ) -> Tensor:
-    """The same in C (native.c): pages are read where they lie, and softmax runs over them in float32."""
+    """The same in C (c/attention.c): pages are read where they lie, and softmax runs over them in float32."""
     library = native.library()
     assert library is not None
     assert tables.dtype == lengths.dtype == torch.int32 and keys.is_contiguous() and values.is_contiguous()

@@ -59,7 +59,7 @@ def packed_linear_by_panels(x: Tensor, weight: PackedWeight) -> Tensor:
 
 
 def packed_linear_c(x: Tensor, weight: PackedWeight) -> Tensor:
-    """The product in integers (native.c): x rounded to 8 bits for 4-bit weights, to 16 for 8-bit ones, by groups of 32.
+    """The product in integers (c/packed.c): x rounded to 8 bits for 4-bit weights, to 16 for 8-bit ones, by groups of 64.
 
     No row's result depends on another row.
     """

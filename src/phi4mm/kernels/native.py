@@ -1,4 +1,4 @@
-"""The C twins of some kernels (native.c): compiled once for this machine by its own compiler, kept in a cache folder.
+"""The C twins of some kernels (the folder c): compiled once for this machine by its own compiler, kept in a cache folder.
 
 Without a compiler everything runs through torch, only slower; `status` says why. PHI4MM_NATIVE=0 turns the twins off.
 """
@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("native.c")
+SOURCES = sorted(Path(__file__).with_name("c").glob("*.[ch]"))
 # GOMP's functions are left undefined: they are those of the OpenMP that torch has loaded, so both share its threads.
 FLAGS = ("-O3", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
 COMPILE_SECONDS = 120
@@ -86,14 +86,16 @@ def _build() -> Path:
         raise OSError("no C compiler (cc, gcc or clang) is installed")
     native = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
     flags = (*FLAGS, native)
-    key = hashlib.sha256(SOURCE.read_bytes())
+    key = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES))
     key.update(repr((flags, compiler, platform.machine(), _cpu_flags())).encode())
     path = cache_folder() / f"{key.hexdigest()[:32]}.so"
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=path.parent) as work:
             made = Path(work) / "native.so"
-            _call(compiler, *flags, "-c", str(SOURCE), "-o", str(made.with_suffix(".o")))
-            _call(compiler, "-shared", str(made.with_suffix(".o")), "-o", str(made), "-lm")
+            objects = [Path(work) / f"{source.stem}.o" for source in SOURCES if source.suffix == ".c"]
+            for made_of in objects:
+                _call(compiler, *flags, "-c", str(SOURCES[0].with_name(f"{made_of.stem}.c")), "-o", str(made_of))
+            _call(compiler, "-shared", *map(str, objects), "-o", str(made), "-lm")
             os.replace(made, path)
     return path
 

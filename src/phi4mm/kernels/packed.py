@@ -1,7 +1,7 @@
-"""Quantized weights: groups of 32 inputs share a scale, codes lie in the order in which the kernel reads them.
+"""Quantized weights: groups of 64 inputs share a scale, codes lie in the order in which the kernel reads them.
 
-A tile is 16 outputs. Per tile and group of 32 inputs, 4-bit codes (0..15, meaning -8..7) are 8 steps of 8 outputs by 4
-inputs, outputs 0-7 in the low and 8-15 in the high nibble; 8-bit codes (-127..127) are 16 steps of 16 outputs by 2
+A tile is 16 outputs. Per tile and group of 64 inputs, 4-bit codes (0..15, meaning -8..7) are 16 steps of 8 outputs by 4
+inputs, outputs 0-7 in the low and 8-15 in the high nibble; 8-bit codes (-127..127) are 32 steps of 16 outputs by 2
 inputs. Outputs are padded to whole tiles and inputs to whole groups, with zeros.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 Bits: TypeAlias = Literal[4, 8]
 
-GROUP = 32  # inputs that share a scale
+GROUP = 64  # inputs that share a scale
 TILE = 16  # outputs that lie together
 LARGEST = {4: 7, 8: 127}
 BYTES = {4: TILE * GROUP // 2, 8: TILE * GROUP}  # of codes, a tile and group
@@ -64,13 +64,13 @@ def pack(weight: Tensor, bits: Bits, scales: Tensor | None = None) -> PackedWeig
 
 
 def grouped(weight: Tensor) -> Tensor:
-    """(outputs, inputs) -> (padded outputs, groups, 32) float32."""
+    """(outputs, inputs) -> (padded outputs, groups, 64) float32."""
     outputs, inputs = weight.shape
     return F.pad(weight.float(), (0, -inputs % GROUP, 0, -outputs % TILE)).unflatten(1, (-1, GROUP))
 
 
 def group_scales(groups: Tensor, bits: Bits) -> Tensor:
-    """(outputs, groups, 32) -> (outputs, groups) bfloat16.
+    """(outputs, groups, 64) -> (outputs, groups) bfloat16.
 
     4 bits: the largest magnitude becomes code -8, so that all 16 codes are used (as GGML's Q4_0 does).
     """
@@ -81,7 +81,7 @@ def group_scales(groups: Tensor, bits: Bits) -> Tensor:
 
 
 def round_to_codes(groups: Tensor, scales: Tensor, bits: Bits) -> Tensor:
-    """(outputs, groups, 32) float32 and (outputs, groups) -> int8 codes, signed, nearest to the weights."""
+    """(outputs, groups, 64) float32 and (outputs, groups) -> int8 codes, signed, nearest to the weights."""
     step = scales.float().unsqueeze(-1)
     codes = torch.where(step == 0, 0.0, groups / step).round()
     return codes.clamp(-8 if bits == 4 else -127, LARGEST[bits]).to(torch.int8)
@@ -97,23 +97,23 @@ def unpack_tiles(packed: PackedWeight, first: int, last: int) -> Tensor:
     codes = packed.codes[first:last]
     tiles, groups = codes.shape[:2]
     if packed.bits == 4:
-        both = torch.stack([codes & 15, codes >> 4], dim=2).view(tiles, groups, 2, 8, 8, 4)
+        both = torch.stack([codes & 15, codes >> 4], dim=2).view(tiles, groups, 2, GROUP // 4, 8, 4)
         signed = both.permute(0, 2, 4, 1, 3, 5).float() - 8  # tile, half, output, group, step, input
     else:
-        signed = codes.view(torch.int8).view(tiles, groups, 16, TILE, 2).permute(0, 3, 1, 2, 4).float()
+        signed = codes.view(torch.int8).view(tiles, groups, GROUP // 2, TILE, 2).permute(0, 3, 1, 2, 4).float()
     signed = signed.reshape(tiles, TILE, groups, GROUP)
     scales = packed.scales[first:last].float().transpose(1, 2).unsqueeze(-1)
     return (signed * scales).view(tiles * TILE, groups * GROUP)[:, : packed.inputs]
 
 
 def _order(codes: Tensor, bits: Bits) -> Tensor:
-    """(outputs, groups, 32) int8 -> (tiles, groups, bytes) uint8."""
+    """(outputs, groups, 64) int8 -> (tiles, groups, bytes) uint8."""
     groups = codes.shape[1]
     if bits == 4:
-        split = (codes + 8).to(torch.uint8).view(-1, 2, 8, groups, 8, 4).permute(0, 3, 1, 4, 2, 5)
+        split = (codes + 8).to(torch.uint8).view(-1, 2, 8, groups, GROUP // 4, 4).permute(0, 3, 1, 4, 2, 5)
         low, high = split[:, :, 0], split[:, :, 1]
         return (low | (high << 4)).flatten(2).contiguous()
-    split = codes.view(-1, TILE, groups, 16, 2).permute(0, 2, 3, 1, 4)
+    split = codes.view(-1, TILE, groups, GROUP // 2, 2).permute(0, 2, 3, 1, 4)
     return split.flatten(2).contiguous().view(torch.uint8)
 
 

@@ -5,6 +5,8 @@ C crops (the global view first), P patches along a crop's side, W tower width, D
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -146,13 +148,16 @@ class ImageEmbedder(nn.Module):
         grids   (rows, columns) of crops of each picture; C is the sum of 1 + rows * columns
         returns one (tokens, D) tensor a picture: rows of the crops, the separator, rows of the global view
         """
-        pooled = [
-            self._pooled(p, m) for p, m in zip(pixels.split(CROPS_AT_ONCE), mask.split(CROPS_AT_ONCE), strict=True)
-        ]
         crops = [1 + rows * columns for rows, columns in grids]
-        parts = zip(torch.cat(pooled).split(crops), mask.split(crops), grids, strict=True)
+        parts = zip(self._features(pixels, mask).split(crops), mask.split(crops), grids, strict=True)
         assembled = [self._assemble(features, valid, grid) for features, valid, grid in parts]
         return list(widened(self.projection)(torch.cat(assembled)).split([len(a) for a in assembled]))
+
+    def _features(self, pixels: Tensor, mask: Tensor) -> Tensor:
+        """(C, P/2, P/2, W) pooled features; equal crops run once."""
+        distinct, which = distinct_crops(pixels, mask)
+        parts = zip(pixels[distinct].split(CROPS_AT_ONCE), mask[distinct].split(CROPS_AT_ONCE), strict=True)
+        return torch.cat([self._pooled(p, m) for p, m in parts])[which]
 
     def _pooled(self, pixels: Tensor, mask: Tensor) -> Tensor:
         """(C, P/2, P/2, W): features averaged over 2x2 patches, padded ones included."""
@@ -175,3 +180,20 @@ class ImageEmbedder(nn.Module):
         """(rows, columns, W) -> (rows * (columns + 1), W): the row separator closes each row."""
         ends = self.row_separator[0].to(tiles.dtype).expand(tiles.shape[0], 1, -1)
         return torch.cat([tiles, ends], dim=1).flatten(0, 1)
+
+
+def distinct_crops(pixels: Tensor, mask: Tensor) -> tuple[list[int], list[int]]:
+    """Crops that differ from all before them, and for each crop its place among those.
+
+    The global view of a small square picture is its only crop, and a page's white crops are all alike.
+    """
+    place: dict[bytes, int] = {}
+    distinct, which = [], []
+    bytes_of = (x.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy() for x in (pixels, mask))
+    for n, (crop, valid) in enumerate(zip(*bytes_of, strict=True)):
+        digest = hashlib.sha256(crop).digest() + valid.tobytes()
+        if digest not in place:
+            place[digest] = len(place)
+            distinct.append(n)
+        which.append(place[digest])
+    return distinct, which

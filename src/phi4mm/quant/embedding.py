@@ -31,9 +31,9 @@ def unpack_rows(packed: PackedWeight, rows: Tensor) -> Tensor:
     tile, output = rows // TILE, rows % TILE
     tiles, groups = packed.codes.shape[:2]
     if packed.bits == 4:
-        both = packed.codes.view(tiles, groups, 8, 8, 4)[tile, :, :, output % 8]  # (T, G, step, input)
+        both = packed.codes.view(tiles, groups, GROUP // 4, 8, 4)[tile, :, :, output % 8]  # (T, G, step, input)
         codes = torch.where((output < 8).view(-1, 1, 1, 1), both & 15, both >> 4).float() - 8
     else:
-        codes = packed.codes.view(torch.int8).view(tiles, groups, 16, TILE, 2)[tile, :, :, output].float()
+        codes = packed.codes.view(torch.int8).view(tiles, groups, GROUP // 2, TILE, 2)[tile, :, :, output].float()
     scales = packed.scales[tile, :, output].float()
     return (codes.reshape(-1, groups, GROUP) * scales.unsqueeze(-1)).flatten(1)[:, : packed.inputs]

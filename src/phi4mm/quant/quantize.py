@@ -36,7 +36,7 @@ def weight_bits(model: Phi4MM, scheme: Quantization) -> Plan:
 
     Decoder, adapters and the tied embedding in the scheme's bits, linear layers of towers and projections in 8
     (docs/decisions/0006-quantization.md). Convolutions, norms, biases and position tables stay; so do matrices whose
-    inputs fill no group, such as the outer half of an adapter of rank 16.
+    inputs fill no half of a group, such as the outer half of an adapter of rank 16.
     """
     bits: Plan = {"text.embed_tokens.weight": DECODER_BITS[scheme]}
     for path, module in model.named_modules():
@@ -44,7 +44,7 @@ def weight_bits(model: Phi4MM, scheme: Quantization) -> Plan:
             bits |= {f"{path}.{name}": DECODER_BITS[scheme] for name, _ in module.named_parameters()}
         elif isinstance(module, nn.Linear):
             bits[f"{path}.weight"] = TOWER_BITS
-    return {name: n for name, n in bits.items() if model.get_parameter(name).shape[1] >= GROUP}
+    return {name: n for name, n in bits.items() if model.get_parameter(name).shape[1] >= GROUP // 2}
 
 
 def pack_weight(weight: Tensor, bits: Bits) -> PackedWeight:

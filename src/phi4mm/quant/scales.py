@@ -1,6 +1,6 @@
 """Scales for 4 bits that leave less error than the one which keeps a group's largest magnitude.
 
-O outputs, G groups of 32 inputs.
+O outputs, G groups of 64 inputs.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from phi4mm.kernels.packed import group_scales, round_to_codes
 
-# Of the scale of the largest magnitude: below 1 that magnitude is clipped for the sake of the other 31.
+# Of the scale of the largest magnitude: below 1 that magnitude is clipped for the sake of the other 63.
 CANDIDATES = (0.82, 0.9, 0.97, 1.05)
 
 
 def least_error_scales(groups: Tensor) -> Tensor:
-    """(O, G, 32) float32 -> (O, G) bfloat16: of some scales, each fitted to its codes by least squares, the best one.
+    """(O, G, 64) float32 -> (O, G) bfloat16: of some scales, each fitted to its codes by least squares, the best one.
 
     Never worse than `group_scales`, which is among them.
     """
@@ -31,6 +31,6 @@ def least_error_scales(groups: Tensor) -> Tensor:
 
 
 def _squared_error(groups: Tensor, scales: Tensor) -> Tensor:
-    """(O, G) float32 of rounding (O, G, 32) with `scales` (O, G)."""
+    """(O, G) float32 of rounding (O, G, 64) with `scales` (O, G)."""
     codes = round_to_codes(groups, scales, 4)
     return (codes * scales.float().unsqueeze(-1) - groups).square().sum(-1)

@@ -1,0 +1,167 @@
+/* Attention of one query a row over pages of keys and values. */
+
+#include "kernels.h"
+#include <stddef.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+enum { WIDTH = 256, GROUPS = 8, BLOCK = 32, SPLIT = 64 /* tokens; a row's sums must not depend on the threads */ };
+
+#define UNROLL _Pragma("GCC unroll 8")
+
+typedef float f32x8 __attribute__((vector_size(32)));
+typedef uint32_t u32x8 __attribute__((vector_size(32)));
+
+/* 8 values of a key or value as they are stored: kind 0 float32, 1 bf16, 2 int8 without its scale. */
+static inline __attribute__((always_inline)) f32x8 load8(const void *from, int kind, int64_t at) {
+    f32x8 v;
+    if (kind == 0) memcpy(&v, (const float *)from + at, sizeof v);
+#ifdef __AVX2__ /* left to itself, GCC 12 widens in halves */
+    else if (kind == 1)
+        v = (f32x8)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)((const uint16_t *)from + at))), 16);
+    else v = (f32x8)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)((const int8_t *)from + at))));
+#else
+    else if (kind == 1)
+        for (int i = 0; i < 8; i++) v[i] = from_bf16(((const uint16_t *)from)[at + i]);
+    else
+        for (int i = 0; i < 8; i++) v[i] = ((const int8_t *)from)[at + i];
+#endif
+    return v;
+}
+
+static inline float sum8(f32x8 v) {
+#ifdef __AVX2__
+    __m128 h = _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+    h = _mm_add_ps(h, _mm_movehl_ps(h, h));
+    return _mm_cvtss_f32(_mm_add_ss(h, _mm_movehdup_ps(h)));
+#else
+    return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
+#endif
+}
+
+/* Adds up to BLOCK tokens of one key/value head to `groups` running softmax sums: top, sum, and totals of `width`. */
+static inline __attribute__((always_inline)) void attend(int kind, int groups, int width, const float *query,
+                                                         const void *keys, const void *values, const float *key_scales,
+                                                         const float *value_scales, const int64_t *at, int count,
+                                                         float *top, float *sum, float *total) {
+    float score[GROUPS][BLOCK];
+    for (int n = 0; n < count; n += 2) { /* a last one alone runs twice */
+        int64_t one = at[n], two = at[n + 1 < count ? n + 1 : n];
+        f32x8 dot[GROUPS][2] = {{{0}}};
+        for (int e = 0; e < width; e += 8) {
+            f32x8 key1 = load8(keys, kind, one * width + e), key2 = load8(keys, kind, two * width + e);
+            UNROLL for (int g = 0; g < groups; g++) {
+                f32x8 q = load8(query, 0, g * width + e);
+                dot[g][0] += key1 * q;
+                dot[g][1] += key2 * q;
+            }
+        }
+        UNROLL for (int g = 0; g < groups; g++) {
+            score[g][n] = sum8(dot[g][0]) * (kind == 2 ? key_scales[one] : 1);
+            score[g][n + 1] = sum8(dot[g][1]) * (kind == 2 ? key_scales[two] : 1);
+        }
+    }
+    for (int g = 0; g < groups; g++) {
+        float before = top[g], part = 0;
+        for (int n = 0; n < count; n++) top[g] = score[g][n] > top[g] ? score[g][n] : top[g];
+        float shrink = before > -INFINITY ? exp_below(before - top[g]) : 0;
+#pragma omp simd reduction(+ : part)
+        for (int n = 0; n < count; n++) {
+            score[g][n] = exp_below(score[g][n] - top[g]);
+            part += score[g][n];
+        }
+        sum[g] = sum[g] * shrink + part;
+        if (shrink != 1)
+            for (int e = 0; e < width; e++) total[g * width + e] *= shrink;
+        if (kind == 2)
+            for (int n = 0; n < count; n++) score[g][n] *= value_scales[at[n]];
+    }
+    int n = 0;
+    for (; n + 4 <= count; n += 4) /* four tokens a pass over the totals */
+        for (int e = 0; e < width; e += 8) {
+            f32x8 value[4];
+            UNROLL for (int j = 0; j < 4; j++) value[j] = load8(values, kind, at[n + j] * width + e);
+            UNROLL for (int g = 0; g < groups; g++) {
+                f32x8 t = load8(total, 0, g * width + e);
+                UNROLL for (int j = 0; j < 4; j++) t += score[g][n + j] * value[j];
+                memcpy(total + g * width + e, &t, sizeof t);
+            }
+        }
+    for (; n < count; n++)
+        for (int e = 0; e < width; e += 8) {
+            f32x8 value = load8(values, kind, at[n] * width + e);
+            UNROLL for (int g = 0; g < groups; g++) {
+                f32x8 t = load8(total, 0, g * width + e) + score[g][n] * value;
+                memcpy(total + g * width + e, &t, sizeof t);
+            }
+        }
+}
+
+/* Floats of scratch that phi4mm_decode needs, `longest` being the most tokens of a row. */
+int64_t phi4mm_decode_scratch(int64_t rows, int64_t heads, int64_t width, int64_t longest) {
+    return rows * heads * width + rows * ((longest + SPLIT - 1) / SPLIT) * heads * (width + 2);
+}
+
+/* One query a row, (rows, heads, width) float32 or bf16 and width a multiple of 8, over the first lengths[row] tokens of the pages in
+   tables[row]; keys and values (pages, page, kv_heads, width), scales (pages, page, kv_heads). Each part of SPLIT tokens
+   runs through all heads, in the order of memory, with a softmax of its own in float32; parts are then joined. */
+void phi4mm_decode(const void *q, int q_bf16, int64_t rows, int64_t heads, int64_t width, const void *keys,
+                   const void *values, int kind, const float *key_scales, const float *value_scales, int64_t page,
+                   int64_t kv_heads, const int32_t *tables, int64_t table, const int32_t *lengths, int64_t longest,
+                   void *out, float *scratch, int threads) {
+    int64_t groups = heads / kv_heads, splits = (longest + SPLIT - 1) / SPLIT, size = heads * (width + 2);
+    const int64_t size_of[] = {4, 2, 1};
+    float by = 1.0f / sqrtf((float)width), *query = scratch, *parts = scratch + rows * heads * width;
+    for (int64_t i = 0; i < rows * heads * width; i++) query[i] = by * load_x(q, q_bf16, i);
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for schedule(dynamic)
+        for (int64_t item = 0; item < rows * splits; item++) {
+            int64_t row = item / splits, start = item % splits * SPLIT, end = start + SPLIT;
+            if (end > lengths[row]) end = lengths[row];
+            float *top = parts + item * size, *sum = top + heads, *total = sum + heads;
+            for (int64_t h = 0; h < heads; h++) top[h] = -INFINITY;
+            memset(sum, 0, heads * (width + 1) * sizeof(float));
+            for (; start < end; start += BLOCK) {
+                int64_t count = end - start < BLOCK ? end - start : BLOCK, at[BLOCK];
+                for (int64_t n = 0; n < count; n++) {
+                    int64_t token = start + n;
+                    at[n] = (tables[row * table + token / page] * page + token % page) * kv_heads;
+                }
+                for (int64_t head = 0; head < kv_heads; head++) {
+                    int64_t h = head * groups;
+                    const float *its = query + (row * heads + h) * width;
+                    float *t = total + h * width;
+                    for (int64_t n = 0; n < count; n++)
+                        for (int64_t line = 0; line < width * size_of[kind]; line += 64) {
+                            __builtin_prefetch((const char *)keys + (at[n] + 1) * width * size_of[kind] + line);
+                            __builtin_prefetch((const char *)values + (at[n] + 1) * width * size_of[kind] + line);
+                        }
+                    if (kind == 1 && groups == 3 && width == 128)
+                        attend(1, 3, 128, its, keys, values, NULL, NULL, at, count, top + h, sum + h, t);
+                    else if (kind == 2 && groups == 3 && width == 128)
+                        attend(2, 3, 128, its, keys, values, key_scales, value_scales, at, count, top + h, sum + h, t);
+                    else
+                        attend(kind, groups, width, its, keys, values, key_scales, value_scales, at, count, top + h,
+                               sum + h, t);
+                    for (int64_t n = 0; n < count; n++) at[n]++;
+                }
+            }
+        }
+#pragma omp for schedule(static)
+        for (int64_t item = 0; item < rows * heads; item++) {
+            int64_t row = item / heads, h = item % heads, used = (lengths[row] + SPLIT - 1) / SPLIT;
+            float most = -INFINITY, sum = 0, joined[WIDTH] = {0};
+            const float *first = parts + row * splits * size;
+            for (int64_t p = 0; p < used; p++) most = first[p * size + h] > most ? first[p * size + h] : most;
+            for (int64_t p = 0; p < used; p++) {
+                const float *part = first + p * size;
+                float share = exp_below(part[h] - most);
+                sum += share * part[heads + h];
+                for (int64_t e = 0; e < width; e++) joined[e] += share * part[2 * heads + h * width + e];
+            }
+            for (int64_t e = 0; e < width; e++) store_y(out, q_bf16, item * width + e, joined[e] / sum);
+        }
+    }
+}

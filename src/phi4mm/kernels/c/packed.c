@@ -1,0 +1,254 @@
+/* Products of activations with packed weights; packed.py gives the order of the codes.
+
+   Activations are rounded row by row in groups of 64: to int8 for 4-bit weights, to int16 for 8-bit ones. Each group's
+   sum is exact in integers; groups are added up in float32 in their order. A row's result depends on no other row.
+   AVX2 where the compiler has it; plain C, the same arithmetic, elsewhere. */
+
+#include "kernels.h"
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+enum {
+    GROUP = 64, TILE = 16, ROWS = 4,
+    BYTES4 = GROUP * TILE / 2, BYTES8 = GROUP * TILE, /* of codes, a tile and group */
+    AHEAD = 2048, /* bytes of codes asked of memory in advance */
+    NEAR = 256 << 10, /* bytes of rounded rows that stay in the second-level cache */
+};
+
+/* One row to codes of 8 or 16 bits and a scale a group; inputs past `in` are zeros.
+
+   4-bit weight codes are stored 8 too large, so sums of products begin at `starts`: as two int16, minus 8 times the sum
+   of the row's codes at the first, and at the last, two of every four places. Sums may wrap around on their way; the
+   last is at most 127 * 8 * 32 and fits. */
+static void round_row(const void *x, int bf16, int64_t offset, int64_t in, int64_t groups, int wide, void *codes,
+                      float *scales, int32_t *starts) {
+    float largest_code = wide ? 32767.0f : 127.0f;
+    for (int64_t g = 0; g < groups; g++) {
+        float v[GROUP] = {0}, top = 0;
+        int64_t first = g * GROUP, count = in - first < GROUP ? in - first : GROUP;
+        if (bf16)
+            for (int64_t k = 0; k < count; k++) v[k] = from_bf16(((const uint16_t *)x)[offset + first + k]);
+        else memcpy(v, (const float *)x + offset + first, count * sizeof(float));
+#pragma omp simd reduction(max : top)
+        for (int k = 0; k < GROUP; k++) top = top > fabsf(v[k]) ? top : fabsf(v[k]);
+        float inverse = top > 0 ? largest_code / top : 0.0f;
+        if (!(inverse <= 3e38f)) inverse = 0.0f; /* a group of subnormal numbers counts as zero */
+        int32_t code[GROUP], start[4] = {0};
+        for (int k = 0; k < GROUP; k++) code[k] = (int32_t)nearbyintf(v[k] * inverse);
+        if (wide)
+            for (int k = 0; k < GROUP; k++) ((int16_t *)codes)[first + k] = (int16_t)code[k];
+        else
+            for (int k = 0; k < GROUP; k++) ((int8_t *)codes)[first + k] = (int8_t)code[k];
+        for (int k = 0; k < GROUP; k += 4)
+            for (int j = 0; j < 4; j++) start[j] += code[k + j];
+        int16_t two[2] = {(int16_t)(-8 * (start[0] + start[1])), (int16_t)(-8 * (start[2] + start[3]))};
+        memcpy(starts + g, two, 4);
+        /* NaN or infinity anywhere makes the scale NaN, and with it every output of the row. */
+        float spread = 0;
+#pragma omp simd reduction(+ : spread)
+        for (int k = 0; k < GROUP; k++) spread += v[k] * 0.0f;
+        scales[g] = (inverse > 0 ? top / largest_code : 0.0f) + spread;
+    }
+}
+
+#ifdef __AVX2__
+static inline __m256 scales8(const uint16_t *s) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)s)), 16));
+}
+
+/* Multiplies four bytes of a row into both halves of a tile. In assembly, since compilers reorder such loops until they
+   run out of registers, a third slower (docs/log.md). */
+#define MULTIPLY(multiply, add, a, w0, w1, place)                                                                      \
+    {                                                                                                                  \
+        __m256i t, u;                                                                                                  \
+        __asm__("vpbroadcastd %[x], %[t]\n\t" multiply " %[t], %[v0], %[u]\n\t" add " %[u], %[a0], %[a0]\n\t"          \
+                multiply " %[t], %[v1], %[t]\n\t" add " %[t], %[a1], %[a1]"                                            \
+                : [a0] "+x"(a[0]), [a1] "+x"(a[1]), [t] "=&x"(t), [u] "=&x"(u)                                         \
+                : [v0] "x"(w0), [v1] "x"(w1), [x] "m"(*(const int32_t(*)[1])(place)));                                 \
+    }
+
+/* `rows` (1 to ROWS, constant when inlined) rows of int8 by one 4-bit tile. */
+static inline __attribute__((always_inline)) void tile4(int rows, const int8_t *x, int64_t stride, const float *xs,
+                                                        const int32_t *starts, int64_t groups,
+                                                        const uint8_t *codes, const uint16_t *scales, float *out) {
+    const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+    __m256 total[ROWS][2];
+    _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) total[m][0] = total[m][1] = _mm256_setzero_ps();
+    for (int64_t g = 0; g < groups; g++, scales += TILE) {
+        for (int line = 0; line < BYTES4; line += 64) _mm_prefetch((const char *)codes + AHEAD + line, _MM_HINT_T0);
+        __m256i a[ROWS][2];
+        _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) a[m][0] = a[m][1] = _mm256_set1_epi32(starts[m * groups + g]);
+#pragma GCC unroll 1
+        for (int k = 0; k < GROUP; k += 4, codes += 32) {
+            __m256i both = _mm256_loadu_si256((const __m256i *)codes);
+            __m256i w0 = _mm256_and_si256(both, low), w1 = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+            _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++)
+                MULTIPLY("vpmaddubsw", "vpaddw", a[m], w0, w1, x + m * stride + g * GROUP + k)
+        }
+        __m256 s0 = scales8(scales), s1 = scales8(scales + 8);
+        _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) {
+            __m256 xg = _mm256_set1_ps(xs[m * groups + g]);
+            __m256 f0 = _mm256_cvtepi32_ps(_mm256_madd_epi16(a[m][0], ones));
+            __m256 f1 = _mm256_cvtepi32_ps(_mm256_madd_epi16(a[m][1], ones));
+            total[m][0] = _mm256_fmadd_ps(f0, _mm256_mul_ps(s0, xg), total[m][0]);
+            total[m][1] = _mm256_fmadd_ps(f1, _mm256_mul_ps(s1, xg), total[m][1]);
+        }
+    }
+    _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) {
+        _mm256_storeu_ps(out + m * TILE, total[m][0]);
+        _mm256_storeu_ps(out + m * TILE + 8, total[m][1]);
+    }
+}
+
+/* The same for int16 rows by one 8-bit tile. */
+static inline __attribute__((always_inline)) void tile8(int rows, const int16_t *x, int64_t stride, const float *xs,
+                                                        int64_t groups, const uint8_t *codes, const uint16_t *scales,
+                                                        float *out) {
+    __m256 total[ROWS][2];
+    _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) total[m][0] = total[m][1] = _mm256_setzero_ps();
+    for (int64_t g = 0; g < groups; g++, scales += TILE) {
+        for (int line = 0; line < BYTES8; line += 64) _mm_prefetch((const char *)codes + AHEAD + line, _MM_HINT_T0);
+        __m256i a[ROWS][2];
+        _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) a[m][0] = a[m][1] = _mm256_setzero_si256();
+#pragma GCC unroll 1
+        for (int k = 0; k < GROUP; k += 2, codes += 32) {
+            __m256i w0 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)codes));
+            __m256i w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(codes + 16)));
+            _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++)
+                MULTIPLY("vpmaddwd", "vpaddd", a[m], w0, w1, x + m * stride + g * GROUP + k)
+        }
+        __m256 s0 = scales8(scales), s1 = scales8(scales + 8);
+        _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) {
+            __m256 xg = _mm256_set1_ps(xs[m * groups + g]);
+            total[m][0] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(a[m][0]), _mm256_mul_ps(s0, xg), total[m][0]);
+            total[m][1] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(a[m][1]), _mm256_mul_ps(s1, xg), total[m][1]);
+        }
+    }
+    _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) {
+        _mm256_storeu_ps(out + m * TILE, total[m][0]);
+        _mm256_storeu_ps(out + m * TILE + 8, total[m][1]);
+    }
+}
+#else
+static inline void tile4(int rows, const int8_t *x, int64_t stride, const float *xs, const int32_t *starts,
+                         int64_t groups, const uint8_t *codes, const uint16_t *scales, float *out) {
+    memset(out, 0, rows * TILE * sizeof(float));
+    for (int64_t g = 0; g < groups; g++, codes += BYTES4, scales += TILE)
+        for (int m = 0; m < rows; m++) {
+            int32_t a[TILE];
+            int16_t start[2];
+            memcpy(start, starts + m * groups + g, 4);
+            for (int n = 0; n < TILE; n++) a[n] = start[0] + start[1];
+            for (int k = 0; k < GROUP; k++)
+                for (int n = 0; n < 8; n++) {
+                    uint8_t both = codes[k / 4 * 32 + 4 * n + k % 4];
+                    a[n] += x[m * stride + g * GROUP + k] * (both & 15);
+                    a[n + 8] += x[m * stride + g * GROUP + k] * (both >> 4);
+                }
+            for (int n = 0; n < TILE; n++)
+                out[m * TILE + n] += (float)a[n] * (from_bf16(scales[n]) * xs[m * groups + g]);
+        }
+}
+
+static inline void tile8(int rows, const int16_t *x, int64_t stride, const float *xs, int64_t groups,
+                         const uint8_t *codes, const uint16_t *scales, float *out) {
+    memset(out, 0, rows * TILE * sizeof(float));
+    for (int64_t g = 0; g < groups; g++, codes += BYTES8, scales += TILE)
+        for (int m = 0; m < rows; m++) {
+            int32_t a[TILE] = {0};
+            for (int k = 0; k < GROUP; k++)
+                for (int n = 0; n < TILE; n++)
+                    a[n] += (int32_t)x[m * stride + g * GROUP + k] * (int8_t)codes[k / 2 * 32 + 2 * n + k % 2];
+            for (int n = 0; n < TILE; n++)
+                out[m * TILE + n] += (float)a[n] * (from_bf16(scales[n]) * xs[m * groups + g]);
+        }
+}
+#endif
+
+/* `count` outputs of one row and tile into y, or added to it times `factor` where that is not 0. */
+static inline void put(const float *found, int64_t count, void *y, int bf16, int64_t at, float factor) {
+    float v[TILE] = {0};
+    if (factor != 0)
+        for (int64_t n = 0; n < count; n++) v[n] = load_x(y, bf16, at + n) + factor * found[n];
+    else memcpy(v, found, sizeof v);
+    if (!bf16) memcpy((float *)y + at, v, count * sizeof(float));
+    else {
+        uint16_t rounded[TILE];
+        for (int n = 0; n < TILE; n++) rounded[n] = to_bf16(v[n]);
+        memcpy((uint16_t *)y + at, rounded, count * sizeof(uint16_t));
+    }
+}
+
+/* Bytes of scratch that phi4mm_packed needs. */
+int64_t phi4mm_packed_scratch(int64_t rows, int64_t groups, int bits) {
+    return rows * groups * (GROUP * (bits == 4 ? 1 : 2) + 8);
+}
+
+/* y (rows, out) = x (rows, in) @ weight.T, or y += factor * that where factor is not 0; x and y float32 or bf16, both
+   the same; y's rows lie `y_stride` apart. */
+void phi4mm_packed(const void *x, int bf16, int64_t rows, int64_t in, const uint8_t *codes, const uint16_t *scales,
+                   int bits, int64_t out, void *y, int64_t y_stride, float factor, void *scratch, int threads) {
+    int64_t groups = (in + GROUP - 1) / GROUP, tiles = (out + TILE - 1) / TILE, stride = groups * GROUP;
+    int64_t tile_bytes = groups * (bits == 4 ? BYTES4 : BYTES8), width = bits == 4 ? 1 : 2;
+    float *xs = scratch;
+    int32_t *starts = (int32_t *)(xs + rows * groups);
+    char *xq = (char *)(starts + rows * groups);
+    int64_t block = NEAR / (stride * width) / ROWS * ROWS;
+    if (block < 4 * ROWS) block = 4 * ROWS;
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for schedule(static)
+        for (int64_t m = 0; m < rows; m++)
+            round_row(x, bf16, m * in, in, groups, bits == 8, xq + m * stride * width, xs + m * groups, starts + m * groups);
+        for (int64_t first = 0; first < rows; first += block) {
+            int64_t last = first + block < rows ? first + block : rows;
+#pragma omp for schedule(static) nowait
+            for (int64_t t = 0; t < tiles; t++) {
+                const uint8_t *c = codes + t * tile_bytes;
+                const uint16_t *s = scales + t * groups * TILE;
+                int64_t n = out - t * TILE < TILE ? out - t * TILE : TILE;
+                for (int64_t m = first; m < last; m += ROWS) {
+                    float found[ROWS * TILE];
+                    int64_t left = last - m < ROWS ? last - m : ROWS, g = m * groups;
+                    if (bits == 4) {
+                        const int8_t *q = (const int8_t *)xq + m * stride;
+                        if (left == 4) tile4(4, q, stride, xs + g, starts + g, groups, c, s, found);
+                        else if (left == 3) tile4(3, q, stride, xs + g, starts + g, groups, c, s, found);
+                        else if (left == 2) tile4(2, q, stride, xs + g, starts + g, groups, c, s, found);
+                        else tile4(1, q, stride, xs + g, starts + g, groups, c, s, found);
+                    } else {
+                        const int16_t *q = (const int16_t *)xq + m * stride;
+                        if (left == 4) tile8(4, q, stride, xs + g, groups, c, s, found);
+                        else if (left == 3) tile8(3, q, stride, xs + g, groups, c, s, found);
+                        else if (left == 2) tile8(2, q, stride, xs + g, groups, c, s, found);
+                        else tile8(1, q, stride, xs + g, groups, c, s, found);
+                    }
+                    for (int64_t r = 0; r < left; r++)
+                        put(found + r * TILE, n, y, bf16, (m + r) * y_stride + t * TILE, factor);
+                }
+            }
+        }
+    }
+}
+
+/* Tiles [first, last) as rows of `stride` values, float32 or bf16; inputs past `in` are not written. */
+void phi4mm_unpack(const uint8_t *codes, const uint16_t *scales, int bits, int64_t in, int64_t first, int64_t last,
+                   void *out, int bf16, int64_t stride, int threads) {
+    int64_t groups = (in + GROUP - 1) / GROUP, size = bits == 4 ? BYTES4 : BYTES8;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t t = first; t < last; t++)
+        for (int64_t g = 0; g < groups; g++) {
+            const uint8_t *c = codes + (t * groups + g) * size;
+            const uint16_t *s = scales + (t * groups + g) * TILE;
+            int64_t count = in - g * GROUP < GROUP ? in - g * GROUP : GROUP;
+            for (int n = 0; n < TILE; n++) {
+                float scale = from_bf16(s[n]), v[GROUP];
+                for (int k = 0; k < GROUP; k++)
+                    v[k] = scale * (bits == 4 ? (float)((c[k / 4 * 32 + n % 8 * 4 + k % 4] >> (n / 8 * 4) & 15) - 8)
+                                              : (float)(int8_t)c[k / 2 * 32 + 2 * n + k % 2]);
+                int64_t at = ((t - first) * TILE + n) * stride + g * GROUP;
+                for (int64_t k = 0; k < count; k++) store_y(out, bf16, at + k, v[k]);
+            }
+        }
+}
