@@ -199,7 +199,9 @@ def test_another_scheme_than_the_files_own_is_a_contradiction(damaged: Path) -> 
     assert load_model(damaged, device="cpu", dtype=torch.bfloat16, quantize="int4")
     path = damaged / "quantization.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"scheme": "int8"}))
-    with pytest.raises(CheckpointError, match=r"misshaped text\.embed_tokens\.weight\.codes .*512\); expected .*1024\)"):
+    with pytest.raises(
+        CheckpointError, match=r"misshaped text\.embed_tokens\.weight\.codes .*512\); expected .*1024\)"
+    ):
         load_model(damaged, device="cpu", dtype=torch.bfloat16)
 
 

@@ -12,11 +12,18 @@ from torch import Tensor
 
 from phi4mm.engine.media import MediaCache, media_key
 from phi4mm.engine.scheduler import Chunk
+from phi4mm.kernels.layers import LayersInC
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.kv import PagedCache
 
 
-def pack(plan: Sequence[Chunk], encoded: MediaCache[Tensor], cache: PagedCache, device: torch.device) -> ForwardBatch:
+def pack(
+    plan: Sequence[Chunk],
+    encoded: MediaCache[Tensor],
+    cache: PagedCache,
+    layers_in_c: LayersInC | None,
+    device: torch.device,
+) -> ForwardBatch:
     """Rows of the plan end to end, asking for logits where a token is to be drawn.
 
     `encoded` holds the (M, D) rows of every medium that a chunk overlaps; the part in the chunk is spliced in.
@@ -47,4 +54,5 @@ def pack(plan: Sequence[Chunk], encoded: MediaCache[Tensor], cache: PagedCache, 
         media=torch.cat(media) if media else None,
         media_index=torch.tensor(places, device=device) if media else None,
         cache=cache,
+        layers_in_c=layers_in_c,
     )

@@ -39,6 +39,7 @@ class Runner:
             device=self._device,
             dtype=capacity.cache_dtype,
         )
+        self._layers_in_c = model.text.layers_in_c(self._cache)
 
     @torch.inference_mode()
     def run(self, plan: Sequence[Chunk]) -> list[Sampled | None]:
@@ -49,7 +50,7 @@ class Runner:
         ready = [chunk for chunk in plan if self._encode(chunk)]
         if not ready:
             return [None] * len(plan)
-        logits = self._model(pack(ready, self._media, self._cache, self._device))
+        logits = self._model(pack(ready, self._media, self._cache, self._layers_in_c, self._device))
         drawing = [chunk.request for chunk in ready if chunk.samples]
         drawn = dict(zip((request.id for request in drawing), self._draw(drawing, logits), strict=True))
         return [drawn.get(chunk.request.id) for chunk in plan]

@@ -75,9 +75,7 @@ def _packed_c(x: Tensor, weight: PackedWeight, y: Tensor, factor: float) -> None
     x_2d = x.reshape(-1, x.shape[-1]).contiguous()
     rows, inputs = x_2d.shape
     assert inputs == weight.inputs, f"{inputs} inputs for a weight of {weight.shape}"
-    scratch = torch.empty(
-        library.phi4mm_packed_scratch(rows, weight.codes.shape[1], weight.bits), dtype=torch.uint8, device="cpu"
-    )
+    scratch = torch.empty(library.phi4mm_packed_scratch(rows, inputs, weight.bits), dtype=torch.uint8, device="cpu")
     library.phi4mm_packed(
         x_2d.data_ptr(), x.dtype == torch.bfloat16, rows, inputs, weight.codes.data_ptr(), weight.scales.data_ptr(),
         weight.bits, weight.outputs, y.data_ptr(), weight.outputs, factor, scratch.data_ptr(), torch.get_num_threads(),

@@ -60,6 +60,10 @@ def status() -> Status:
     library.phi4mm_decode_scratch.restype = _L
     library.phi4mm_packed_scratch.argtypes = (_L, _L, _I)
     library.phi4mm_packed_scratch.restype = _L
+    library.phi4mm_layers.argtypes = (_P, _P, _P, _P, _I, _P, _I)
+    library.phi4mm_layers.restype = _I
+    library.phi4mm_layers_scratch.argtypes = (_P, _L, _L)
+    library.phi4mm_layers_scratch.restype = _L
     return Status(library, "compiled for this machine")
 
 

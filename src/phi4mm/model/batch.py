@@ -12,6 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from phi4mm.kernels.layers import LayersInC
 from phi4mm.model.kv import PagedCache
 from phi4mm.prompt import Adapter
 
@@ -44,6 +45,7 @@ class ForwardBatch:
     media         (M, D) projected encoder rows, or None
     media_index   (M,) int64 packed indices that they overwrite, in the order of `media`
     cache         where keys and values live, extended by the pass; None where rows are run once, as in training
+    layers_in_c   the decoder's layers over that cache, for passes in which every row brings one token
     """
 
     ids: Tensor
@@ -52,6 +54,7 @@ class ForwardBatch:
     media: Tensor | None = None
     media_index: Tensor | None = None
     cache: PagedCache | None = None
+    layers_in_c: LayersInC | None = None
 
     @cached_property
     def bounds(self) -> tuple[tuple[int, int], ...]:
@@ -80,6 +83,17 @@ class ForwardBatch:
             if row.adapter is not None:
                 found.setdefault(row.adapter, []).append(bound)
         return {name: _index(bounds, self.ids.device) for name, bounds in found.items()}
+
+    @cached_property
+    def adapter_runs(self) -> tuple[tuple[Adapter, int, int], ...]:
+        """Neighbours with one adapter: its name, their first and past-the-last packed index."""
+        found = []
+        pairs = zip(self.rows, self.bounds, strict=True)
+        for adapter, run in itertools.groupby(pairs, key=lambda pair: pair[0].adapter):
+            bounds = [bound for _, bound in run]
+            if adapter is not None:
+                found.append((adapter, bounds[0][0], bounds[-1][1]))
+        return tuple(found)
 
     @cached_property
     def tables(self) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from phi4mm.config import AdapterConfig
+from phi4mm.kernels.layers import LinearWeights
 from phi4mm.kernels.linear import add_linear, linear
 from phi4mm.prompt import Adapter
 
@@ -26,6 +27,11 @@ class LoRALinear(nn.Module):
         self.lora_a = nn.ParameterDict({n: nn.Parameter(torch.empty(a.rank, inputs)) for n, a in adapters.items()})
         self.lora_b = nn.ParameterDict({n: nn.Parameter(torch.empty(outputs, a.rank)) for n, a in adapters.items()})
         self._scaling = {name: adapter.scaling for name, adapter in adapters.items()}
+
+    def weights(self) -> LinearWeights:
+        """What C multiplies by; adapters in the order in which they were given."""
+        factors = self._scaling.items()
+        return LinearWeights(self.weight, tuple((self.lora_a[n], self.lora_b[n], factor) for n, factor in factors))
 
     def forward(self, x: Tensor, rows: AdapterRows) -> Tensor:
         """x (T, in), rows: which of the T tokens run with which adapter -> (T, out)."""

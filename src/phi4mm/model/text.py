@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from phi4mm.config import AdapterConfig, TextConfig
 from phi4mm.kernels.attention import causal_attention, chunk_attention, decode_attention
 from phi4mm.kernels.elementwise import rotate_heads, swiglu
+from phi4mm.kernels.layers import LayersInC, LayersShape, LayerWeights, layers_in_c
 from phi4mm.kernels.linear import linear
 from phi4mm.model.batch import ForwardBatch
-from phi4mm.model.kv import LayerPages
+from phi4mm.model.kv import LayerPages, PagedCache
 from phi4mm.model.layers import RMSNorm, Rotary
 from phi4mm.model.lora import LoRALinear
 from phi4mm.prompt import Adapter
@@ -89,6 +90,19 @@ class DecoderLayer(nn.Module):
         x = x + self.self_attn(self.input_layernorm(x), batch, cos, sin, layer)
         return x + self.mlp(self.post_attention_layernorm(x), batch)
 
+    def weights(self, pages: LayerPages) -> LayerWeights:
+        """What C runs this layer with."""
+        attention, mlp = self.self_attn, self.mlp
+        return LayerWeights(
+            norm1=self.input_layernorm.weight,
+            norm2=self.post_attention_layernorm.weight,
+            qkv=attention.qkv_proj.weights(),
+            o=attention.o_proj.weights(),
+            gate_up=mlp.gate_up_proj.weights(),
+            down=mlp.down_proj.weights(),
+            pages=pages,
+        )
+
 
 class TextDecoder(nn.Module):
     """Token ids and media rows in, logits out."""
@@ -99,6 +113,7 @@ class TextDecoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(config, adapters) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self._rotary = Rotary(config.rope)
+        self._config, self._adapters = config, tuple(adapters)
 
     def forward(self, batch: ForwardBatch) -> Tensor:
         """Logits (K, V) at `batch.outputs`, in the model's dtype. Writes to the rows' pages."""
@@ -109,6 +124,26 @@ class TextDecoder(nn.Module):
             )
             x = x.index_copy(0, batch.media_index, batch.media.to(x.dtype))
         cos, sin = self._rotary(batch.positions, batch.long, x.dtype)
+        x = self._run_layers(x, batch, cos, sin)
+        return linear(self.norm(x[batch.outputs]), self.embed_tokens.weight)
+
+    def _run_layers(self, x: Tensor, batch: ForwardBatch, cos: Tensor, sin: Tensor) -> Tensor:
+        in_c = batch.layers_in_c
+        if in_c is not None and batch.decoding is not None and not batch.chunks and len(x) <= in_c.most_rows:
+            _, tables, lengths = batch.decoding
+            runs = [(self._adapters.index(name), first, last) for name, first, last in batch.adapter_runs]
+            return in_c(x, cos, sin, batch.slots, tables, lengths, runs)
         for n, layer in enumerate(self.layers):
             x = layer(x, batch, cos, sin, n)
-        return linear(self.norm(x[batch.outputs]), self.embed_tokens.weight)
+        return x
+
+    def layers_in_c(self, cache: PagedCache) -> LayersInC | None:
+        """The layers over the pages of `cache` in one call of C; None where it cannot run them.
+
+        Weights that are put in place of others afterwards are not seen.
+        """
+        config = self._config
+        shape = LayersShape(
+            config.num_heads, config.num_kv_heads, config.head_dim, config.rope.rotary_dim, config.rms_norm_eps
+        )
+        return layers_in_c([layer.weights(cache.layer(n)) for n, layer in enumerate(self.layers)], shape)

@@ -6,7 +6,7 @@
 #include "common.h"
 
 /* packed.c */
-int64_t phi4mm_packed_scratch(int64_t rows, int64_t groups, int bits);
+int64_t phi4mm_packed_scratch(int64_t rows, int64_t in, int bits);
 void phi4mm_packed(const void *x, int bf16, int64_t rows, int64_t in, const uint8_t *codes, const uint16_t *scales,
                    int bits, int64_t out, void *y, int64_t y_stride, float factor, void *scratch, int threads);
 void phi4mm_unpack(const uint8_t *codes, const uint16_t *scales, int bits, int64_t in, int64_t first, int64_t last,

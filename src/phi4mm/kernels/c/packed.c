@@ -181,7 +181,8 @@ static inline void put(const float *found, int64_t count, void *y, int bf16, int
 }
 
 /* Bytes of scratch that phi4mm_packed needs. */
-int64_t phi4mm_packed_scratch(int64_t rows, int64_t groups, int bits) {
+int64_t phi4mm_packed_scratch(int64_t rows, int64_t in, int bits) {
+    int64_t groups = (in + GROUP - 1) / GROUP;
     return rows * groups * (GROUP * (bits == 4 ? 1 : 2) + 8);
 }
 
