@@ -68,7 +68,13 @@ def test_equal_crops_run_once(tiny: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> 
     assert tiny.image is not None
     seen: list[int] = []
     tower = tiny.image.tower.forward
-    monkeypatch.setattr(tiny.image.tower, "forward", lambda p, m: seen.append(len(p)) or tower(p, m))
+
+    def counted(pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        seen.append(len(pixels))
+        rows: torch.Tensor = tower(pixels, mask)
+        return rows
+
+    monkeypatch.setattr(tiny.image.tower, "forward", counted)
     once = encode_image(tiny, square, CPU)
     encode_image(tiny, wide, CPU)
     assert seen == [1, 2], "a padded crop differs from its global view in its mask alone"

@@ -29,15 +29,9 @@ def decode_attention(
 ) -> Tensor:
     """(B, H, E): row b's one query over the first lengths[b] tokens of the pages in tables[b]."""
     width, group = q_BHE.shape[2], q_BHE.shape[1] // keys.shape[2]
-    known = q_BHE.dtype in (torch.float32, torch.bfloat16) and keys.dtype in KINDS
-    if (
-        q_BHE.device.type == "cpu"
-        and known
-        and width <= WIDTH_IN_C
-        and width % 8 == 0
-        and group <= GROUP_IN_C
-        and native.library()
-    ):
+    known = q_BHE.dtype in (torch.float32, torch.bfloat16) and keys.dtype in KINDS and q_BHE.device.type == "cpu"
+    fits = width <= WIDTH_IN_C and width % 8 == 0 and group <= GROUP_IN_C
+    if known and fits and native.library():
         return decode_attention_c(q_BHE, keys, values, key_scales, value_scales, tables, lengths)
     return decode_attention_reference(q_BHE, keys, values, key_scales, value_scales, tables, lengths)
 

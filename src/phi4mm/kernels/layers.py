@@ -134,7 +134,7 @@ class LayersInC:
         x = x_BD.clone(memory_format=torch.contiguous_format)
         cos, sin, slots, tables, lengths = (t.contiguous() for t in (cos, sin, slots, tables, lengths))
         longest = tables.shape[1] * self._page
-        ranges = (_Range * len(adapters))(*adapters)
+        ranges = (_Range * len(adapters))(*(_Range(*run) for run in adapters))
         step = _Step(
             len(x), tables.shape[1], longest, len(adapters), cos.data_ptr(), sin.data_ptr(), slots.data_ptr(),
             tables.data_ptr(), lengths.data_ptr(), ctypes.addressof(ranges),

@@ -59,7 +59,7 @@ def packed_linear_by_panels(x: Tensor, weight: PackedWeight) -> Tensor:
 
 
 def packed_linear_c(x: Tensor, weight: PackedWeight) -> Tensor:
-    """The product in integers (c/packed.c): x rounded to 8 bits for 4-bit weights, to 16 for 8-bit ones, by groups of 64.
+    """The product in integers (c/packed.c): groups of 64 of x in 8 bits for 4-bit weights, in 16 for 8-bit ones.
 
     No row's result depends on another row.
     """

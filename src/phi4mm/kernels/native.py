@@ -1,4 +1,4 @@
-"""The C twins of some kernels (the folder c): compiled once for this machine by its own compiler, kept in a cache folder.
+"""The C twins of some kernels (folder c): compiled once for this machine by its own compiler, kept in a cache folder.
 
 Without a compiler everything runs through torch, only slower; `status` says why. PHI4MM_NATIVE=0 turns the twins off.
 """

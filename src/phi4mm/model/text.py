@@ -146,4 +146,5 @@ class TextDecoder(nn.Module):
         shape = LayersShape(
             config.num_heads, config.num_kv_heads, config.head_dim, config.rope.rotary_dim, config.rms_norm_eps
         )
-        return layers_in_c([layer.weights(cache.layer(n)) for n, layer in enumerate(self.layers)], shape)
+        layers = [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
+        return layers_in_c([layer.weights(cache.layer(n)) for n, layer in enumerate(layers)], shape)
