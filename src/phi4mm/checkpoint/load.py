@@ -52,13 +52,13 @@ def load_model(
 
 
 def _map_weights(model: Phi4MM, contents: Contents, device: torch.device) -> None:
-    """Tensors of a quantized folder: those of the decoder read, those of towers and adapters mapped."""
+    """Tensors of a quantized folder: those of the decoder and its adapters read, those of towers mapped."""
     expected = model.state_dict()
     for path, tensors in groupby(_in_file_order(contents, expected), key=lambda item: item[1].path):
         mapped = map_file(path)
         with path.open("rb", buffering=0) as file:
             for name, stored in tensors:
-                if name.startswith("text.") and ".lora_" not in name:
+                if name.startswith("text."):
                     tensor = large_pages.empty(stored.shape, stored.dtype)
                     read_into(file, stored, tensor)
                 else:

@@ -47,7 +47,8 @@ class Runner:
 
         A row that fails gets an `error`; its neighbours go on.
         """
-        ready = [chunk for chunk in plan if self._encode(chunk)]
+        # Rows of one adapter side by side: its weights are then read once.
+        ready = sorted(filter(self._encode, plan), key=lambda chunk: chunk.request.prompt.adapter or "")
         if not ready:
             return [None] * len(plan)
         logits = self._model(pack(ready, self._media, self._cache, self._layers_in_c, self._device))

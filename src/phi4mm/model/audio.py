@@ -15,7 +15,7 @@ from phi4mm.prompt import Adapter
 
 CHUNK = 500  # tokens that attend to each other; a longer clip is folded into such chunks
 CHUNKS_AT_ONCE = 8  # bounds the activations of a long clip; results do not depend on it
-TILE = 256  # tokens subsampled at a time: the first convolution's output is 160 K numbers a token
+TILE = 32  # tokens subsampled at a time, for the cache: the first convolution makes 160 K numbers a token
 HALO = 1  # tokens of context each side: token t sees frames 8t-7 .. 8t+7 (model.md 4.4)
 
 
@@ -49,11 +49,11 @@ class Subsampling(nn.Module):
         return torch.cat(tiles, dim=1)
 
     def _tile(self, x: Tensor, frames: Tensor) -> Tensor:
-        x = F.relu(self.conv["0"](x[:, None]))
+        x = F.relu(self.conv["0"](x[:, None]), inplace=True)
         x = _silenced(x, -(-frames // 2))
-        x = F.relu(self.conv["3"](self.conv["2"](x)))
+        x = F.relu(self.conv["3"](self.conv["2"](x)), inplace=True)
         x = _silenced(x, -(-frames // 4))
-        x = F.relu(self.conv["6"](self.conv["5"](x)))
+        x = F.relu(self.conv["6"](self.conv["5"](x)), inplace=True)
         return self.out(x.transpose(1, 2).flatten(2))
 
 
