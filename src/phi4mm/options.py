@@ -89,6 +89,7 @@ class Limits:
     max_queue     requests that may wait
     prefix_cache  whether a prompt takes over the keys and values of an earlier one that began alike
     page_tokens   tokens of one page, the unit in which memory is taken and beginnings are compared
+    draft_tokens  most tokens of a greedy answer that are guessed from its own text and checked in one step; 0: none
     raises        ConfigError
     """
 
@@ -99,10 +100,12 @@ class Limits:
     max_queue: int = 1024
     prefix_cache: bool = True
     page_tokens: int = 32
+    draft_tokens: int = 3
 
     def __post_init__(self) -> None:
         _one_of("cache_dtype", self.cache_dtype, CACHE_DTYPES)
         bounds = {"max_rows": (1, 4096), "chunk_tokens": (2, 2**20), "max_queue": (1, 2**20), "page_tokens": (1, 4096)}
+        bounds["draft_tokens"] = (0, 64)
         if self.cache_bytes is not None:
             bounds["cache_bytes"] = (1, 2**50)
         for name, (low, high) in bounds.items():

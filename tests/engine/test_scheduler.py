@@ -32,6 +32,8 @@ class Bench:
     switch: int = 10**6
     context: int = 10**6
     eos: tuple[int, ...] = ()
+    vocabulary: int = 97
+    guessed: int = 0
 
     def __post_init__(self) -> None:
         self.pool = PagePool(self.pages)
@@ -62,7 +64,7 @@ class Bench:
         return plan
 
     def check(self, plan: tuple[Chunk, ...]) -> None:
-        assert sum(chunk.end - chunk.start for chunk in plan) <= self.limits.chunk_tokens
+        assert sum(chunk.tokens for chunk in plan) <= self.limits.chunk_tokens
         assert len({chunk.request.id for chunk in plan}) == len(plan) <= self.limits.max_rows
         encoded = [chunk for chunk in plan if chunk.encode is not None]
         assert len(encoded) <= 1, "answers would wait for several media"
@@ -70,22 +72,29 @@ class Bench:
             assert chunk.encode is not None
             self.media.put(media_key(chunk.encode, chunk.request.prompt.adapter), "rows")
 
-    def run(self, chunk: Chunk) -> Sampled | None:
-        """Writes the chunk's keys, and reads all keys of the row before it draws."""
+    def run(self, chunk: Chunk) -> list[Sampled]:
+        """Writes the keys of the chunk and its guesses, and reads all keys of the row before it draws."""
         request, size = chunk.request, self.limits.page_tokens
         assert chunk.start == request.cached < chunk.end <= request.length
-        hashes = keys(request.prompt, request.tokens(0, request.length))
-        for n in range(chunk.start, chunk.end):
+        assert chunk.samples or not chunk.draft
+        hashes = keys(request.prompt, [*request.tokens(0, request.length), *chunk.draft])
+        for n in range(chunk.start, chunk.end + len(chunk.draft)):
             self.slots[request.pages[n // size], n % size] = hashes[n], request.long
         for span in request.prompt.spans:
             if span.start < chunk.end and chunk.start < span.start + span.length:
                 self.media.get(media_key(span, request.prompt.adapter))
         if not chunk.samples:
-            return None
-        assert request.long == (request.length > self.switch)
-        for n in range(request.length):
-            assert self.slots[request.pages[n // size], n % size] == (hashes[n], request.long), f"token {n}"
-        return Sampled(draw(hashes[-1]))
+            return []
+        assert request.long == (len(hashes) > self.switch)
+        for n, key in enumerate(hashes):
+            assert self.slots[request.pages[n // size], n % size] == (key, request.long), f"token {n}"
+        self.guessed += len(chunk.draft)
+        drawn: list[Sampled] = []
+        for key, guess in zip(hashes[chunk.end - 1 :], (*chunk.draft, None), strict=True):
+            drawn.append(Sampled(draw(key, self.vocabulary)))
+            if drawn[-1].token != guess:
+                break
+        return drawn
 
     def check_pages(self) -> None:
         assert self.pool.free + self.pool.held + self.pool.cached == self.pages
@@ -108,15 +117,15 @@ def keys(prompt: Prompt, ids: list[int]) -> list[int]:
     return found
 
 
-def draw(key: int) -> int:
-    return key % 97
+def draw(key: int, vocabulary: int = 97) -> int:
+    return key % vocabulary
 
 
-def alone(prompt: Prompt, tokens: int, context: int, eos: tuple[int, ...] = ()) -> list[int]:
+def alone(prompt: Prompt, tokens: int, context: int, eos: tuple[int, ...] = (), vocabulary: int = 97) -> list[int]:
     """The answer by definition, without any engine."""
     answer: list[int] = []
     while len(answer) < tokens and len(prompt.ids) + len(answer) < context and (not answer or answer[-1] not in eos):
-        answer.append(draw(keys(prompt, [*prompt.ids, *answer])[-1]))
+        answer.append(draw(keys(prompt, [*prompt.ids, *answer])[-1], vocabulary))
     return answer
 
 
@@ -146,7 +155,7 @@ def test_every_eos_id_ends_an_answer_and_others_do_not() -> None:
     for n in range(3):
         bench.add(2 + n)
     plan = bench.scheduler.plan()
-    outputs = bench.scheduler.commit(plan, [Sampled(7), Sampled(8), Sampled(9)])
+    outputs = bench.scheduler.commit(plan, [[Sampled(7)], [Sampled(8)], [Sampled(9)]])
     assert [output.end_reason for output in outputs] == ["stop", None, "stop"]
 
 
@@ -158,7 +167,7 @@ def test_a_row_that_passes_the_switch_begins_again_at_token_0_once() -> None:
     for _ in range(4):
         plan = bench.scheduler.plan()
         seen.append((plan[0].start, plan[0].end, request.long))
-        bench.scheduler.commit(plan, [Sampled(1)])
+        bench.scheduler.commit(plan, [[Sampled(1)]])
     assert seen == [(0, 9, False), (9, 10, False), (0, 11, True), (11, 12, True)]
 
 
@@ -271,8 +280,11 @@ def test_any_schedule_gives_every_request_the_answer_it_has_alone(data: st.DataO
         max_rows=data.draw(st.integers(1, 5)),
         chunk_tokens=data.draw(st.integers(6, 25)),
         prefix_cache=data.draw(st.booleans()),
+        draft_tokens=data.draw(st.integers(0, 5)),
     )
-    bench = Bench(-(-66 // limits.page_tokens), limits, switch=data.draw(st.integers(5, 60)), context=60, eos=EOS)
+    vocabulary = data.draw(st.sampled_from([97, 3, 1]))  # of few tokens much repeats itself, and is guessed
+    switch = data.draw(st.integers(5, 60))
+    bench = Bench(-(-66 // limits.page_tokens), limits, switch, context=60, eos=EOS, vocabulary=vocabulary)
     requests: list[tuple[Request, int]] = []
     aborted: set[str] = set()
     work = 0
@@ -294,7 +306,7 @@ def test_any_schedule_gives_every_request_the_answer_it_has_alone(data: st.DataO
     bench.finish()
     assert bench.steps <= work, "the oldest row moves on in every step"
     for request, tokens in requests:
-        expected = alone(request.prompt, tokens, 60, EOS)
+        expected = alone(request.prompt, tokens, 60, EOS, vocabulary)
         if request.id in aborted:
             assert request.answer == expected[: len(request.answer)]
         else:

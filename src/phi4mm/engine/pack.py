@@ -24,7 +24,7 @@ def pack(
     layers_in_c: LayersInC | None,
     device: torch.device,
 ) -> ForwardBatch:
-    """Rows of the plan end to end, asking for logits where a token is to be drawn.
+    """Rows of the plan end to end, asking for logits where a token is to be drawn: at a row's end and at its guesses.
 
     `encoded` holds the (M, D) rows of every medium that a chunk overlaps; the part in the chunk is spliced in.
     """
@@ -42,11 +42,10 @@ def pack(
                     encoded.get(media_key(span, request.prompt.adapter))[first - span.start : last - span.start]
                 )
                 places += range(len(ids) + first - chunk.start, len(ids) + last - chunk.start)
-        ids += request.tokens(chunk.start, chunk.end)
+        ids += [*request.tokens(chunk.start, chunk.end), *chunk.draft]
         if chunk.samples:
-            outputs.append(len(ids) - 1)
-        count = chunk.end - chunk.start
-        rows.append(Row(count, chunk.start, request.prompt.adapter, request.long, tuple(request.pages)))
+            outputs += range(len(ids) - 1 - len(chunk.draft), len(ids))
+        rows.append(Row(chunk.tokens, chunk.start, request.prompt.adapter, request.long, tuple(request.pages)))
     return ForwardBatch(
         ids=torch.tensor(ids, device=device),
         rows=tuple(rows),

@@ -54,6 +54,20 @@ class Sampled:
 
 
 @dataclass(eq=False)
+class Guesses:
+    """What a row's next tokens are guessed from.
+
+    after  where the row went on after its last tokens of that kind (draft.py); the first `seen` tokens are in it
+    made   tokens guessed so far, `right` those of them that the model chose
+    """
+
+    after: dict[tuple[int, ...], int] = field(default_factory=dict)
+    seen: int = 0
+    made: int = 0
+    right: int = 0
+
+
+@dataclass(eq=False)
 class Request:
     """A prompt, how to sample, and the answer so far.
 
@@ -78,6 +92,7 @@ class Request:
     pages: list[int] = field(default_factory=list)
     nodes: list[int] = field(default_factory=list)
     media: set[MediaKey] = field(default_factory=set)
+    guesses: Guesses = field(default_factory=Guesses)
     state: State = State.WAITING
     end_reason: EndReason | None = None
     error: EngineError | None = None

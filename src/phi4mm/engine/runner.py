@@ -5,6 +5,7 @@ N rows that draw, V vocabulary.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from phi4mm.chat import TokenLogprobs
 from phi4mm.engine.capacity import Capacity
+from phi4mm.engine.draft import is_plain
 from phi4mm.engine.encoders import encode_span
 from phi4mm.engine.media import MediaCache, media_key
 from phi4mm.engine.pack import pack
@@ -42,19 +44,19 @@ class Runner:
         self._layers_in_c = model.text.layers_in_c(self._cache)
 
     @torch.inference_mode()
-    def run(self, plan: Sequence[Chunk]) -> list[Sampled | None]:
-        """One forward pass and a token a chunk that samples; None for the others.
+    def run(self, plan: Sequence[Chunk]) -> list[list[Sampled]]:
+        """One forward pass; of each chunk that samples a token, and one more for each guess that was right.
 
         A row that fails gets an `error`; its neighbours go on.
         """
         # Rows of one adapter side by side: its weights are then read once.
         ready = sorted(filter(self._encode, plan), key=lambda chunk: chunk.request.prompt.adapter or "")
         if not ready:
-            return [None] * len(plan)
+            return [[] for _ in plan]
         logits = self._model(pack(ready, self._media, self._cache, self._layers_in_c, self._device))
-        drawing = [chunk.request for chunk in ready if chunk.samples]
-        drawn = dict(zip((request.id for request in drawing), self._draw(drawing, logits), strict=True))
-        return [drawn.get(chunk.request.id) for chunk in plan]
+        drawing = [chunk for chunk in ready if chunk.samples]
+        drawn = dict(zip((chunk.request.id for chunk in drawing), self._draw(drawing, logits), strict=True))
+        return [drawn.get(chunk.request.id, []) for chunk in plan]
 
     def release(self, request: Request) -> None:
         """Forget a finished request."""
@@ -75,16 +77,31 @@ class Runner:
         self._media.put(media_key(span, adapter), rows.to(self._dtype))
         return True
 
-    def _draw(self, requests: Sequence[Request], logits_NV: Tensor) -> list[Sampled | None]:
+    def _draw(self, chunks: Sequence[Chunk], logits_NV: Tensor) -> list[list[Sampled]]:
         """Greedy rows in one pass over the logits, the others one by one."""
-        found: list[Sampled | None] = [None] * len(requests)
-        greedy = [n for n, request in enumerate(requests) if _is_plain(request)]
-        if greedy:
-            rows = logits_NV if len(greedy) == len(requests) else logits_NV[greedy]
-            for n, token in zip(greedy, most_likely(rows), strict=True):
-                found[n] = self._result(requests[n], token, None)
-        for n in sorted(set(range(len(requests))) - set(greedy)):
-            found[n] = self._draw_one(requests[n], logits_NV[n].float())
+        ends = list(itertools.accumulate(1 + len(chunk.draft) for chunk in chunks))
+        greedy = [is_plain(chunk.request) for chunk in chunks]
+        likely = most_likely(logits_NV) if any(greedy) else []
+        found: list[list[Sampled]] = []
+        for chunk, plain, end in zip(chunks, greedy, ends, strict=True):
+            first = end - 1 - len(chunk.draft)
+            if plain:
+                found.append(self._checked(chunk, likely[first:end]))
+            else:
+                one = self._draw_one(chunk.request, logits_NV[first].float())
+                found.append([] if one is None else [one])
+        return found
+
+    def _checked(self, chunk: Chunk, likely: Sequence[int | str]) -> list[Sampled]:
+        """The model's own tokens, up to the first that was guessed wrong."""
+        found: list[Sampled] = []
+        for token, guess in zip(likely, (*chunk.draft, None), strict=True):
+            sampled = self._result(chunk.request, token, None)
+            if sampled is None:
+                break
+            found.append(sampled)
+            if token != guess:
+                break
         return found
 
     def _draw_one(self, request: Request, logits: Tensor) -> Sampled | None:
@@ -114,15 +131,3 @@ class Runner:
         if request.params.logprobs is not None and logits is not None:
             logprobs = token_logprobs(logits, token, request.params.logprobs)
         return Sampled(token, logprobs)
-
-
-def _is_plain(request: Request) -> bool:
-    """Whether the most likely token is the answer, and nothing else is asked."""
-    params = request.params
-    return (
-        params.temperature == 0.0
-        and params.repetition_penalty == 1.0
-        and params.presence_penalty == params.frequency_penalty == 0.0
-        and params.logprobs is None
-        and request.constraint is None
-    )

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from phi4mm.engine.draft import draft
 from phi4mm.engine.media import MediaCache, MediaKey, media_key
 from phi4mm.engine.pages import PagePool, page_content
 from phi4mm.engine.request import EndReason, Request, Sampled, State
 from phi4mm.errors import CapacityError, InputError
 from phi4mm.options import Limits
 from phi4mm.prompt import MediaSpan
+
+DRAFTED_STEP = 8  # answering tokens and guesses of a step together: with more, reading weights is not what it waits for
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Chunk:
 
     samples  whether the next token is drawn: the chunk reaches the row's end
     encode   a medium to encode first
+    draft    guesses of the tokens after `end`, to be run and checked in the same step
     """
 
     request: Request
@@ -35,6 +39,12 @@ class Chunk:
     end: int
     samples: bool
     encode: MediaSpan | None = None
+    draft: tuple[int, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the step runs for it."""
+        return self.end - self.start + len(self.draft)
 
 
 @dataclass(frozen=True)
@@ -106,32 +116,44 @@ class Scheduler:
         chunks: list[Chunk] = []
         for request in (*answering, *filling, *self._joining()):
             chunk = self._chunk(request, budget)
+            if chunk is not None and chunk.samples and chunk.tokens == 1 and request.answer:
+                chunk = replace(chunk, draft=self._draft(request, max(len(answering), 1), budget))
             if chunk is not None:
                 chunks.append(chunk)
-                budget -= chunk.end - chunk.start
+                budget -= chunk.tokens
             if budget == 0:
                 break
         return tuple(chunks)
 
-    def commit(self, plan: Sequence[Chunk], results: Sequence[Sampled | None]) -> list[StepOutput]:
-        """Count tokens as cached and append those drawn; a row with an `error` ends with it."""
+    def commit(self, plan: Sequence[Chunk], results: Sequence[Sequence[Sampled]]) -> list[StepOutput]:
+        """Count tokens as cached and append those drawn; a row with an `error` ends with it.
+
+        results  of each chunk the tokens drawn, one more than guesses of it were right
+        """
         outputs = []
-        for chunk, sampled in zip(plan, results, strict=True):
+        for chunk, drawn in zip(plan, results, strict=True):
             request = chunk.request
-            reason: EndReason | None = "error"
-            if request.error is None:
-                request.cached = chunk.end
-                self._publish(request)
-                self._release_media(request)
-                if sampled is None:
-                    continue
+            if request.error is not None:
+                self.finish(request, "error")
+                outputs.append(StepOutput(request, None, "error"))
+                continue
+            request.cached = chunk.end
+            request.guesses.made += len(chunk.draft)
+            request.guesses.right += max(len(drawn) - 1, 0)
+            reason: EndReason | None = None
+            for n, sampled in enumerate(drawn):
+                request.cached = chunk.end + n
                 request.answer.append(sampled.token)
                 if sampled.logprobs is not None:
                     request.logprobs.append(sampled.logprobs)
                 reason = self._end_reason(request, sampled.token)
+                outputs.append(StepOutput(request, sampled.token, reason))
+                if reason is not None:
+                    break
+            self._publish(request)
+            self._release_media(request)
             if reason is not None:
                 self.finish(request, reason)
-            outputs.append(StepOutput(request, None if sampled is None else sampled.token, reason))
         return outputs
 
     def finish(self, request: Request, reason: EndReason) -> None:
@@ -213,6 +235,15 @@ class Scheduler:
         if end == start:
             return None
         return Chunk(request, start, end, end == request.length, encode)
+
+    def _draft(self, request: Request, answering: int, budget: int) -> tuple[int, ...]:
+        """Guesses for an answering row, as far as its pages, its rotary table and its answer's length go."""
+        room = len(request.pages) * self._limits.page_tokens
+        if not request.long:
+            room = min(room, self._switch)
+        left = min(request.params.max_tokens - len(request.answer), self._context - request.length) - 1
+        share = DRAFTED_STEP // answering - 1
+        return draft(request, min(self._limits.draft_tokens, share, room - request.length, left, budget - 1))
 
     def _release_media(self, request: Request, *, everything: bool = False) -> None:
         """Give back encoder rows, those that the rest of the prefill does not need at least."""

@@ -16,6 +16,8 @@ from phi4mm.kernels.layers import LayersInC
 from phi4mm.model.kv import PagedCache
 from phi4mm.prompt import Adapter
 
+FEW_TOKENS = 8  # of a row: up to here each attends by itself, which reads keys in their pages
+
 
 @dataclass(frozen=True)
 class Row:
@@ -45,7 +47,7 @@ class ForwardBatch:
     media         (M, D) projected encoder rows, or None
     media_index   (M,) int64 packed indices that they overwrite, in the order of `media`
     cache         where keys and values live, extended by the pass; None where rows are run once, as in training
-    layers_in_c   the decoder's layers over that cache, for passes in which every row brings one token
+    layers_in_c   the decoder's layers over that cache, for passes in which every row brings few tokens
     """
 
     ids: Tensor
@@ -119,20 +121,24 @@ class ForwardBatch:
 
     @cached_property
     def decoding(self) -> tuple[Tensor | slice, Tensor, Tensor] | None:
-        """Rows of one new token: their packed indices (b,), tables (b, W) and lengths (b,); None without any."""
-        chosen = [n for n, row in enumerate(self.rows) if row.tokens == 1]
+        """Tokens of rows that bring few: packed indices (b,), tables (b, W) and lengths (b,); None without any.
+
+        Each token looks back on its own, over the row's pages up to itself: keys are written before any is read.
+        """
+        chosen = [n for n, row in enumerate(self.rows) if row.tokens <= FEW_TOKENS]
         if not chosen:
             return None
-        width = -(-max(self.rows[n].past + 1 for n in chosen) // self._page_tokens)
+        width = -(-max(self.rows[n].past + self.rows[n].tokens for n in chosen) // self._page_tokens)
         where = _index([self.bounds[n] for n in chosen], self.ids.device)
-        return where, self.tables[chosen, :width].contiguous(), self.lengths[chosen]
+        row_b = [n for n in chosen for _ in range(self.rows[n].tokens)]
+        return where, self.tables[row_b, :width].contiguous(), (self.positions[where] + 1).int()
 
     @cached_property
     def chunks(self) -> tuple[tuple[slice, Tensor, Tensor], ...]:
-        """Rows of several new tokens: packed indices, table (1, W') and length (1,) of each."""
+        """Rows of many new tokens: packed indices, table (1, W') and length (1,) of each."""
         found = []
         for n, (row, (start, end)) in enumerate(zip(self.rows, self.bounds, strict=True)):
-            if row.tokens > 1:
+            if row.tokens > FEW_TOKENS:
                 width = -(-(row.past + row.tokens) // self._page_tokens)
                 found.append((slice(start, end), self.tables[n : n + 1, :width], self.lengths[n : n + 1]))
         return tuple(found)

@@ -68,24 +68,34 @@ static inline __m256 scales8(const uint16_t *s) {
                 : [v0] "x"(w0), [v1] "x"(w1), [x] "m"(*(const int32_t(*)[1])(place)));                                 \
     }
 
+/* Four inputs of `rows` rows into the 16-bit sums. */
+static inline __attribute__((always_inline)) void step4(int rows, const uint8_t *codes, const int8_t *x,
+                                                        int64_t stride, __m256i a[ROWS][2]) {
+    const __m256i low = _mm256_set1_epi8(15);
+    __m256i both = _mm256_loadu_si256((const __m256i *)codes);
+    __m256i w0 = _mm256_and_si256(both, low), w1 = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+    _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++)
+        MULTIPLY("vpmaddubsw", "vpaddw", a[m], w0, w1, x + m * stride)
+}
+
 /* `rows` (1 to ROWS, constant when inlined) rows of int8 by one 4-bit tile. */
 static inline __attribute__((always_inline)) void tile4(int rows, const int8_t *x, int64_t stride, const float *xs,
                                                         const int32_t *starts, int64_t groups,
                                                         const uint8_t *codes, const uint16_t *scales, float *out) {
-    const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+    const __m256i ones = _mm256_set1_epi16(1);
     __m256 total[ROWS][2];
     _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) total[m][0] = total[m][1] = _mm256_setzero_ps();
     for (int64_t g = 0; g < groups; g++, scales += TILE) {
         for (int line = 0; line < BYTES4; line += 64) _mm_prefetch((const char *)codes + AHEAD + line, _MM_HINT_T0);
         __m256i a[ROWS][2];
         _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) a[m][0] = a[m][1] = _mm256_set1_epi32(starts[m * groups + g]);
+        if (rows == 1) /* unrolled: two threads that share a core wait for instructions, not for memory */
+#pragma GCC unroll 16
+            for (int k = 0; k < GROUP; k += 4) step4(rows, codes + 8 * k, x + g * GROUP + k, stride, a);
+        else
 #pragma GCC unroll 1
-        for (int k = 0; k < GROUP; k += 4, codes += 32) {
-            __m256i both = _mm256_loadu_si256((const __m256i *)codes);
-            __m256i w0 = _mm256_and_si256(both, low), w1 = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
-            _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++)
-                MULTIPLY("vpmaddubsw", "vpaddw", a[m], w0, w1, x + m * stride + g * GROUP + k)
-        }
+            for (int k = 0; k < GROUP; k += 4) step4(rows, codes + 8 * k, x + g * GROUP + k, stride, a);
+        codes += BYTES4;
         __m256 s0 = scales8(scales), s1 = scales8(scales + 8);
         _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) {
             __m256 xg = _mm256_set1_ps(xs[m * groups + g]);
@@ -101,6 +111,15 @@ static inline __attribute__((always_inline)) void tile4(int rows, const int8_t *
     }
 }
 
+/* Two inputs of `rows` rows into the 32-bit sums. */
+static inline __attribute__((always_inline)) void step8(int rows, const uint8_t *codes, const int16_t *x,
+                                                        int64_t stride, __m256i a[ROWS][2]) {
+    __m256i w0 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)codes));
+    __m256i w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(codes + 16)));
+    _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++)
+        MULTIPLY("vpmaddwd", "vpaddd", a[m], w0, w1, x + m * stride)
+}
+
 /* The same for int16 rows by one 8-bit tile. */
 static inline __attribute__((always_inline)) void tile8(int rows, const int16_t *x, int64_t stride, const float *xs,
                                                         int64_t groups, const uint8_t *codes, const uint16_t *scales,
@@ -111,13 +130,13 @@ static inline __attribute__((always_inline)) void tile8(int rows, const int16_t 
         for (int line = 0; line < BYTES8; line += 64) _mm_prefetch((const char *)codes + AHEAD + line, _MM_HINT_T0);
         __m256i a[ROWS][2];
         _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) a[m][0] = a[m][1] = _mm256_setzero_si256();
+        if (rows == 1)
+#pragma GCC unroll 16
+            for (int k = 0; k < GROUP; k += 2) step8(rows, codes + 16 * k, x + g * GROUP + k, stride, a);
+        else
 #pragma GCC unroll 1
-        for (int k = 0; k < GROUP; k += 2, codes += 32) {
-            __m256i w0 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)codes));
-            __m256i w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(codes + 16)));
-            _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++)
-                MULTIPLY("vpmaddwd", "vpaddd", a[m], w0, w1, x + m * stride + g * GROUP + k)
-        }
+            for (int k = 0; k < GROUP; k += 2) step8(rows, codes + 16 * k, x + g * GROUP + k, stride, a);
+        codes += BYTES8;
         __m256 s0 = scales8(scales), s1 = scales8(scales + 8);
         _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) {
             __m256 xg = _mm256_set1_ps(xs[m * groups + g]);
