@@ -38,11 +38,12 @@ KEYS = (*RATES, *FRACTIONS, *COSTS, "threads", "quantize")
 
 @dataclass(frozen=True)
 class Peer:
-    """What pip installs for it, how it is compiled, and which script runs its turn."""
+    """What pip installs for it, how it is compiled, which script runs its turn, and why it cannot run at all."""
 
     requirements: tuple[str, ...]
     script: str
     cmake: str = ""
+    cannot: str = ""
 
 
 PEERS = {
@@ -50,6 +51,9 @@ PEERS = {
     "mistralrs": Peer(("mistralrs==0.9.5", "numpy", "pillow", "soundfile"), "mistralrs_turn.py"),
     "onnxruntime-genai": Peer(("onnxruntime-genai==0.18.0", "onnx", "onnx-ir", "tqdm"), "onnxruntime_genai_turn.py"),
     "transformers": Peer((), "transformers_turn.py"),  # phi4mm's test extra: its turn prepares media with phi4mm
+    "openvino-genai": Peer(
+        (), "", cannot="its exporter runs the published model's own code, which no longer loads and is in no package"
+    ),
 }
 
 
@@ -97,6 +101,8 @@ def main() -> None:
 def prepared(name: str, work: Path, original: Path) -> list[str] | str:
     """The command of a peer's turn without its numbers, or why there is none."""
     peer = PEERS[name]
+    if peer.cannot:
+        return peer.cannot
     try:
         python = environment(work / name, peer) if peer.requirements else Path(sys.executable)
         model = {
