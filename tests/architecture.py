@@ -52,7 +52,10 @@ MAY_IMPORT = {
     "__main__": ("cli",),
 }
 WITHOUT_TORCH = ("values", "processing", "tasks", "synth", "streaming", "face")
-MODULES_WITHOUT_TORCH = ("engine.request", "engine.pages", "engine.scheduler", "cli.main", "cli.run", "cli.chat")
+MODULES_WITHOUT_TORCH = (
+    *(f"engine.{name}" for name in ("request", "pages", "media", "draft", "scheduler")),
+    *(f"cli.{name}" for name in ("main", "run", "chat")),
+)
 # Packages that only some areas may know; `torch` has its own test.
 AREAS_OF = {
     "numpy": None,

@@ -13,6 +13,7 @@ import pytest
 
 import phi4mm
 from phi4mm import ChatRequest, InputError, Message, SamplingParams
+from phi4mm.engine.request import Request
 from phi4mm.options import EngineConfig
 from phi4mm.pipeline import Model, resolve
 
@@ -193,3 +194,22 @@ def test_resolve_says_why_it_chose() -> None:
     assert (chosen.device, chosen.dtype) == ("cpu", "bfloat16")
     assert any("float32 would take twice the memory" in reason for reason in chosen.reasons)
     assert resolve(EngineConfig(device="cpu"), weight_bytes=20_000_000).dtype == "float32"
+
+
+def test_guesses_change_nothing_that_a_person_sees(small: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several tokens come in one step when guesses are right; a stop string may end the answer at the first of them."""
+    wording = "red circle blue"
+    monkeypatch.setattr("phi4mm.engine.scheduler.draft", lambda request, most: ())
+    whole = small.chat(wording, params=SamplingParams(max_tokens=24))
+    stops = [whole.text[n : n + 2] for n in range(0, len(whole.text) - 2, 3)]
+    asked = [SamplingParams(max_tokens=24, stop=(stop,)) for stop in stops] + [SamplingParams(max_tokens=9)]
+    alone = [small.chat(wording, params=params) for params in asked]
+
+    def right(request: Request, most: int) -> tuple[int, ...]:
+        return whole.ids[len(request.answer) :][: max(most, 0)]
+
+    monkeypatch.setattr("phi4mm.engine.scheduler.draft", right)
+    guessed = [small.chat(wording, params=params) for params in asked]
+    assert guessed == alone
+    assert small.batch([ChatRequest(wording, params=params) for params in asked[:2]]) == alone[:2]
+    assert len({reply.usage.completion_tokens for reply in alone}) > 2, "stops must come at different tokens"

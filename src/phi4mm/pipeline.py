@@ -263,11 +263,15 @@ class Model:
     def _step(self) -> None:
         """One engine step; new text goes to the answers it belongs to."""
         for output in self._engine.step():
-            answer = self._answers[output.request.id]
+            answer = self._answers.get(output.request.id)
+            if answer is None:
+                continue  # a stop string ended it at an earlier token of this step
+            answer.tokens += output.token is not None
             if output.token is not None and output.token not in self._eos_ids:
                 answer.push(output.token)
             if answer.text.stopped:
                 self._engine.abort(output.request)
+                del output.request.answer[answer.tokens :]
             if output.end_reason is not None or answer.text.stopped:
                 answer.pieces.append(answer.text.finish())
                 del self._answers[output.request.id]
@@ -289,11 +293,12 @@ class Model:
 
 @dataclass(eq=False)
 class _Answer:
-    """A running request's text: what is certain and not yet taken lies in `pieces`."""
+    """A running request's text: what is certain and not yet taken lies in `pieces`; `tokens` have been seen."""
 
     request: Request
     text: TextStream
     tools: bool
+    tokens: int = 0
 
     def __post_init__(self) -> None:
         self.pieces: deque[str] = deque()

@@ -32,9 +32,10 @@ def test_rotation_is_that_of_the_reference_and_leaves_values_alone(dtype: torch.
     x = torch.randn(tokens, 7, 16).to(dtype)
     angles = torch.rand(tokens, 1, 6).repeat(1, 1, 2) * 6
     cos, sin = (1.19 * angles.cos()).to(dtype), (1.19 * angles.sin()).to(dtype)
-    wanted = torch.cat([elementwise.rotate_reference(x[:, :5], cos, sin), x[:, 5:]], 1)
+    # In 64 bits: where two products nearly cancel, the reference's own roundings in 16 bits are what is off.
+    turned = elementwise.rotate_reference(x[:, :5].double(), cos.double(), sin.double())
     found = elementwise.rotate_heads(x.clone(), 5, cos, sin)
-    assert_near(found, wanted)
+    assert_near(found, torch.cat([turned.to(dtype), x[:, 5:]], 1))
     assert torch.equal(found[:, 5:], x[:, 5:])
     assert torch.equal(found[..., 12:], x[..., 12:])
 

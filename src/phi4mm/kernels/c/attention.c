@@ -40,6 +40,12 @@ static inline float sum8(f32x8 v) {
 #endif
 }
 
+/* Asks memory for `count` values that the next head will read. */
+static inline __attribute__((always_inline)) void ask_for(const void *from, int kind, int64_t at, int64_t count) {
+    int64_t size = kind == 0 ? 4 : kind == 1 ? 2 : 1;
+    for (int64_t line = 0; line < count * size; line += 64) __builtin_prefetch((const char *)from + at * size + line);
+}
+
 /* Adds up to BLOCK tokens of one key/value head to `groups` running softmax sums: top, sum, and totals of `width`. */
 static inline __attribute__((always_inline)) void attend(int kind, int groups, int width, const float *query,
                                                          const void *keys, const void *values, const float *key_scales,
@@ -49,6 +55,8 @@ static inline __attribute__((always_inline)) void attend(int kind, int groups, i
     for (int n = 0; n < count; n += 2) { /* a last one alone runs twice */
         int64_t one = at[n], two = at[n + 1 < count ? n + 1 : n];
         f32x8 dot[GROUPS][2] = {{{0}}};
+        ask_for(keys, kind, (one + 1) * width, width);
+        ask_for(keys, kind, (two + 1) * width, width);
         for (int e = 0; e < width; e += 8) {
             f32x8 key1 = load8(keys, kind, one * width + e), key2 = load8(keys, kind, two * width + e);
             UNROLL for (int g = 0; g < groups; g++) {
@@ -78,7 +86,8 @@ static inline __attribute__((always_inline)) void attend(int kind, int groups, i
             for (int n = 0; n < count; n++) score[g][n] *= value_scales[at[n]];
     }
     int n = 0;
-    for (; n + 4 <= count; n += 4) /* four tokens a pass over the totals */
+    for (; n + 4 <= count; n += 4) { /* four tokens a pass over the totals */
+        for (int j = 0; j < 4; j++) ask_for(values, kind, (at[n + j] + 1) * width, width);
         for (int e = 0; e < width; e += 8) {
             f32x8 value[4];
             UNROLL for (int j = 0; j < 4; j++) value[j] = load8(values, kind, at[n + j] * width + e);
@@ -88,6 +97,7 @@ static inline __attribute__((always_inline)) void attend(int kind, int groups, i
                 memcpy(total + g * width + e, &t, sizeof t);
             }
         }
+    }
     for (; n < count; n++)
         for (int e = 0; e < width; e += 8) {
             f32x8 value = load8(values, kind, at[n] * width + e);
@@ -111,7 +121,6 @@ void phi4mm_decode(const void *q, int q_bf16, int64_t rows, int64_t heads, int64
                    int64_t kv_heads, const int32_t *tables, int64_t table, const int32_t *lengths, int64_t longest,
                    void *out, float *scratch, int threads) {
     int64_t groups = heads / kv_heads, splits = (longest + SPLIT - 1) / SPLIT, size = heads * (width + 2);
-    const int64_t size_of[] = {4, 2, 1};
     float by = 1.0f / sqrtf((float)width), *query = scratch, *parts = scratch + rows * heads * width;
     for (int64_t i = 0; i < rows * heads * width; i++) query[i] = by * load_x(q, q_bf16, i);
 #pragma omp parallel num_threads(threads)
@@ -133,11 +142,6 @@ void phi4mm_decode(const void *q, int q_bf16, int64_t rows, int64_t heads, int64
                     int64_t h = head * groups;
                     const float *its = query + (row * heads + h) * width;
                     float *t = total + h * width;
-                    for (int64_t n = 0; n < count; n++)
-                        for (int64_t line = 0; line < width * size_of[kind]; line += 64) {
-                            __builtin_prefetch((const char *)keys + (at[n] + 1) * width * size_of[kind] + line);
-                            __builtin_prefetch((const char *)values + (at[n] + 1) * width * size_of[kind] + line);
-                        }
                     if (kind == 1 && groups == 3 && width == 128)
                         attend(1, 3, 128, its, keys, values, NULL, NULL, at, count, top + h, sum + h, t);
                     else if (kind == 2 && groups == 3 && width == 128)

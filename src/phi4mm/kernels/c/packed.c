@@ -30,6 +30,11 @@ static void round_row(const void *x, int bf16, int64_t offset, int64_t in, int64
         if (bf16)
             for (int64_t k = 0; k < count; k++) v[k] = from_bf16(((const uint16_t *)x)[offset + first + k]);
         else memcpy(v, (const float *)x + offset + first, count * sizeof(float));
+        /* NaN or infinity anywhere makes the scale NaN, and with it every output of the row. */
+        float spread = 0;
+#pragma omp simd reduction(+ : spread)
+        for (int k = 0; k < GROUP; k++) spread += v[k] * 0.0f;
+        if (isnan(spread)) memset(v, 0, sizeof v);
 #pragma omp simd reduction(max : top)
         for (int k = 0; k < GROUP; k++) top = top > fabsf(v[k]) ? top : fabsf(v[k]);
         float inverse = top > 0 ? largest_code / top : 0.0f;
@@ -44,10 +49,6 @@ static void round_row(const void *x, int bf16, int64_t offset, int64_t in, int64
             for (int j = 0; j < 4; j++) start[j] += code[k + j];
         int16_t two[2] = {(int16_t)(-8 * (start[0] + start[1])), (int16_t)(-8 * (start[2] + start[3]))};
         memcpy(starts + g, two, 4);
-        /* NaN or infinity anywhere makes the scale NaN, and with it every output of the row. */
-        float spread = 0;
-#pragma omp simd reduction(+ : spread)
-        for (int k = 0; k < GROUP; k++) spread += v[k] * 0.0f;
         scales[g] = (inverse > 0 ? top / largest_code : 0.0f) + spread;
     }
 }
