@@ -74,7 +74,7 @@ def peers() -> str:
             f"{_cell(system[f'{k}_tok_s'])} ({_cell(system[f'{k}_ceiling_fraction'])})" for k in ("prefill", "decode")
         ]
         costs = [_cell(system[key]) for key in ("image_first_token_s", "audio_first_token_s", "load_s", "resident_gb")]
-        weights = system["quantize"] or "bf16"
+        weights = system["quantize"] or ("bf16" if system["threads"] else "–")
         lines.append(f"| {system.get('version', name)} | {weights} | {' | '.join(rates + costs)} |")
     reasons: dict[str, set[str]] = {}
     for name, system in found["peers"].items():
