@@ -66,8 +66,8 @@ def test_published_sizes_are_told_part_by_part(tmp_path: Path, capsys: pytest.Ca
         "weights": {
             "float32": 22_297_841_536,
             "bfloat16": 11_148_920_768,
-            "int8": 6_026_601_920,
-            "int4": 3_693_454_784,
+            "int8": 5_856_888_000,
+            "int4": 3_523_740_864,
         },
         "cache_per_token": {"float32": 262_144, "bfloat16": 131_072, "int8": 67_584},
     }
@@ -101,7 +101,7 @@ def test_the_report_for_people_plans_memory_up_to_the_context(
     head = next(n for n, line in enumerate(lines) if line.startswith("memory"))
     assert lines[head].split()[:8] == ["memory", "weights", "4k", "bfloat16", "4k", "int8", "32k", "bfloat16"]
     rows = {line.split()[0]: line.split() for line in lines[head + 1 : head + 5]}
-    assert rows["int4"][1::2] == ["3.44", "3.94", "3.70", "7.44", "5.50", "19.44", "11.69"]
+    assert rows["int4"][1::2] == ["3.28", "3.78", "3.54", "7.28", "5.34", "19.28", "11.53"]
     assert rows["bfloat16"][1:3] == ["10.38", "GiB"]
 
 
