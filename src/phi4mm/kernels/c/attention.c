@@ -11,7 +11,6 @@ enum { WIDTH = 256, GROUPS = 8, BLOCK = 32, SPLIT = 64 /* tokens; a row's sums m
 #define UNROLL _Pragma("GCC unroll 8")
 
 typedef float f32x8 __attribute__((vector_size(32)));
-typedef uint32_t u32x8 __attribute__((vector_size(32)));
 
 /* 8 values of a key or value as they are stored: kind 0 float32, 1 bf16, 2 int8 without its scale. */
 static inline __attribute__((always_inline)) f32x8 load8(const void *from, int kind, int64_t at) {
