@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from phi4mm.kernels import attention, native
-from phi4mm.kernels.attention import causal_attention, chunk_attention, decode_attention
+from phi4mm.kernels.attention import LayerPages, causal_attention, chunk_attention, decode_attention
 from phi4mm.model.kv import PagedCache, quantize_heads, token_bytes
 from phi4mm.model.phi4mm import Phi4MM
 
@@ -47,11 +47,11 @@ def test_rows_over_scattered_pages_equal_rows_over_their_own_keys() -> None:
     keys, values = paged(k, tables), paged(v, tables)
     indices = torch.tensor(tables, dtype=torch.int32), torch.tensor(lengths, dtype=torch.int32)
     q = torch.randn(3, 6, 8)
-    out = decode_attention(q, keys, values, None, None, *indices)
+    out = decode_attention(q, LayerPages(keys, values, None, None), *indices)
     for row in range(3):
         assert torch.allclose(out[row], textbook(q[row : row + 1], k[row], v[row])[0], atol=1e-5), row
     q = torch.randn(6, 6, 8)
-    chunk = chunk_attention(q, keys, values, None, None, indices[0][:1], indices[1][:1])
+    chunk = chunk_attention(q, LayerPages(keys, values, None, None), indices[0][:1], indices[1][:1])
     assert torch.allclose(chunk, textbook(q, k[0], v[0]), atol=1e-5)
 
 
@@ -102,12 +102,12 @@ def test_decoding_in_c_is_the_reference(kind: torch.dtype, dtype: torch.dtype) -
         scales = key_scales.view(64, 10, 2), value_scales.view(64, 10, 2)
     keys, values = keys.to(kind), values.to(kind)
     k, v = (pages if kind == torch.int8 else pages.float() for pages in (keys, values))
-    wanted = attention.decode_attention_reference(q.float(), k, v, *scales, tables, lengths)
-    found = attention.decode_attention_c(q, keys, values, *scales, tables, lengths)
+    wanted = attention.decode_attention_reference(q.float(), LayerPages(k, v, *scales), tables, lengths)
+    found = attention.decode_attention_c(q, LayerPages(keys, values, *scales), tables, lengths)
     bound = 2e-5 if dtype == torch.float32 else 0.02  # half a step of bfloat16 at the largest value, 4
     assert (found.float() - wanted).abs().max() < bound
     for row in range(4):
         alone = attention.decode_attention_c(
-            q[row : row + 1], keys, values, *scales, tables[row : row + 1], lengths[row : row + 1]
+            q[row : row + 1], LayerPages(keys, values, *scales), tables[row : row + 1], lengths[row : row + 1]
         )
         assert torch.equal(alone[0], found[row])

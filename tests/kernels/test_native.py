@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,14 @@ def test_the_product_of_bfloat16_is_summed_in_float32(rows: int) -> None:
     found = linear.linear_c(x, weight)
     assert ((found.double() - wanted).abs() <= wanted.abs() / 256 + 1e-5).all()
     assert torch.equal(linear.linear_c(x[-1], weight), found[-1])
+
+
+@needs_compiler
+def test_the_library_is_found_before_anything_else_is_imported() -> None:
+    """It looks for the OpenMP that torch brings; a program that asks for it first was told that it cannot be loaded."""
+    code = "from phi4mm.kernels import native; print(native.status().reason)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "compiled for this machine"
 
 
 def test_without_a_compiler_everything_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,13 @@
 """Grouped-query attention, dense and over pages: the readable reference, and a C twin for decoding.
 
 B rows of one query each, S queries of one row, H query heads, K key/value heads, E head width, N keys, W pages a row.
-The two functions over pages take the same arguments: queries (.., H, E), one layer's pages (pages, page, K, E), their
-int8 scales (pages, page, K) or None, tables (rows, W) int32 of page numbers, lengths (rows,) int32 of tokens.
+The functions over pages take the same arguments: queries (.., H, E), one layer's pages, tables (rows, W) int32 of page
+numbers, lengths (rows,) int32 of tokens.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,81 +20,58 @@ WIDTH_IN_C, GROUP_IN_C = 256, 8  # its largest head, and most heads that share k
 QUERIES = 128  # queries of a chunk at a time: a mask of them stays small beside 32k keys
 
 
-def decode_attention(
-    q_BHE: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    key_scales: Tensor | None,
-    value_scales: Tensor | None,
-    tables: Tensor,
-    lengths: Tensor,
-) -> Tensor:
+class LayerPages(NamedTuple):
+    """One layer's (pages, page, K, E) keys and values; int8 ones come with (pages, page, K) float32 scales."""
+
+    keys: Tensor
+    values: Tensor
+    key_scales: Tensor | None
+    value_scales: Tensor | None
+
+
+def decode_attention(q_BHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
     """(B, H, E): row b's one query over the first lengths[b] tokens of the pages in tables[b]."""
-    width, group = q_BHE.shape[2], q_BHE.shape[1] // keys.shape[2]
-    known = q_BHE.dtype in (torch.float32, torch.bfloat16) and keys.dtype in KINDS and q_BHE.device.type == "cpu"
+    width, group = q_BHE.shape[2], q_BHE.shape[1] // pages.keys.shape[2]
+    known = q_BHE.dtype in (torch.float32, torch.bfloat16) and pages.keys.dtype in KINDS and q_BHE.device.type == "cpu"
     fits = width <= WIDTH_IN_C and width % 8 == 0 and group <= GROUP_IN_C
     if known and fits and native.library():
-        return decode_attention_c(q_BHE, keys, values, key_scales, value_scales, tables, lengths)
-    return decode_attention_reference(q_BHE, keys, values, key_scales, value_scales, tables, lengths)
+        return decode_attention_c(q_BHE, pages, tables, lengths)
+    return decode_attention_reference(q_BHE, pages, tables, lengths)
 
 
-def decode_attention_c(
-    q_BHE: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    key_scales: Tensor | None,
-    value_scales: Tensor | None,
-    tables: Tensor,
-    lengths: Tensor,
-) -> Tensor:
+def decode_attention_c(q_BHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
     """The same in C (c/attention.c): pages are read where they lie, and softmax runs over them in float32."""
     library = native.library()
     assert library is not None
+    keys, values, *scales = pages
     assert tables.dtype == lengths.dtype == torch.int32 and keys.is_contiguous() and values.is_contiguous()
     q, tables, lengths = q_BHE.contiguous(), tables.contiguous(), lengths.contiguous()
     out, longest = torch.empty_like(q), tables.shape[1] * keys.shape[1]
     scratch = torch.empty(library.phi4mm_decode_scratch(*q.shape, longest), device="cpu")
     library.phi4mm_decode(
         q.data_ptr(), q.dtype == torch.bfloat16, *q.shape, keys.data_ptr(), values.data_ptr(), KINDS[keys.dtype],
-        None if key_scales is None else key_scales.data_ptr(),
-        None if value_scales is None else value_scales.data_ptr(),
+        *(None if scale is None else scale.data_ptr() for scale in scales),
         keys.shape[1], keys.shape[2], tables.data_ptr(), tables.shape[1], lengths.data_ptr(), longest,
         out.data_ptr(), scratch.data_ptr(), torch.get_num_threads(),
     )  # fmt: skip
     return out
 
 
-def decode_attention_reference(
-    q_BHE: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    key_scales: Tensor | None,
-    value_scales: Tensor | None,
-    tables: Tensor,
-    lengths: Tensor,
-) -> Tensor:
+def decode_attention_reference(q_BHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
     """(B, H, E): row b's one query over the first lengths[b] tokens of the pages in tables[b]."""
     rows = []
     for q_HE, table, length in zip(q_BHE, tables, lengths.tolist(), strict=True):
-        k_NKE = gather(keys, key_scales, table, length, q_HE.dtype)
-        v_NKE = gather(values, value_scales, table, length, q_HE.dtype)
+        k_NKE = gather(pages.keys, pages.key_scales, table, length, q_HE.dtype)
+        v_NKE = gather(pages.values, pages.value_scales, table, length, q_HE.dtype)
         rows.append(_every_key(q_HE[None], k_NKE, v_NKE))
     return torch.cat(rows)
 
 
-def chunk_attention(
-    q_SHE: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    key_scales: Tensor | None,
-    value_scales: Tensor | None,
-    tables: Tensor,
-    lengths: Tensor,
-) -> Tensor:
+def chunk_attention(q_SHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
     """(S, H, E): one row's S queries, which are the last of its lengths[0] tokens in the pages of tables[0]."""
     length = int(lengths[0])
-    k_NKE = gather(keys, key_scales, tables[0], length, q_SHE.dtype)
-    v_NKE = gather(values, value_scales, tables[0], length, q_SHE.dtype)
+    k_NKE = gather(pages.keys, pages.key_scales, tables[0], length, q_SHE.dtype)
+    v_NKE = gather(pages.values, pages.value_scales, tables[0], length, q_SHE.dtype)
     return causal_attention(q_SHE, k_NKE, v_NKE)
 
 

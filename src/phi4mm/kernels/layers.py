@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from phi4mm.kernels import native
-from phi4mm.kernels.attention import GROUP_IN_C, KINDS, WIDTH_IN_C
+from phi4mm.kernels.attention import GROUP_IN_C, KINDS, WIDTH_IN_C, LayerPages
 from phi4mm.kernels.linear import FEW_ROWS, MANY_ROWS
 from phi4mm.kernels.packed import PackedWeight
 from phi4mm.kernels.widen import has_16_bit_units
@@ -32,7 +32,7 @@ class LinearWeights:
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """One decoder layer, and one layer's pages as `LayerPages` holds them."""
+    """One decoder layer and its pages."""
 
     norm1: Tensor
     norm2: Tensor
@@ -40,7 +40,7 @@ class LayerWeights:
     o: LinearWeights
     gate_up: LinearWeights
     down: LinearWeights
-    pages: tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+    pages: LayerPages
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch  # noqa: F401  # brings the OpenMP that the compiled library looks for
+
 SOURCES = sorted(Path(__file__).with_name("c").glob("*.[ch]"))
 # GOMP's functions are left undefined: they are those of the OpenMP that torch has loaded, so both share its threads.
 FLAGS = ("-O3", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")

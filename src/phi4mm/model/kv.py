@@ -5,24 +5,14 @@ T packed tokens, K key/value heads, E head width, L layers.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from phi4mm.config import TextConfig
+from phi4mm.kernels.attention import LayerPages
 from phi4mm.kernels.elementwise import place
 
 SCALE_BYTES = 4  # float32, one a token and head of int8 keys, and of values
-
-
-class LayerPages(NamedTuple):
-    """One layer's (pages, page, K, E) keys and values; int8 ones come with (pages, page, K) float32 scales."""
-
-    keys: Tensor
-    values: Tensor
-    key_scales: Tensor | None
-    value_scales: Tensor | None
 
 
 def token_bytes(config: TextConfig, dtype: torch.dtype) -> int:

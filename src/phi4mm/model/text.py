@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from phi4mm.config import AdapterConfig, TextConfig
-from phi4mm.kernels.attention import causal_attention, chunk_attention, decode_attention
+from phi4mm.kernels.attention import LayerPages, causal_attention, chunk_attention, decode_attention
 from phi4mm.kernels.elementwise import rotate_heads, swiglu
 from phi4mm.kernels.layers import LayersInC, LayersShape, LayerWeights, layers_in_c
 from phi4mm.kernels.linear import linear
 from phi4mm.model.batch import ForwardBatch
-from phi4mm.model.kv import LayerPages, PagedCache
+from phi4mm.model.kv import PagedCache
 from phi4mm.model.layers import RMSNorm, Rotary
 from phi4mm.model.lora import LoRALinear
 from phi4mm.prompt import Adapter
@@ -52,13 +52,13 @@ def _cached_attention(q_THE: Tensor, batch: ForwardBatch, pages: LayerPages) -> 
     """(T, H, E): every row over its own pages, those of one new token together."""
     if batch.decoding is not None and not batch.chunks:
         _, tables, lengths = batch.decoding
-        return decode_attention(q_THE, *pages, tables, lengths)
+        return decode_attention(q_THE, pages, tables, lengths)
     out_THE = torch.empty_like(q_THE)
     if batch.decoding is not None:
         where, tables, lengths = batch.decoding
-        out_THE[where] = decode_attention(q_THE[where], *pages, tables, lengths)
+        out_THE[where] = decode_attention(q_THE[where], pages, tables, lengths)
     for where, table, length in batch.chunks:
-        out_THE[where] = chunk_attention(q_THE[where], *pages, table, length)
+        out_THE[where] = chunk_attention(q_THE[where], pages, table, length)
     return out_THE
 
 
