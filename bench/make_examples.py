@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from phi4mm.prompt import Tool
-from phi4mm.synth import augment, scene, sentences, signs, voice
-from phi4mm.synth.split import is_held_out
+from phi4mm.nano.synth import augment, scene, sentences, signs, voice
+from phi4mm.nano.synth.split import is_held_out
+from phi4mm.protocol.messages import Tool
 
 BACKDROP = "grey"  # no stop sign was ever seen before it
 TOOLS = (

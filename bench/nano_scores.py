@@ -14,11 +14,13 @@ import time
 from pathlib import Path
 
 import phi4mm
-from phi4mm.chat import ChatRequest
-from phi4mm.options import QUANTIZATIONS, SamplingParams
-from phi4mm.pipeline import Model
-from phi4mm.synth import world
-from phi4mm.tasks.score import exact_match, same_calls, word_error_rate
+from phi4mm.config.engine import QUANTIZATIONS
+from phi4mm.inference.model import Model
+from phi4mm.metrics.calls import same_calls
+from phi4mm.metrics.words import exact_match, word_error_rate
+from phi4mm.nano.synth import world
+from phi4mm.protocol.request import ChatRequest
+from phi4mm.protocol.sampling import SamplingParams
 
 BATCH = 50
 MAX_TOKENS = 60

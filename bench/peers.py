@@ -24,8 +24,8 @@ from typing import Any, TypeAlias
 from measure import provenance
 from turns import inputs
 
-from phi4mm.config_files import load_config
-from phi4mm.speed import prefill_flops
+from phi4mm.config.load import load_config
+from phi4mm.diagnostics.benchmark import prefill_flops
 
 Record: TypeAlias = dict[str, Any]
 TURNS = Path(__file__).with_name("turns")

@@ -30,14 +30,15 @@ from measure import provenance, status_bytes
 
 from phi4mm.checkpoint.load import load_model
 from phi4mm.checkpoint.synthetic import write_synthetic
-from phi4mm.engine.engine import Engine
+from phi4mm.config.engine import CACHE_DTYPES, Limits
+from phi4mm.engine.core import Engine
 from phi4mm.engine.request import Request, State
 from phi4mm.errors import CapacityError, InputError
-from phi4mm.options import CACHE_DTYPES, Limits, SamplingParams
 from phi4mm.processing.audio import audio_tokens
 from phi4mm.processing.image import ImageProcessor
 from phi4mm.processing.processor import media_digest
-from phi4mm.prompt import AudioFrames, MediaSpan, Prompt
+from phi4mm.protocol.inputs import AudioFrames, MediaSpan, Prompt
+from phi4mm.protocol.sampling import SamplingParams
 
 MB = 1e6
 TINY = Path(__file__).parent.parent / "tests" / "golden" / "tiny_rope96.json"

@@ -90,7 +90,7 @@ def _cell(value: float | None) -> str:
 
 def nano() -> str:
     """The scores of the model in the box, as its training.json has them."""
-    scores = json.loads((ROOT / "src/phi4mm/nano/training.json").read_text())["scores"]
+    scores = json.loads((ROOT / "src/phi4mm/nano/assets/training.json").read_text())["scores"]
     titles = {
         "scene": "one object: kind, colour, place",
         "transcribe": "transcription, word error rate",

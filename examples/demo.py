@@ -10,7 +10,7 @@ from pathlib import Path
 import soundfile
 
 import phi4mm
-from phi4mm.pipeline import Model
+from phi4mm.inference.model import Model
 
 HERE = Path(__file__).parent
 

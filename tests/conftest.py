@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 import phi4mm
 from phi4mm.checkpoint.load import load_model
 from phi4mm.checkpoint.synthetic import write_synthetic
+from phi4mm.inference.model import Model
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.pipeline import Model
 from phi4mm.processing.tokenizer import Special, Tokenizer
 from tests.processing.conftest import tokenizer_json
 

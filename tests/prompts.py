@@ -10,16 +10,16 @@ from collections.abc import Sequence
 import PIL.Image
 import torch
 
+from phi4mm.diagnostics.verify import ASSISTANT, END, PLACEHOLDER, USER, audio, image, text_ids
+from phi4mm.engine.core import Engine
 from phi4mm.engine.encoders import encode_media
-from phi4mm.engine.engine import Engine
-from phi4mm.golden import ASSISTANT, END, PLACEHOLDER, USER, audio, image, text_ids
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.options import SamplingParams
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor
 from phi4mm.processing.processor import media_digest
-from phi4mm.prompt import AudioFrames, ImageTiles, MediaSpan, Prompt
+from phi4mm.protocol.inputs import AudioFrames, ImageTiles, MediaSpan, Prompt
+from phi4mm.protocol.sampling import SamplingParams
 
 
 def picture(width: int, height: int) -> ImageTiles:

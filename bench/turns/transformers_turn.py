@@ -18,10 +18,10 @@ from torch import Tensor
 from transformers import DynamicCache, Phi4MultimodalForCausalLM
 from turn import AUDIO_SECONDS, IMAGE_SIDE, QUESTION, arguments, report, resident_gb, seconds
 
-from phi4mm.config import ADAPTER_FOLDERS
+from phi4mm.config.model import ADAPTER_FOLDERS
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor
-from phi4mm.prompt import Adapter
+from phi4mm.protocol.inputs import Adapter
 
 IMAGE_MARK, AUDIO_MARK = 200010, 200011
 Given = dict[str, Tensor]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from phi4mm.chat import ChatRequest, Reply, Usage
+from phi4mm.config.engine import Limits, Modalities, Quantization
 from phi4mm.errors import CapacityError, CheckpointError, ConfigError, EngineError, InputError, PhiError
-from phi4mm.options import Limits, Modalities, Quantization, ResponseFormat, SamplingParams
-from phi4mm.prompt import Audio, Image, Message, Tool, ToolCall
+from phi4mm.protocol.messages import Audio, Image, Message, Tool, ToolCall
+from phi4mm.protocol.request import ChatRequest, ResponseFormat
+from phi4mm.protocol.response import Reply, Usage
+from phi4mm.protocol.sampling import SamplingParams
 
 if TYPE_CHECKING:
-    from phi4mm.pipeline import Model
+    from phi4mm.api import Model
 
 __version__ = "0.1.0"
 
@@ -60,9 +62,9 @@ def load(
     limits      how much runs side by side and in how much memory; by default half of what is free is for the cache
     raises      ConfigError, CheckpointError
     """
-    from phi4mm.pipeline import load_model
+    from phi4mm import api
 
-    return load_model(
+    return api.load(
         model,
         device=device,
         dtype=dtype,

@@ -13,7 +13,7 @@ from phi4mm.checkpoint import load
 from phi4mm.checkpoint.load import load_model
 from phi4mm.checkpoint.shards import StoredTensor, read_into
 from phi4mm.errors import CheckpointError
-from phi4mm.prompt import Adapter
+from phi4mm.protocol.inputs import Adapter
 from tests.checkpoint.small import Header, rewrite_header, same, state
 
 DOWN = "model.layers.0.mlp.down_proj.base_layer.weight"

@@ -10,7 +10,7 @@ import torch
 from phi4mm.checkpoint.load import load_model
 from phi4mm.checkpoint.save import convert, save_adapters, save_original, save_transformers, whole_folder
 from phi4mm.checkpoint.shards import read_header
-from phi4mm.config_files import load_config
+from phi4mm.config.load import load_config
 from phi4mm.errors import CheckpointError, ConfigError
 from tests.checkpoint.small import same, state
 

@@ -15,7 +15,7 @@ from phi4mm.checkpoint.contents import skeleton
 from phi4mm.checkpoint.keys import stored_name
 from phi4mm.checkpoint.shards import read_header
 from phi4mm.checkpoint.synthetic import tensor, uniform, write_synthetic
-from phi4mm.config_files import from_original
+from phi4mm.config.original import from_original
 from phi4mm.errors import ConfigError
 from tests.checkpoint.small import GOLDEN, config, state
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from phi4mm.chat import Reply, Usage
-from phi4mm.options import ResponseFormat, SamplingParams
-from phi4mm.prompt import Message, Tool, ToolCall
+from phi4mm.protocol.messages import Message, Tool, ToolCall
+from phi4mm.protocol.request import ResponseFormat
+from phi4mm.protocol.response import Reply, Usage
+from phi4mm.protocol.sampling import SamplingParams
 
 Answer = Callable[[Sequence[Message]], Iterator[str]]
 

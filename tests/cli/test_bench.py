@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from phi4mm import speed
 from phi4mm.checkpoint.hub import resolve
 from phi4mm.checkpoint.load import load_model
 from phi4mm.cli.inspect import describe
 from phi4mm.cli.main import main
-from phi4mm.engine.engine import Engine
+from phi4mm.diagnostics import benchmark as speed
+from phi4mm.diagnostics.benchmark import Speed, prefill_flops, step_bytes
+from phi4mm.engine.core import Engine
 from phi4mm.engine.request import Request
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.prompt import Prompt
-from phi4mm.speed import Speed, prefill_flops, step_bytes
+from phi4mm.protocol.inputs import Prompt
 
 PROMISED = (
     *("decode_tok_s", "decode_ceiling_fraction", "prefill_tok_s", "prefill_ceiling_fraction", "image_first_token_s"),

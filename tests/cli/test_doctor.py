@@ -9,7 +9,7 @@ import torch
 import phi4mm
 from phi4mm.cli import doctor
 from phi4mm.cli.main import main
-from phi4mm.speed import kernels_here
+from phi4mm.diagnostics.benchmark import kernels_here
 
 
 def test_the_report_is_one_json_object_about_this_machine(capsys: pytest.CaptureFixture[str]) -> None:

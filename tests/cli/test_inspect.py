@@ -15,7 +15,7 @@ from phi4mm.checkpoint.save import write_checkpoint
 from phi4mm.checkpoint.shards import TensorSource
 from phi4mm.checkpoint.synthetic import write_synthetic
 from phi4mm.cli.main import main
-from phi4mm.config_files import from_original
+from phi4mm.config.original import from_original
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 import phi4mm
-from phi4mm.chat import Reply, TokenLogprobs, Usage
 from phi4mm.cli import run
 from phi4mm.cli.main import main
 from phi4mm.errors import EngineError, InputError
-from phi4mm.options import ResponseFormat, SamplingParams
-from phi4mm.prompt import Audio, Image, Message, Tool, ToolCall
+from phi4mm.protocol.messages import Audio, Image, Message, Tool, ToolCall
+from phi4mm.protocol.request import ResponseFormat
+from phi4mm.protocol.response import Reply, TokenLogprobs, Usage
+from phi4mm.protocol.sampling import SamplingParams
 from tests.cli.fake_model import FakeModel
 
 Pipe = Callable[[bytes], None]

@@ -11,14 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from phi4mm.compat.arrays import from_arrays
 from phi4mm.compat import AutoModelForCausalLM, AutoProcessor, GenerationConfig
 from phi4mm.errors import ConfigError, InputError
-from phi4mm.options import SamplingParams
-from phi4mm.pipeline import Model
-from phi4mm.processing.arrays import from_arrays
+from phi4mm.inference.model import Model
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.tokenizer import Special
-from phi4mm.prompt import Audio, Image, Prompt
+from phi4mm.protocol.inputs import Prompt
+from phi4mm.protocol.messages import Audio, Image
+from phi4mm.protocol.sampling import SamplingParams
 from tests.compat.conftest import picture, recording
 
 IMAGE = "<|user|><|image_1|>what is in the picture<|end|><|assistant|>"

@@ -14,7 +14,8 @@ from phi4mm.compat import AutoProcessor, GenerationConfig, Inputs
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.tokenizer import Special
-from phi4mm.prompt import Audio, AudioFrames, Image, ImageTiles
+from phi4mm.protocol.inputs import AudioFrames, ImageTiles
+from phi4mm.protocol.messages import Audio, Image
 from tests.compat.conftest import picture, recording
 
 IMAGE = "<|user|><|image_1|>what is in the picture<|end|><|assistant|>"
@@ -128,7 +129,7 @@ def test_only_pytorchs_tensors_are_made(processor: AutoProcessor) -> None:
 
 def test_padding_media_to_the_largest_is_bounded(processor: AutoProcessor, monkeypatch: pytest.MonkeyPatch) -> None:
     """One large picture beside many small ones pads all of them: memory grows with their product."""
-    monkeypatch.setattr("phi4mm.processing.arrays.MAX_PADDED", 2 * 3 * 3 * 56 * 56 - 1)
+    monkeypatch.setattr("phi4mm.compat.arrays.MAX_PADDED", 2 * 3 * 3 * 56 * 56 - 1)
     with pytest.raises(InputError, match=r"the 2 images take .* GiB once padded .* process fewer prompts at a time"):
         processor(text=[IMAGE, IMAGE], images=[picture(50, 50, 0), picture(100, 50, 0)])
 

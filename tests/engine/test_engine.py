@@ -9,14 +9,15 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from phi4mm.engine.engine import Engine
+from phi4mm.config.engine import Limits
+from phi4mm.engine.core import Engine
 from phi4mm.engine.request import Constraint, Request, State
 from phi4mm.engine.sampler import penalize_repetition
 from phi4mm.errors import CapacityError, ConfigError, EngineError, InputError
 from phi4mm.model.batch import ForwardBatch
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.options import Limits, SamplingParams
-from phi4mm.prompt import MediaSpan, Prompt
+from phi4mm.protocol.inputs import MediaSpan, Prompt
+from phi4mm.protocol.sampling import SamplingParams
 from tests.prompts import clip, full_logits, make_prompt, run
 
 FOUR = SamplingParams(max_tokens=4)
@@ -140,7 +141,7 @@ def test_a_row_whose_media_cannot_be_encoded_fails_alone(rope96: Phi4MM, monkeyp
 
     engine = Engine(rope96, eos_ids=())
     with monkeypatch.context() as patched:
-        patched.setattr("phi4mm.engine.runner.encode_span", failing)
+        patched.setattr("phi4mm.engine.model_runner.encode_span", failing)
         heard, read = engine.add(make_prompt("clip", [clip(8000)], 2), FOUR), engine.add(text, FOUR)
         finish(engine)
     assert "not enough memory" in str(heard.error)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phi4mm.engine import sampler
-from phi4mm.options import SamplingParams
+from phi4mm.protocol.sampling import SamplingParams
 
 ROWS = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=40)
 

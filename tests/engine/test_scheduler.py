@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phi4mm.engine.media import MediaCache, media_key
-from phi4mm.engine.pages import PagePool
+from phi4mm.config.engine import Limits
+from phi4mm.engine.encoder_cache import MediaCache, media_key
+from phi4mm.engine.kv_pages import PagePool
 from phi4mm.engine.request import Request, Sampled, State
 from phi4mm.engine.scheduler import Chunk, Scheduler
 from phi4mm.errors import CapacityError, InputError
-from phi4mm.options import Limits, SamplingParams
-from phi4mm.prompt import AudioFrames, MediaSpan, Prompt
+from phi4mm.protocol.inputs import AudioFrames, MediaSpan, Prompt
+from phi4mm.protocol.sampling import SamplingParams
 
 EOS = (7, 9)
 FRAMES = AudioFrames(np.zeros((8, 80), np.float32), 0.1)

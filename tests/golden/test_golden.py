@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from phi4mm.checkpoint.load import load_model
 from phi4mm.cli.main import main
+from phi4mm.diagnostics.verify import Checker, read_golden, verify
 from phi4mm.errors import InputError
-from phi4mm.golden import Checker, read_golden, verify
 from phi4mm.model.phi4mm import Phi4MM
 
 GOLDEN = Path(__file__).parent

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from phi4mm.engine.engine import Engine
-from phi4mm.golden import text_ids
+from phi4mm.diagnostics.verify import text_ids
+from phi4mm.engine.core import Engine
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.kv import PagedCache
 from phi4mm.model.lora import LoRALinear
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.options import SamplingParams
-from phi4mm.prompt import Prompt
+from phi4mm.protocol.inputs import Prompt
+from phi4mm.protocol.sampling import SamplingParams
 from tests.prompts import clip, full_logits, make_prompt, picture, run
 
 

@@ -11,13 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from phi4mm.config.engine import Limits
+from phi4mm.diagnostics.verify import text_ids
+from phi4mm.engine.core import Engine
 from phi4mm.engine.encoders import encode_span
-from phi4mm.engine.engine import Engine
 from phi4mm.engine.request import Request, State
-from phi4mm.golden import text_ids
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.options import Limits, SamplingParams
-from phi4mm.prompt import Adapter, MediaSpan, Prompt
+from phi4mm.protocol.inputs import Adapter, MediaSpan, Prompt
+from phi4mm.protocol.sampling import SamplingParams
 from tests.prompts import clip, full_logits, make_prompt, picture, run
 
 MOST = 12  # tokens of an answer
@@ -190,7 +191,7 @@ def test_a_medium_is_encoded_once_for_all_prompts_that_show_it(rope96: Phi4MM, m
         encoded.append(span.digest)
         return encode_span(model, span, adapter, device)
 
-    monkeypatch.setattr("phi4mm.engine.runner.encode_span", counting)
+    monkeypatch.setattr("phi4mm.engine.model_runner.encode_span", counting)
     engine = Engine(rope96, eos_ids=())
     first = prompt("audio")
     other = Prompt((5, *first.ids), (dataclasses.replace(first.spans[0], start=first.spans[0].start + 1),))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from phi4mm.kernels import attention, native
+from phi4mm.kernels import attention
 from phi4mm.kernels.attention import LayerPages, causal_attention, chunk_attention, decode_attention
+from phi4mm.kernels.cpu import library as native
 from phi4mm.model.kv import PagedCache, quantize_heads, token_bytes
 from phi4mm.model.phi4mm import Phi4MM
 

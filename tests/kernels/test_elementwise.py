@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from phi4mm.kernels import elementwise, native
+from phi4mm.kernels import elementwise
+from phi4mm.kernels.cpu import library as native
 
 DTYPES = [torch.float32, torch.bfloat16]
 ROUNDING = {torch.float32: 2e-6, torch.bfloat16: 2**-7}  # of the value: twins round once, references at each step

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from phi4mm.kernels import linear as module
-from phi4mm.kernels import widen
+from phi4mm.kernels import precision as widen
 from phi4mm.kernels.linear import linear, linear_by_panels
-from phi4mm.kernels.widen import compute_dtype, widened, widens
+from phi4mm.kernels.precision import compute_dtype, widened, widens
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phi4mm.kernels import linear, native
-from phi4mm.kernels.packed import Bits, pack, packed_linear_reference, unpack
+from phi4mm.kernels import linear
+from phi4mm.kernels.cpu import library as native
+from phi4mm.kernels.packed_weight import Bits, pack, packed_linear_reference, unpack
 
 needs_compiler = pytest.mark.skipif(native.library() is None, reason=native.status().reason)
 
@@ -117,14 +118,14 @@ def test_the_product_of_bfloat16_is_summed_in_float32(rows: int) -> None:
 @needs_compiler
 def test_the_library_is_found_before_anything_else_is_imported() -> None:
     """It looks for the OpenMP that torch brings; a program that asks for it first was told that it cannot be loaded."""
-    code = "from phi4mm.kernels import native; print(native.status().reason)"
+    code = "from phi4mm.kernels.cpu import library; print(library.status().reason)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "compiled for this machine"
 
 
 def test_without_a_compiler_everything_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A laptop without one must answer, only slower, and `doctor` must say why."""
-    monkeypatch.setattr("phi4mm.kernels.native.shutil.which", lambda name: None)
+    monkeypatch.setattr("phi4mm.kernels.cpu.library.shutil.which", lambda name: None)
     status = native.status.__wrapped__()
     assert status.library is None
     assert "no C compiler" in status.reason

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from phi4mm.config_files import from_original
+from phi4mm.config.original import from_original
 from phi4mm.model.layers import Rotary
 from tests.conftest import GOLDEN
 

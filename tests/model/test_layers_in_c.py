@@ -10,15 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from phi4mm.engine.engine import Engine
-from phi4mm.kernels import native
+from phi4mm.config.engine import QUANTIZATIONS, Quantization
+from phi4mm.engine.core import Engine
+from phi4mm.kernels.cpu import library as native
 from phi4mm.kernels.layers import LayersInC
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.kv import PagedCache
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.options import QUANTIZATIONS, Quantization, SamplingParams
-from phi4mm.prompt import Prompt
-from phi4mm.quant.quantize import quantize_model
+from phi4mm.protocol.inputs import Prompt
+from phi4mm.protocol.sampling import SamplingParams
+from phi4mm.quantization.quantize import quantize_model
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason=native.status().reason)
 CPU = torch.device("cpu")

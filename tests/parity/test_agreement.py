@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from phi4mm.checkpoint.load import load_model
-from phi4mm.config import ADAPTER_FOLDERS
-from phi4mm.golden import VALUES_BOUND
+from phi4mm.config.model import ADAPTER_FOLDERS
+from phi4mm.diagnostics.verify import VALUES_BOUND
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.options import SamplingParams
-from phi4mm.prompt import Prompt
+from phi4mm.protocol.inputs import Prompt
+from phi4mm.protocol.sampling import SamplingParams
 from tests.parity.theirs import Theirs, adapted, error, inputs, logits, their_answer
 from tests.prompts import clip, full_logits, make_prompt, picture, run
 

@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from phi4mm.diagnostics.verify import VALUES_BOUND, text_ids
 from phi4mm.engine.encoders import encode_audio, encode_media
-from phi4mm.golden import VALUES_BOUND, text_ids
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.options import SamplingParams
-from phi4mm.prompt import AudioFrames, ImageTiles, Prompt
+from phi4mm.protocol.inputs import AudioFrames, ImageTiles, Prompt
+from phi4mm.protocol.sampling import SamplingParams
 from tests.parity.theirs import (
     DIFFERENT,
     Theirs,

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pytest
 from transformers import Phi4MultimodalFeatureExtractor
 
-from phi4mm.golden import MEL_BOUND, audio
+from phi4mm.diagnostics.verify import MEL_BOUND, audio
 from phi4mm.processing.audio import NARROW, WIDE, log_mel, open_audio
-from phi4mm.prompt import F32, Audio
+from phi4mm.protocol.inputs import F32
+from phi4mm.protocol.messages import Audio
 
 EXTRACTOR = Phi4MultimodalFeatureExtractor()
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from transformers import Phi4MultimodalForCausalLM
 
-from phi4mm.config import ADAPTER_FOLDERS
-from phi4mm.golden import PLACEHOLDER
+from phi4mm.config.model import ADAPTER_FOLDERS
+from phi4mm.diagnostics.verify import PLACEHOLDER
 from phi4mm.processing.audio import audio_tokens
-from phi4mm.prompt import Adapter, AudioFrames, ImageTiles, Prompt
+from phi4mm.protocol.inputs import Adapter, AudioFrames, ImageTiles, Prompt
 
 Theirs: TypeAlias = Any  # transformers types its classes in part, and not what peft adds to them
 Inputs: TypeAlias = "dict[str, Tensor]"

@@ -16,7 +16,8 @@ import soundfile
 
 from phi4mm.errors import InputError
 from phi4mm.processing.audio import audio_tokens, log_mel, open_audio, resample
-from phi4mm.prompt import F32, Audio
+from phi4mm.protocol.inputs import F32
+from phi4mm.protocol.messages import Audio
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "golden_tiny.npz"
 with np.load(GOLDEN) as _file:

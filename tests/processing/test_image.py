@@ -17,7 +17,7 @@ import pytest
 
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.image import MAX_PIXELS, ImageProcessor, crop_limit, open_image
-from phi4mm.prompt import Image
+from phi4mm.protocol.messages import Image
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "golden_tiny.npz"
 with np.load(GOLDEN) as _file:

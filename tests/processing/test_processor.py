@@ -17,7 +17,8 @@ from phi4mm.processing.audio import log_mel
 from phi4mm.processing.image import ImageProcessor
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.tokenizer import Special
-from phi4mm.prompt import Audio, AudioFrames, Image, ImageTiles, Message
+from phi4mm.protocol.inputs import AudioFrames, ImageTiles
+from phi4mm.protocol.messages import Audio, Image, Message
 from tests.processing.conftest import tokenizer_json
 
 PICTURE = Image(np.full((448, 448, 3), 90, np.uint8))  # 545 tokens

@@ -12,14 +12,14 @@ from torch.overrides import TorchFunctionMode
 from phi4mm.checkpoint.keys import KNOWN_AND_IGNORED, StoredName, stored_name
 from phi4mm.checkpoint.scheme import read_scheme
 from phi4mm.checkpoint.shards import StoredTensor, stored_tensors
-from phi4mm.config import ADAPTER_FOLDERS, Phi4MMConfig
-from phi4mm.config_files import load_config
+from phi4mm.config.engine import Quantization
+from phi4mm.config.load import load_config
+from phi4mm.config.model import ADAPTER_FOLDERS, Phi4MMConfig
 from phi4mm.errors import CheckpointError
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.model.vision import FEATURE_LAYER
-from phi4mm.options import Quantization
-from phi4mm.prompt import Adapter
-from phi4mm.quant.quantize import hollow_out
+from phi4mm.protocol.inputs import Adapter
+from phi4mm.quantization.quantize import hollow_out
 
 PEFT_PREFIX = "base_model.model."
 # Part -> how the names of phi4mm's parameters in it begin; the adapters lie inside the decoder's layers.

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from phi4mm.config_files import read_json
+from phi4mm.config.json_file import read_json
 from phi4mm.errors import CheckpointError, ConfigError
 
 METADATA = (
@@ -48,7 +48,7 @@ def resolve(model: str | os.PathLike[str], *, revision: str | None = None) -> Pa
 
 
 def _packaged_nano() -> Path:
-    folder = Path(str(resources.files("phi4mm").joinpath("nano")))
+    folder = Path(str(resources.files("phi4mm").joinpath("nano", "assets")))
     if not (folder / "config.json").is_file():
         raise ConfigError("model 'nano' is missing from this installation of phi4mm; install the package again")
     return folder

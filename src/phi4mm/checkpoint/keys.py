@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from phi4mm.config import Layout
-from phi4mm.prompt import Adapter
+from phi4mm.config.model import Layout
+from phi4mm.protocol.inputs import Adapter
 
 _EMBED = "model.embed_tokens_extend."
 _TOWER = _EMBED + "image_embed.img_processor."

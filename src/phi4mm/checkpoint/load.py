@@ -12,15 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from phi4mm.checkpoint import large_pages
+from phi4mm.checkpoint import huge_pages
 from phi4mm.checkpoint.contents import Contents, read_contents, skeleton
 from phi4mm.checkpoint.shards import StoredTensor, map_file, mapped_tensor, read_into
-from phi4mm.config import ADAPTER_FOLDERS
+from phi4mm.config.engine import Quantization
+from phi4mm.config.model import ADAPTER_FOLDERS
 from phi4mm.errors import CheckpointError, ConfigError
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.options import Quantization
-from phi4mm.prompt import Adapter
-from phi4mm.quant.quantize import Plan, hollow_out, pack_weight, put_weight, weight_bits
+from phi4mm.protocol.inputs import Adapter
+from phi4mm.quantization.quantize import Plan, hollow_out, pack_weight, put_weight, weight_bits
 
 
 def load_model(
@@ -59,7 +59,7 @@ def _map_weights(model: Phi4MM, contents: Contents, device: torch.device) -> Non
         with path.open("rb", buffering=0) as file:
             for name, stored in tensors:
                 if name.startswith("text."):
-                    tensor = large_pages.empty(stored.shape, stored.dtype)
+                    tensor = huge_pages.empty(stored.shape, stored.dtype)
                     read_into(file, stored, tensor)
                 else:
                     tensor = mapped_tensor(mapped, stored)
@@ -72,7 +72,7 @@ def _read_weights(model: Phi4MM, contents: Contents, device: torch.device, plan:
     for path, tensors in groupby(_in_file_order(contents, expected), key=lambda item: item[1].path):
         with path.open("rb", buffering=0) as file:
             for name, stored in tensors:
-                tensor = large_pages.empty(stored.shape, stored.dtype)
+                tensor = huge_pages.empty(stored.shape, stored.dtype)
                 read_into(file, stored, tensor)
                 if name in plan:
                     put_weight(model, name, pack_weight(tensor.to(device), plan[name]))

@@ -14,10 +14,10 @@ from phi4mm.checkpoint.contents import Contents, read_contents, skeleton
 from phi4mm.checkpoint.save import copy_companions, whole_folder, write_json
 from phi4mm.checkpoint.scheme import FILE, scheme_file
 from phi4mm.checkpoint.shards import StoredTensor, TensorSource, read_tensor, stored_source, tensor_source, write_shards
-from phi4mm.config_files import to_original
+from phi4mm.config.engine import Quantization
+from phi4mm.config.original import to_original
 from phi4mm.errors import ConfigError
-from phi4mm.options import Quantization
-from phi4mm.quant.quantize import Plan, hollow_weight, pack_weight, weight_bits
+from phi4mm.quantization.quantize import Plan, hollow_weight, pack_weight, weight_bits
 
 Progress = Callable[[int, int], object]
 

@@ -18,8 +18,9 @@ from phi4mm.checkpoint.contents import PEFT_PREFIX, read_contents, skeleton
 from phi4mm.checkpoint.hub import METADATA
 from phi4mm.checkpoint.keys import stored_name
 from phi4mm.checkpoint.shards import TensorSource, stored_source, tensor_source, write_file, write_shards
-from phi4mm.config import ADAPTER_FOLDERS, Layout, Phi4MMConfig
-from phi4mm.config_files import to_original, to_transformers
+from phi4mm.config.model import ADAPTER_FOLDERS, Layout, Phi4MMConfig
+from phi4mm.config.original import to_original
+from phi4mm.config.transformers import to_transformers
 from phi4mm.errors import CheckpointError, ConfigError
 from phi4mm.model.phi4mm import Phi4MM
 

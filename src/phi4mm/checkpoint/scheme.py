@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from phi4mm.config_fields import Fields
-from phi4mm.config_files import read_json
+from phi4mm.config.engine import QUANTIZATIONS, Quantization
+from phi4mm.config.fields import Fields
+from phi4mm.config.json_file import read_json
 from phi4mm.errors import ConfigError
-from phi4mm.options import QUANTIZATIONS, Quantization
 
 FILE = "quantization.json"
 FORMAT = "phi4mm-packed"

@@ -19,10 +19,10 @@ from phi4mm.checkpoint.contents import skeleton
 from phi4mm.checkpoint.keys import stored_name
 from phi4mm.checkpoint.save import write_checkpoint
 from phi4mm.checkpoint.shards import TensorSource
-from phi4mm.config import Layout
-from phi4mm.config_files import from_original
+from phi4mm.config.engine import DTYPES
+from phi4mm.config.model import Layout
+from phi4mm.config.original import from_original
 from phi4mm.errors import ConfigError
-from phi4mm.options import DTYPES
 
 F32 = npt.NDArray[np.float32]
 CHUNK = 1 << 16  # elements computed at a time: they and their scratch stay in a core's cache

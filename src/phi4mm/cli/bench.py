@@ -16,9 +16,9 @@ import torch
 from phi4mm.checkpoint.hub import resolve as resolve_folder
 from phi4mm.checkpoint.load import load_model
 from phi4mm.cli.doctor import cpu, cuda, versions
-from phi4mm.options import DTYPES, QUANTIZATIONS, EngineConfig
-from phi4mm.pipeline import resolve_in
-from phi4mm.speed import Ceilings, Speed, Timing, ceilings, prefill_flops, resident_gb, step_bytes
+from phi4mm.config.engine import DTYPES, QUANTIZATIONS, EngineConfig
+from phi4mm.diagnostics.benchmark import Ceilings, Speed, Timing, ceilings, prefill_flops, resident_gb, step_bytes
+from phi4mm.inference.resolve import resolve_in
 
 Record: TypeAlias = dict[str, Any]
 FEW = 2  # tokens of a warm-up's answer

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from phi4mm.errors import PhiError
-from phi4mm.options import ResponseFormat, SamplingParams
-from phi4mm.prompt import Audio, Image, Message, Tool
+from phi4mm.protocol.messages import Audio, Image, Message, Tool
+from phi4mm.protocol.request import ResponseFormat
+from phi4mm.protocol.sampling import SamplingParams
 
 if TYPE_CHECKING:
-    from phi4mm.pipeline import Model, Stream
+    from phi4mm.inference.model import Model, Stream
 
 COMMANDS = ("/image", "/audio", "/reset", "/exit")
 GREETING = "/image PATH and /audio PATH attach a file to the next message, /reset begins anew, /exit or Ctrl-D leaves"

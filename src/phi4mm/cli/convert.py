@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from phi4mm.cli.inspect import files
-from phi4mm.options import DTYPES
+from phi4mm.config.engine import DTYPES
 
 FORMS = ("original", "transformers", "adapters")
 

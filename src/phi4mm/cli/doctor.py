@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from phi4mm import __version__
-from phi4mm.options import EngineConfig
+from phi4mm.config.engine import EngineConfig
 
 PACKAGES = ("torch", "numpy", "pillow", "soundfile", "soxr", "tokenizers", "safetensors", "huggingface_hub")
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16", "amx_int8", "sve", "bf16", "i8mm")
@@ -51,7 +51,7 @@ def cpu() -> dict[str, Any]:
     """Cores this process may use, torch's threads, the instructions that decide speed, and the kernels in C."""
     import torch
 
-    from phi4mm.speed import kernels_here
+    from phi4mm.diagnostics.benchmark import kernels_here
 
     info = _cpuinfo()
     flags = (info.get("flags") or info.get("features") or "").split()
@@ -109,7 +109,7 @@ def codecs() -> dict[str, list[str]]:
 
 def chosen() -> dict[str, Any]:
     """What `load` would choose for nano and for the published model if nothing were asked for, with its reasons."""
-    from phi4mm.pipeline import resolve
+    from phi4mm.inference.resolve import resolve
 
     sizes = {"nano": 0, "published": PUBLISHED_BYTES}
     return {name: asdict(resolve(EngineConfig(), weight_bytes=size)) for name, size in sizes.items()}

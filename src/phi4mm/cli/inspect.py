@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from phi4mm.config_files import read_json
+from phi4mm.config.json_file import read_json
 
 Report: TypeAlias = dict[str, Any]
 PARTS = (
@@ -45,8 +45,8 @@ def describe(folder: Path) -> Report:
     raises  ConfigError, CheckpointError
     """
     from phi4mm.checkpoint.contents import is_unused, part_of, read_contents, skeleton
-    from phi4mm.checkpoint.footprint import cache_bytes, weight_bytes
     from phi4mm.checkpoint.keys import stored_name
+    from phi4mm.diagnostics.footprint import cache_bytes, weight_bytes
 
     contents = read_contents(folder)
     config, model = contents.config, skeleton(contents.config)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from phi4mm.cli.inspect import files
-from phi4mm.options import Quantization
+from phi4mm.config.engine import Quantization
 
 SCHEMES: dict[int, Quantization] = {8: "int8", 4: "int4"}
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import phi4mm
-from phi4mm.chat import Reply
 from phi4mm.cli.chat import chat, write_answer
+from phi4mm.config.engine import DTYPES, QUANTIZATIONS, EngineConfig
 from phi4mm.errors import ConfigError, InputError
-from phi4mm.options import DTYPES, QUANTIZATIONS, EngineConfig, ResponseFormat, SamplingParams
-from phi4mm.processing.tools import as_tool
-from phi4mm.prompt import Audio, Image, Message
+from phi4mm.processing.tool_calls import as_tool
+from phi4mm.protocol.messages import Audio, Image, Message
+from phi4mm.protocol.request import ResponseFormat
+from phi4mm.protocol.response import Reply
+from phi4mm.protocol.sampling import SamplingParams
 
 MAX_STDIN_BYTES = 16 * 2**20
 MAX_JSON_BYTES = 2**20

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi4mm.config_fields import Fields
+from phi4mm.config.fields import Fields
 from phi4mm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from phi4mm.train.nano import NanoRecipe, Stage, StagePlan
+    from phi4mm.nano.recipe import NanoRecipe, Stage, StagePlan
 
 STAGES: tuple[Stage, ...] = ("hear", "look", "join")
 MIN_VOCABULARY = 300  # 256 bytes, the special tokens, and some pairs
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
     import torch.distributed as dist
 
-    from phi4mm.train.nano import prepare, train_stage
-    from phi4mm.train.ship import ship
+    from phi4mm.nano.export import ship
+    from phi4mm.nano.recipe import prepare, train_stage
 
     recipe = read_recipe(args.config)
     if args.threads:
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 def read_recipe(path: Path) -> NanoRecipe:
     """The recipe in a TOML file. Raises ConfigError for anything missing, unknown or impossible."""
-    from phi4mm.train.nano import RECORDED, NanoRecipe
+    from phi4mm.nano.recipe import RECORDED, NanoRecipe
 
     top = Fields(_read_toml(path), path.name)
     recordings = top.section("recordings")
@@ -88,7 +88,7 @@ def read_recipe(path: Path) -> NanoRecipe:
 
 
 def _plan(fields: Fields) -> StagePlan:
-    from phi4mm.train.nano import StagePlan
+    from phi4mm.nano.recipe import StagePlan
 
     decay = fields.integer("decay") if "decay" in fields else 0
     return StagePlan(fields.integer("steps"), fields.integer("batch"), fields.number("rate"), decay)

@@ -12,7 +12,7 @@ import torch
 
 from phi4mm.checkpoint.hub import resolve
 from phi4mm.checkpoint.load import load_model
-from phi4mm.golden import Group, read_golden, verify
+from phi4mm.diagnostics.verify import Group, read_golden, verify
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.prompt import Adapter, AudioFrames, ImageTiles, MediaSpan, Prompt
+from phi4mm.protocol.inputs import Adapter, AudioFrames, ImageTiles, MediaSpan, Prompt
 
 
 def encode_media(model: Phi4MM, prompt: Prompt, device: torch.device) -> Tensor | None:

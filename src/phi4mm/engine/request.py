@@ -15,11 +15,11 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from phi4mm.chat import TokenLogprobs
-from phi4mm.engine.media import MediaKey
+from phi4mm.engine.encoder_cache import MediaKey
 from phi4mm.errors import EngineError
-from phi4mm.options import SamplingParams
-from phi4mm.prompt import Prompt
+from phi4mm.protocol.inputs import Prompt
+from phi4mm.protocol.response import TokenLogprobs
+from phi4mm.protocol.sampling import SamplingParams
 
 EndReason: TypeAlias = Literal["stop", "length", "abort", "error"]
 
@@ -57,7 +57,7 @@ class Sampled:
 class Guesses:
     """What a row's next tokens are guessed from.
 
-    after  where the row went on after its last tokens of that kind (draft.py); the first `seen` tokens are in it
+    after  where the row went on after its last tokens of that kind (speculative.py); the first `seen` tokens are in it
     made   tokens guessed so far, `right` those of them that the model chose
     """
 

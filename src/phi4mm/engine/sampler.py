@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from phi4mm.chat import TokenLogprobs
-from phi4mm.options import SamplingParams
+from phi4mm.protocol.response import TokenLogprobs
+from phi4mm.protocol.sampling import SamplingParams
 
 DROPPED = -math.inf
 COLDEST = 1e-30  # the inverse of a smaller float32 temperature is infinite

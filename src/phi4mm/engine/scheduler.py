@@ -14,13 +14,13 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from phi4mm.engine.draft import draft
-from phi4mm.engine.media import MediaCache, MediaKey, media_key
-from phi4mm.engine.pages import PagePool, page_content
+from phi4mm.config.engine import Limits
+from phi4mm.engine.encoder_cache import MediaCache, MediaKey, media_key
+from phi4mm.engine.kv_pages import PagePool, page_content
 from phi4mm.engine.request import EndReason, Request, Sampled, State
+from phi4mm.engine.speculative import draft
 from phi4mm.errors import CapacityError, InputError
-from phi4mm.options import Limits
-from phi4mm.prompt import MediaSpan
+from phi4mm.protocol.inputs import MediaSpan
 
 DRAFTED_STEP = 8  # answering tokens and guesses of a step together: with more, reading weights is not what it waits for
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from phi4mm.kernels import native
+from phi4mm.kernels.cpu import library as native
 
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # of keys and values, as attention.c counts them
 WIDTH_IN_C, GROUP_IN_C = 256, 8  # its largest head, and most heads that share keys
@@ -40,7 +40,7 @@ def decode_attention(q_BHE: Tensor, pages: LayerPages, tables: Tensor, lengths: 
 
 
 def decode_attention_c(q_BHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
-    """The same in C (c/attention.c): pages are read where they lie, and softmax runs over them in float32."""
+    """The same in C (cpu/csrc/attention.c): pages are read where they lie, and softmax runs over them in float32."""
     library = native.library()
     assert library is not None
     keys, values, *scales = pages

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from phi4mm.kernels import native
+from phi4mm.kernels.cpu import library as native
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

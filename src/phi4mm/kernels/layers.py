@@ -1,4 +1,4 @@
-"""All decoder layers for rows of one new token each in one call of C (c/layers.c); the model's own layers are the twin.
+"""All decoder layers for rows of one new token each in one call of C (cpu/csrc/layers.c); the model's own layers are the twin.
 
 B rows, D model width, L layers, W pages of the longest row.
 """
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from phi4mm.kernels import native
 from phi4mm.kernels.attention import GROUP_IN_C, KINDS, WIDTH_IN_C, LayerPages
+from phi4mm.kernels.cpu import library as native
 from phi4mm.kernels.linear import FEW_ROWS, MANY_ROWS
-from phi4mm.kernels.packed import PackedWeight
-from phi4mm.kernels.widen import has_16_bit_units
+from phi4mm.kernels.packed_weight import PackedWeight
+from phi4mm.kernels.precision import has_16_bit_units
 
 ADAPTERS = 2  # as layers.c counts them
 _P, _L, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double

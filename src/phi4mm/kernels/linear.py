@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from phi4mm.kernels import native
-from phi4mm.kernels.packed import TILE, PackedWeight, unpack_tiles
-from phi4mm.kernels.widen import has_16_bit_units, widens
+from phi4mm.kernels.cpu import library as native
+from phi4mm.kernels.packed_weight import TILE, PackedWeight, unpack_tiles
+from phi4mm.kernels.precision import has_16_bit_units, widens
 
 FEW_ROWS = 8  # below this the product is bound by reading the weight, and 16-bit reads half as much
 MANY_ROWS = 32  # from here on 16-bit units are worth unpacking a panel for
@@ -59,7 +59,7 @@ def packed_linear_by_panels(x: Tensor, weight: PackedWeight) -> Tensor:
 
 
 def packed_linear_c(x: Tensor, weight: PackedWeight) -> Tensor:
-    """The product in integers (c/packed.c): groups of 64 of x in 8 bits for 4-bit weights, in 16 for 8-bit ones.
+    """The product in integers (cpu/csrc/packed.c): groups of 64 of x in 8 bits for 4-bit weights, in 16 for 8-bit ones.
 
     No row's result depends on another row.
     """

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from phi4mm.config import CONV_STRIDE, AudioConfig
-from phi4mm.kernels.widen import compute_dtype, widened
-from phi4mm.prompt import Adapter
+from phi4mm.config.model import CONV_STRIDE, AudioConfig
+from phi4mm.kernels.precision import compute_dtype, widened
+from phi4mm.protocol.inputs import Adapter
 
 CHUNK = 500  # tokens that attend to each other; a longer clip is folded into such chunks
 CHUNKS_AT_ONCE = 8  # bounds the activations of a long clip; results do not depend on it

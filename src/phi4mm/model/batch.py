@@ -14,7 +14,7 @@ from torch import Tensor
 
 from phi4mm.kernels.layers import LayersInC
 from phi4mm.model.kv import PagedCache
-from phi4mm.prompt import Adapter
+from phi4mm.protocol.inputs import Adapter
 
 FEW_TOKENS = 8  # of a row: up to here each attends by itself, which reads keys in their pages
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from phi4mm.config import TextConfig
+from phi4mm.config.model import TextConfig
 from phi4mm.kernels.attention import LayerPages
 from phi4mm.kernels.elementwise import place
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from phi4mm.config import RopeConfig
+from phi4mm.config.model import RopeConfig
 from phi4mm.kernels.elementwise import rms_norm
 
 

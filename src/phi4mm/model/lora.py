@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from phi4mm.config import AdapterConfig
+from phi4mm.config.model import AdapterConfig
 from phi4mm.kernels.layers import LinearWeights
 from phi4mm.kernels.linear import add_linear, linear
-from phi4mm.prompt import Adapter
+from phi4mm.protocol.inputs import Adapter
 
 AdapterRows = Mapping[Adapter, Tensor | slice]
 

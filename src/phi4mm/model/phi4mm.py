@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from phi4mm.config import AdapterConfig, Phi4MMConfig
+from phi4mm.config.model import AdapterConfig, Phi4MMConfig
 from phi4mm.model.audio import AudioEmbedder
 from phi4mm.model.batch import ForwardBatch
 from phi4mm.model.text import TextDecoder
 from phi4mm.model.vision import ImageEmbedder
-from phi4mm.prompt import Adapter
+from phi4mm.protocol.inputs import Adapter
 
 
 class Phi4MM(nn.Module):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from phi4mm.config import AdapterConfig, TextConfig
+from phi4mm.config.model import AdapterConfig, TextConfig
 from phi4mm.kernels.attention import LayerPages, causal_attention, chunk_attention, decode_attention
 from phi4mm.kernels.elementwise import rotate_heads, swiglu
 from phi4mm.kernels.layers import LayersInC, LayersShape, LayerWeights, layers_in_c
@@ -19,7 +19,7 @@ from phi4mm.model.batch import ForwardBatch
 from phi4mm.model.kv import PagedCache
 from phi4mm.model.layers import RMSNorm, Rotary
 from phi4mm.model.lora import LoRALinear
-from phi4mm.prompt import Adapter
+from phi4mm.protocol.inputs import Adapter
 
 Adapters = Mapping[Adapter, AdapterConfig]
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from phi4mm.config import VisionConfig
-from phi4mm.kernels.widen import compute_dtype, widened
+from phi4mm.config.model import VisionConfig
+from phi4mm.kernels.precision import compute_dtype, widened
 
 LAYER_NORM_EPS = 1e-6
 FEATURE_LAYER = -2  # features are the output of the last layer but one, without the final norm

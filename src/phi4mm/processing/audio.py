@@ -16,8 +16,9 @@ import soundfile
 import soxr
 
 from phi4mm.errors import InputError
-from phi4mm.processing.source import open_source
-from phi4mm.prompt import F32, Audio
+from phi4mm.processing.media_io import open_source
+from phi4mm.protocol.inputs import F32
+from phi4mm.protocol.messages import Audio
 
 MAX_ENCODED = 2**30  # bytes
 MAX_SECONDS = 1800.0

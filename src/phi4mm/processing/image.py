@@ -14,8 +14,9 @@ import PIL.Image
 import PIL.ImageOps
 
 from phi4mm.errors import ConfigError, InputError
-from phi4mm.processing.source import open_source
-from phi4mm.prompt import F32, Image, ImageTiles
+from phi4mm.processing.media_io import open_source
+from phi4mm.protocol.inputs import F32, ImageTiles
+from phi4mm.protocol.messages import Image
 
 MAX_ENCODED = 64 * 2**20  # bytes
 MAX_PIXELS = 89_478_485  # where Pillow itself begins to suspect a decompression bomb

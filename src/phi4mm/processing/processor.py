@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.audio import MAX_AUDIOS, audio_tokens, log_mel, open_audio
-from phi4mm.processing.chat import render, resolve_marks
+from phi4mm.processing.chat_template import render, resolve_marks
 from phi4mm.processing.image import MAX_IMAGES, ImageProcessor, crop_limit, open_image
 from phi4mm.processing.tokenizer import Special, Tokenizer
-from phi4mm.processing.tools import as_tool
-from phi4mm.prompt import Audio, AudioFrames, Image, ImageTiles, MediaSpan, Message, Prompt, Tool
+from phi4mm.processing.tool_calls import as_tool
+from phi4mm.protocol.inputs import AudioFrames, ImageTiles, MediaSpan, Prompt
+from phi4mm.protocol.messages import Audio, Image, Message, Tool
 
 _FIXED = {"audio_compression_rate": 8, "audio_downsample_rate": 1, "audio_feat_stride": 1}
 

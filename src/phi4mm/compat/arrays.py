@@ -1,0 +1,277 @@
+"""Prompts as the arrays that the published processor hands to its model, and back: one door each way.
+
+The published names, for B prompts padded on the left to S tokens, with N images and A clips in order of appearance:
+
+input_ids, attention_mask   (B, S) int64
+input_image_embeds          (N, C, 3, crop, crop) float32; fewer crops than the most of any image end in zeros
+image_sizes                 (N, 2) int64, height and width of the canvas in pixels
+image_attention_mask        (N, C, P, P) bool, ones for crops that are not there
+input_audio_embeds          (A, F, M) float32, zeros after a shorter clip's end
+audio_embed_sizes           (A,) int64, placeholders of each clip
+audio_attention_mask        (A, F) bool; only with several clips
+input_mode                  (B,) int64: 0 text, 1 image, 2 audio, 3 both (published: one for the whole batch)
+
+Shape legend: C crops of one image (the global view first), P patches along a crop's side, F mel frames, M mel bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from phi4mm.errors import InputError
+from phi4mm.processing.audio import MEL_BINS, audio_tokens
+from phi4mm.processing.image import image_tokens
+from phi4mm.processing.processor import Processor, media_digest
+from phi4mm.processing.tokenizer import Special
+from phi4mm.protocol.inputs import F32, AudioFrames, ImageTiles, MediaSpan, Prompt
+
+Arrays: TypeAlias = "dict[str, npt.NDArray[Any]]"
+Medium: TypeAlias = "tuple[ImageTiles | AudioFrames, int]"  # with its placeholders
+Kind: TypeAlias = Literal["image", "audio"]
+
+IMAGE_NAMES = ("input_image_embeds", "image_sizes", "image_attention_mask")
+AUDIO_NAMES = ("input_audio_embeds", "audio_embed_sizes")
+NAMES = ("input_ids", "attention_mask", *IMAGE_NAMES, *AUDIO_NAMES, "audio_attention_mask", "input_mode")
+MAX_PADDED = 2**30  # float32 numbers: one large image beside many small ones pads them all to its size
+
+
+def to_arrays(prompts: Sequence[Prompt], pad_id: int) -> Arrays:
+    """Arrays of at least one prompt, without those of media that no prompt has.
+
+    raises  InputError when padding the media to the largest one would take more than 4 GiB
+    """
+    length = max(len(prompt.ids) for prompt in prompts)
+    ids = np.full((len(prompts), length), pad_id, np.int64)
+    mask = np.zeros(ids.shape, np.int64)
+    for row, prompt in enumerate(prompts):
+        start = length - len(prompt.ids)
+        ids[row, start:] = prompt.ids
+        mask[row, start:] = 1
+    spans = [span for prompt in prompts for span in prompt.spans]
+    images = [span.data for span in spans if isinstance(span.data, ImageTiles)]
+    clips = [span.data.features for span in spans if isinstance(span.data, AudioFrames)]
+    modes = np.array([_mode(prompt) for prompt in prompts], np.int64)
+    arrays = {"input_ids": ids, "attention_mask": mask}
+    return arrays | _image_arrays(images) | _audio_arrays(clips) | {"input_mode": modes}
+
+
+def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], processor: Processor, *, vocab_size: int) -> list[Prompt]:
+    """The prompts that `to_arrays` was given, from nothing but its arrays; media may be views of them.
+
+    attention_mask      where it is missing, every id counts
+    input_mode          where it is missing, each row's placeholders say it
+    audio_attention_mask  where it is missing, clips are as long as their array
+    raises              InputError when shapes are impossible or the arrays contradict each other
+    """
+    rows = _rows(arrays, vocab_size)
+    crop = processor.images.crop_size
+    images = _images(arrays, crop, crop // processor.images.patch_size)
+    clips = _clips(arrays)
+    image_id, audio_id = processor.tokenizer.id(Special.IMAGE), processor.tokenizer.id(Special.AUDIO)
+    kinds: tuple[tuple[Kind, int, list[Medium]], ...] = (("image", image_id, images), ("audio", audio_id, clips))
+    for kind, id, media in kinds:
+        held, filled = sum(row.count(id) for row in rows), sum(tokens for _, tokens in media)
+        if held != filled:
+            raise InputError(
+                f"input_ids hold {held} {kind} placeholders and the {len(media)} given fill {filled}; "
+                "pass input_ids and media of one processor call, unchanged"
+            )
+    waiting = {id: (kind, enumerate(media, 1)) for kind, id, media in kinds}
+    prompts = [_prompt(row, waiting, number) for number, row in enumerate(rows)]
+    _check_modes(arrays, prompts)
+    return prompts
+
+
+def _mode(prompt: Prompt) -> int:
+    kinds = {span.kind for span in prompt.spans}
+    return ("image" in kinds) + 2 * ("audio" in kinds)
+
+
+def _image_arrays(images: Sequence[ImageTiles]) -> Arrays:
+    if not images:
+        return {}
+    crops, side = max(len(tiles.pixels) for tiles in images), images[0].pixels.shape[-1]
+    pixels = _zeros((len(images), crops, *images[0].pixels.shape[1:]), "images")
+    mask = np.ones((len(images), crops, *images[0].mask.shape[1:]), np.bool_)
+    for n, tiles in enumerate(images):
+        pixels[n, : len(tiles.pixels)] = tiles.pixels
+        mask[n, : len(tiles.mask)] = tiles.mask
+    sizes = np.array([tiles.grid for tiles in images], np.int64) * side
+    return dict(zip(IMAGE_NAMES, (pixels, sizes, mask), strict=True))
+
+
+def _audio_arrays(clips: Sequence[F32]) -> Arrays:
+    if not clips:
+        return {}
+    frames = np.array([len(clip) for clip in clips], np.int64)
+    features = _zeros((len(clips), int(frames.max()), MEL_BINS), "recordings")
+    for a, clip in enumerate(clips):
+        features[a, : len(clip)] = clip
+    tokens = np.array([audio_tokens(len(clip)) for clip in clips], np.int64)
+    arrays: Arrays = dict(zip(AUDIO_NAMES, (features, tokens), strict=True))
+    if len(clips) > 1:
+        arrays["audio_attention_mask"] = np.arange(features.shape[1]) < frames[:, None]
+    return arrays
+
+
+def _zeros(shape: tuple[int, ...], what: str) -> F32:
+    size = int(np.prod(shape, dtype=object))
+    if size > MAX_PADDED:
+        raise InputError(
+            f"the {shape[0]} {what} take {4 * size / 2**30:.1f} GiB once padded to the largest of them, at most "
+            f"{4 * MAX_PADDED >> 30} are allocated; process fewer prompts at a time"
+        )
+    return np.zeros(shape, np.float32)
+
+
+def _rows(arrays: Mapping[str, npt.NDArray[Any]], vocab_size: int) -> list[list[int]]:
+    """The ids of each row, without the padding on their left."""
+    ids = _whole_numbers(arrays, "input_ids", (None, None))
+    if ids.min() < 0 or ids.max() >= vocab_size:
+        raise InputError(f"input_ids run from {ids.min()} to {ids.max()}; the model has ids 0 to {vocab_size - 1}")
+    if "attention_mask" not in arrays:
+        return ids.tolist()
+    mask = _whole_numbers(arrays, "attention_mask", ids.shape)
+    kept = mask == 1
+    wrong = ((mask != 0) & (mask != 1)).any(1) | (np.diff(mask) < 0).any(1) | ~kept.any(1)
+    if wrong.any():
+        raise InputError(
+            f"attention_mask of row {wrong.argmax()} is not zeros followed by at least one 1; pad prompts on the left"
+        )
+    return [row[keep].tolist() for row, keep in zip(ids, kept, strict=True)]
+
+
+def _images(arrays: Mapping[str, npt.NDArray[Any]], crop: int, side: int) -> list[Medium]:
+    if not _complete(arrays, IMAGE_NAMES):
+        return []
+    pixels = _shaped(arrays, "input_image_embeds", (None, None, 3, crop, crop))
+    count, most = pixels.shape[:2]
+    sizes = _whole_numbers(arrays, "image_sizes", (count, 2))
+    mask = _shaped(arrays, "image_attention_mask", (count, most, side, side)).astype(np.bool_)
+    images: list[Medium] = []
+    for n, (height, width) in enumerate(sizes.tolist()):
+        rows, columns = height // crop, width // crop
+        if min(rows, columns) < 1 or height % crop or width % crop or 1 + rows * columns > most:
+            raise InputError(
+                f"image_sizes of image {n + 1} are {height} x {width}; expected whole crops of {crop}, at most "
+                f"{most - 1} of them as in input_image_embeds"
+            )
+        crops = 1 + rows * columns
+        down, across = _picture(mask[n, :crops], rows, columns, n + 1)
+        tiles = ImageTiles(_numbers(pixels[n, :crops], f"image {n + 1}"), mask[n, :crops], (rows, columns))
+        images.append((tiles, image_tokens(side, across, down)))
+    return images
+
+
+def _picture(mask: npt.NDArray[np.bool_], rows: int, columns: int, number: int) -> tuple[int, int]:
+    """Patches (down, across) that hold picture, from (C, P, P): a rectangle that reaches into every crop."""
+    side = mask.shape[1]
+    canvas = mask[1:].reshape(rows, columns, side, side).swapaxes(1, 2).reshape(rows * side, columns * side)
+    down, across = int(canvas[:, 0].sum()), int(canvas[0].sum())
+    expected = np.zeros_like(canvas)
+    expected[:down, :across] = True
+    reaches = down > (rows - 1) * side and across > (columns - 1) * side
+    if not (mask[0].all() and reaches and np.array_equal(canvas, expected)):
+        raise InputError(
+            f"image_attention_mask of image {number} is no rectangle of picture from the top left into each of its "
+            f"{rows} x {columns} crops; pass it as the processor made it"
+        )
+    return down, across
+
+
+def _clips(arrays: Mapping[str, npt.NDArray[Any]]) -> list[Medium]:
+    if not _complete(arrays, AUDIO_NAMES):
+        return []
+    features = _shaped(arrays, "input_audio_embeds", (None, None, MEL_BINS))
+    count, most = features.shape[:2]
+    stated = _whole_numbers(arrays, "audio_embed_sizes", (count,))
+    frames = np.full(count, most)
+    if "audio_attention_mask" in arrays:
+        mask = _shaped(arrays, "audio_attention_mask", (count, most)).astype(np.bool_)
+        frames = mask.sum(1)
+        if not np.array_equal(mask, np.arange(most) < frames[:, None]):
+            raise InputError("audio_attention_mask is not ones followed by zeros; pass it as the processor made it")
+    clips: list[Medium] = []
+    for a, (length, tokens) in enumerate(zip(frames.tolist(), stated.tolist(), strict=True)):
+        if length < 1 or tokens != audio_tokens(length):
+            raise InputError(
+                f"audio_embed_sizes of clip {a + 1} is {tokens} and its {length} frames make {audio_tokens(length)} "
+                "tokens; pass both, and audio_attention_mask, as the processor made them"
+            )
+        # A frame is 10 ms after the one before it; the last one's window of 25 ms ends the clip.
+        seconds = 0.01 * length + 0.015
+        clips.append((AudioFrames(_numbers(features[a, :length], f"clip {a + 1}"), seconds), tokens))
+    return clips
+
+
+def _prompt(ids: list[int], waiting: Mapping[int, tuple[Kind, Iterator[tuple[int, Medium]]]], row: int) -> Prompt:
+    """One row with the media of its placeholders, taken from `waiting`, which holds as many as all rows need."""
+    spans: list[MediaSpan] = []
+    at = 0
+    while at < len(ids):
+        if ids[at] not in waiting:
+            at += 1
+            continue
+        kind, media = waiting[ids[at]]
+        number, (data, length) = next(media)
+        run = next((n for n in range(length) if ids[at + n : at + n + 1] != [ids[at]]), length)
+        if run < length:
+            raise InputError(
+                f"row {row} holds {run} placeholders where {kind} {number} fills {length}; "
+                "pass input_ids and media of one processor call, unchanged"
+            )
+        spans.append(MediaSpan(kind, at, length, media_digest(data), data))
+        at += length
+    return Prompt(tuple(ids), tuple(spans))
+
+
+def _check_modes(arrays: Mapping[str, npt.NDArray[Any]], prompts: Sequence[Prompt]) -> None:
+    """One mode a row, or one for all rows as published."""
+    if "input_mode" not in arrays:
+        return
+    stated = _whole_numbers(arrays, "input_mode", (1,) if arrays["input_mode"].size == 1 else (len(prompts),))
+    for row, (prompt, mode) in enumerate(zip(prompts, np.broadcast_to(stated, len(prompts)).tolist(), strict=True)):
+        if mode != _mode(prompt):
+            raise InputError(
+                f"input_mode of row {row} is {mode} and its media make it {_mode(prompt)} "
+                "(0 text, 1 image, 2 audio, 3 both); leave input_mode out, and each row's own is used"
+            )
+
+
+def _complete(arrays: Mapping[str, npt.NDArray[Any]], names: Sequence[str]) -> bool:
+    """Whether all of `names` are there; some without the others are a mistake."""
+    absent = [name for name in names if name not in arrays]
+    if absent and len(absent) < len(names):
+        raise InputError(f"{absent[0]} is missing; {', '.join(names)} belong together")
+    return not absent
+
+
+def _shaped(arrays: Mapping[str, npt.NDArray[Any]], name: str, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
+    """An array that must have `shape`, where None is any size but 0."""
+    array = arrays[name]
+    fits = array.ndim == len(shape) and all(n > 0 and m in (None, n) for n, m in zip(array.shape, shape, strict=True))
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise InputError(f"{name} has shape {array.shape}; expected ({wanted})")
+    return array
+
+
+def _whole_numbers(
+    arrays: Mapping[str, npt.NDArray[Any]], name: str, shape: tuple[int | None, ...]
+) -> npt.NDArray[np.int64]:
+    array = _shaped(arrays, name, shape)
+    if array.dtype.kind not in "biu":
+        raise InputError(f"{name} is {array.dtype}; expected whole numbers")
+    return array.astype(np.int64, copy=False)
+
+
+def _numbers(array: npt.NDArray[Any], what: str) -> F32:
+    """(C, 3, crop, crop) or (F, M) as contiguous float32."""
+    if array.dtype.kind != "f" or not np.isfinite(array).all():
+        problem = f"is {array.dtype}" if array.dtype.kind != "f" else "holds NaN or infinite numbers"
+        raise InputError(f"{what} {problem}; expected finite float32 numbers, as the processor made them")
+    return np.ascontiguousarray(array, np.float32)

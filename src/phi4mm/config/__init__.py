@@ -1,0 +1,1 @@
+"""Facts of the model and of the engine, read strictly."""

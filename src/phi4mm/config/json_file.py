@@ -1,0 +1,47 @@
+"""The one reader of small JSON files: bounded before it is read."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any, TypeVar
+
+from phi4mm.errors import ConfigError, PhiError
+
+MAX_JSON_BYTES = 4 << 20
+T = TypeVar("T")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """One JSON object from a small file. Raises ConfigError that names the file."""
+    return read_json_as(path, dict, "a JSON object", ConfigError)
+
+
+def read_json_as(path: Path, kind: type[T], expected: str, error: type[PhiError], limit: int = MAX_JSON_BYTES) -> T:
+    """The value of a JSON file whose outermost value is of that kind, of at most `limit` bytes.
+
+    expected  what the file should hold, for messages
+    raises    `error` for a file that is missing, not regular, too large, no JSON, or holds another kind
+    """
+    try:
+        # A pipe or device could block or never end, so only regular files are opened.
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise error(f"{path} is not a regular file; expected {expected}")
+        if found.st_size > limit:
+            raise error(f"{path} has {found.st_size} bytes; expected at most {limit}")
+        with path.open("rb") as file:
+            value = json.loads(file.read(limit + 1))
+    except FileNotFoundError:
+        raise error(f"{path} not found; expected {expected}") from None
+    except OSError as problem:
+        raise error(f"{path} cannot be read: {problem.strerror}; expected {expected}") from None
+    except PhiError:
+        raise
+    # ValueError covers bad JSON, bad UTF-8, and whole numbers of more digits than Python reads.
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{path} cannot be read as JSON: {problem}; expected {expected}") from None
+    if not isinstance(value, kind):
+        raise error(f"{path} holds a {type(value).__name__}; expected {expected}")
+    return value

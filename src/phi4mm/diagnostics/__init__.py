@@ -1,0 +1,1 @@
+"""Libraries of the commands that look at machines, checkpoints and speed."""

@@ -1,0 +1,339 @@
+"""Compare a checkpoint with numbers recorded from the published implementation.
+
+A golden file is an npz whose keys say what to compute; the inputs (pictures, recordings, token ids) are formulas. So a
+comparison needs nothing but `config.json`, weights and the golden file.
+
+S prompt tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import torch
+from torch import Tensor
+
+from phi4mm.checkpoint.synthetic import uniform
+from phi4mm.engine.core import Engine
+from phi4mm.engine.encoders import encode_audio, encode_image, encode_media
+from phi4mm.errors import InputError
+from phi4mm.model.batch import ForwardBatch, Row
+from phi4mm.model.kv import PagedCache
+from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
+from phi4mm.processing.image import ImageProcessor
+from phi4mm.processing.processor import media_digest
+from phi4mm.protocol.inputs import Adapter, AudioFrames, ImageTiles, MediaSpan, Prompt
+from phi4mm.protocol.sampling import SamplingParams
+
+Array = npt.NDArray[Any]
+PIXELS_BOUND = 1e-5  # absolute, on values in about [-1, 1]
+MEL_BOUND = 1e-3  # absolute, natural log of power
+VALUES_BOUND = 2e-4  # towers and logits, relative to the largest recorded value; float32 rounding is 1e-6
+MAX_CROPS = 36
+PREFILL = 256  # prompt tokens whose logits are held at a time
+USER, ASSISTANT, END = 200021, 200019, 200020
+PLACEHOLDER = {"image": 200010, "audio": 200011}
+MODES: dict[int, Adapter | None] = {0: None, 1: "vision", 2: "speech", 3: "vision"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How one key of a golden file compares: `error` against `bound`, both in the key's own measure."""
+
+    key: str
+    error: float
+    bound: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the error is within its bound."""
+        return self.error <= self.bound
+
+
+@dataclass(frozen=True)
+class Group:
+    """The keys that one computation answers, as `tower.image.448x448` or `run.text`."""
+
+    name: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every finding is."""
+        return all(finding.ok for finding in self.findings)
+
+    @property
+    def worst(self) -> Finding:
+        """The finding nearest to, or farthest past, its bound."""
+        return max(self.findings, key=lambda f: (not f.ok, f.error / f.bound if f.bound else f.error))
+
+
+def read_golden(path: Path) -> dict[str, Array]:
+    """All arrays of an npz, without pickle. Raises InputError."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except FileNotFoundError:
+        raise InputError(f"{path} not found; expected a golden .npz file") from None
+    except (OSError, ValueError, EOFError, AttributeError) as error:
+        raise InputError(f"{path} is no golden file: expected an .npz of plain arrays ({error})") from None
+
+
+def verify(model: Phi4MM, golden: dict[str, Array]) -> Iterator[Group]:
+    """Compute everything the keys ask for, one group at a time. Raises InputError for an unknown key."""
+    groups: dict[str, dict[str, Array]] = {}
+    for key, recorded in golden.items():
+        name, field = _split_key(key)
+        groups.setdefault(name, {})[field] = recorded
+    checker = Checker(model)
+    for name, fields in groups.items():
+        findings = checker.check(name, fields)
+        missed = set(fields) - {finding.key for finding in findings}
+        if missed:
+            raise InputError(f"golden group {name} has keys that phi4mm cannot compute: {', '.join(sorted(missed))}")
+        yield Group(name, tuple(findings))
+
+
+class Checker:
+    """Computes the groups of a golden file with one model."""
+
+    def __init__(self, model: Phi4MM) -> None:
+        vision = model.config.vision
+        self._model = model
+        self._device = model.text.norm.weight.device
+        self._switch = model.config.text.rope.original_max_positions
+        self._images = ImageProcessor(vision.image_size, vision.patch_size, MAX_CROPS)
+
+    def check(self, name: str, recorded: dict[str, Array]) -> list[Finding]:
+        """Compare the fields of one group."""
+        kind, _, rest = name.partition(".")
+        checks: dict[str, Callable[[str, dict[str, Array]], list[Finding]]] = {
+            "image": self._image,
+            "audio": self._audio,
+            "tower": self._tower,
+            "run": self._run,
+            "long": self._long,
+        }
+        with torch.inference_mode():
+            return checks[kind](rest, recorded)
+
+    def _image(self, size: str, recorded: dict[str, Array]) -> list[Finding]:
+        width, height = _numbers(size, "x")
+        tiles = self._tiles(width, height)
+        rows, columns = tiles.grid
+        side = self._model.config.vision.image_size
+        step = int(recorded["pixels_step"]) if "pixels_step" in recorded else 1
+        mine: dict[str, Array] = {
+            "tokens": np.array([self._images.plan(width, height).tokens]),
+            "canvas_hw": np.array([[rows * side, columns * side]]),
+            "shape": np.array(tiles.pixels.shape),
+            "mask_valid_per_crop": tiles.mask.sum((1, 2)),
+            "pixels_step": np.array(step),
+        }
+        findings = [_same(key, mine[key], value) for key, value in recorded.items() if key in mine]
+        if "pixels_sample" in recorded:
+            sample = tiles.pixels.reshape(-1)[::step]
+            findings.append(_close("pixels_sample", sample, recorded["pixels_sample"], PIXELS_BOUND))
+        return findings
+
+    def _audio(self, name: str, recorded: dict[str, Array]) -> list[Finding]:
+        samples, rate = _numbers(name, "@")
+        features = log_mel(audio(samples, rate), rate)
+        findings = []
+        if "features" in recorded:
+            findings.append(_close("features", features, recorded["features"], MEL_BOUND))
+        if "tokens" in recorded:
+            findings.append(_same("tokens", np.array([audio_tokens(len(features))]), recorded["tokens"]))
+        return findings
+
+    def _tower(self, name: str, recorded: dict[str, Array]) -> list[Finding]:
+        kind, _, rest = name.partition(".")
+        if kind == "image":
+            rows = encode_image(self._model, self._tiles(*_numbers(rest, "x")), self._device)
+            return [_values("rows", rows, recorded["rows"])]
+        frames = _frames(_numbers(rest, "@")[0])
+        projections: tuple[Adapter, ...] = ("speech", "vision")
+        return [
+            _values(name, encode_audio(self._model, frames, name, self._device), recorded[name])
+            for name in projections
+            if name in recorded
+        ]
+
+    def _run(self, name: str, recorded: dict[str, Array]) -> list[Finding]:
+        spans, ids = self._prompt(name, recorded)
+        prompt = Prompt(tuple(ids.tolist()), spans)
+        mode = int(recorded["mode"])
+        if prompt.adapter != MODES.get(mode):
+            raise InputError(f"run.{name}: mode {mode} does not fit its images and audios; expected 0 to 3 accordingly")
+        logits = _Columns(recorded, len(ids))
+        for start, part in self._all_logits(prompt):
+            logits.take(start, part)
+        given = ("mode", "images", "audios", "words")  # the inputs themselves
+        findings = [Finding(key, 0.0, 0.0) for key in given if key in recorded]
+        if "ids" in recorded:
+            findings.append(_same("ids", ids, recorded["ids"]))
+        findings += logits.findings()
+        if "greedy" in recorded:
+            findings.append(_same("greedy", self._greedy(prompt, len(recorded["greedy"])), recorded["greedy"]))
+        return findings
+
+    def _long(self, name: str, recorded: dict[str, Array]) -> list[Finding]:
+        count = int(name)
+        ids = text_ids(f"long{count}", count)
+        row = Row(count, long=count > self._switch)
+        outputs = torch.arange(count - 4, count, device=self._device)
+        logits = self._model(ForwardBatch(torch.from_numpy(ids).to(self._device), (row,), outputs)).float()
+        findings = []
+        if "last4" in recorded:
+            findings.append(_values("last4", logits[:, ::61], recorded["last4"]))
+        if "argmax" in recorded:
+            findings.append(_same("argmax", logits.argmax(-1).cpu().numpy(), recorded["argmax"]))
+        return findings
+
+    def _tiles(self, width: int, height: int) -> ImageTiles:
+        return self._images(PIL.Image.fromarray(image(width, height)))
+
+    def _prompt(self, name: str, recorded: dict[str, Array]) -> tuple[tuple[MediaSpan, ...], npt.NDArray[np.int64]]:
+        """The run's media spans and its ids: user, images, audios, words, end, assistant."""
+        media: list[tuple[str, int, ImageTiles | AudioFrames]] = []
+        for width, height in recorded["images"].tolist():
+            media.append(("image", self._images.plan(width, height).tokens, self._tiles(width, height)))
+        for samples in recorded["audios"].tolist():
+            frames = _frames(samples)
+            media.append(("audio", audio_tokens(len(frames.features)), frames))
+        spans, ids = [], [USER]
+        for kind, length, data in media:
+            spans.append(MediaSpan("image" if kind == "image" else "audio", len(ids), length, media_digest(data), data))
+            ids += [PLACEHOLDER[kind]] * length
+        ids += [*text_ids(name, int(recorded["words"])).tolist(), END, ASSISTANT]
+        return tuple(spans), np.array(ids)
+
+    def _all_logits(self, prompt: Prompt) -> Iterator[tuple[int, Tensor]]:
+        """(start, logits (S', V) float32) for the whole prompt, PREFILL tokens at a time through the cache."""
+        total = len(prompt.ids)
+        media = encode_media(self._model, prompt, self._device)
+        places = torch.tensor([i for span in prompt.spans for i in range(span.start, span.start + span.length)])
+        weight = self._model.text.norm.weight
+        cache = PagedCache(self._model.config.text, pages=1, page_tokens=total, device=self._device, dtype=weight.dtype)
+        for start in range(0, total, PREFILL):
+            ids = torch.tensor(prompt.ids[start : start + PREFILL], device=self._device)
+            inside = (places >= start) & (places < start + len(ids))
+            here = None if media is None else media[inside.to(self._device)]
+            index = (places[inside] - start).to(self._device)
+            row = Row(len(ids), start, prompt.adapter, total > self._switch, (0,))
+            outputs = torch.arange(len(ids), device=self._device)
+            yield start, self._model(ForwardBatch(ids, (row,), outputs, here, index, cache)).float()
+
+    def _greedy(self, prompt: Prompt, count: int) -> Array:
+        engine = Engine(self._model, eos_ids=())
+        request = engine.add(prompt, SamplingParams(max_tokens=count))
+        while engine.busy:
+            engine.step()
+        return np.array(request.answer)
+
+
+class _Columns:
+    """The parts of a run's logits (S, V) that its golden keys hold, gathered piece by piece."""
+
+    def __init__(self, recorded: dict[str, Array], tokens: int) -> None:
+        self._recorded = {k: v for k, v in recorded.items() if k.startswith("logits_")}
+        self._tokens = tokens
+        self._parts: dict[str, list[Tensor]] = {key: [] for key in self._recorded}
+
+    def take(self, start: int, logits: Tensor) -> None:
+        """logits (S', V) of prompt positions start .. start + S'."""
+        parts = {
+            "logits_all_sample": logits[:, 7::9973],
+            "logits_argmax": logits.argmax(-1),
+            "logits_last": logits[-1:, ::61] if start + len(logits) == self._tokens else logits[:0, ::61],
+        }
+        for key, part in parts.items():
+            if key in self._parts:
+                self._parts[key].append(part)
+
+    def findings(self) -> list[Finding]:
+        whole = {key: torch.cat(parts) for key, parts in self._parts.items() if parts}
+        found = [
+            _values(key, value.reshape(self._recorded[key].shape), self._recorded[key])
+            for key, value in whole.items()
+            if key != "logits_argmax"
+        ]
+        if "logits_argmax" in whole:
+            found.append(_same("logits_argmax", whole["logits_argmax"].cpu().numpy(), self._recorded["logits_argmax"]))
+        return found
+
+
+def image(width: int, height: int) -> npt.NDArray[np.uint8]:
+    """(height, width, 3): a ramp, a ripple and a checkerboard, as reference/inputs.py defines them."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.int64)
+    channels = (
+        x * 255 // max(width - 1, 1),
+        (y * 3 + x * x // 64) % 256,
+        (x // 24 + y // 40) % 2 * 180 + (x * 7 + y * 13) % 61,
+    )
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+def audio(samples: int, rate: int) -> npt.NDArray[np.float32]:
+    """(samples,) in [-1, 1]: a rising tone, a steady tone and a little noise, as reference/inputs.py defines them."""
+    t = np.arange(samples, dtype=np.float64) / rate
+    tones = 0.3 * np.sin(2 * np.pi * (180 * t + 35 * t**1.5)) + 0.2 * np.sin(2 * np.pi * 660 * t)
+    return (tones + 0.02 * uniform(f"audio.{rate}", (samples,))).astype(np.float32)
+
+
+def text_ids(name: str, count: int) -> npt.NDArray[np.int64]:
+    """(count,) ordinary token ids below 199000."""
+    unit = (uniform(f"text.{name}", (count,)).astype(np.float64) + 1.0) * 0.5
+    return (unit * 199000).astype(np.int64)
+
+
+def _frames(samples: int) -> AudioFrames:
+    return AudioFrames(log_mel(audio(samples, WIDE), WIDE), samples / WIDE)
+
+
+def _split_key(key: str) -> tuple[str, str]:
+    """The group of a key, and its field in it."""
+    parts = key.split(".")
+    if parts[0] == "tower" and len(parts) == 3 and parts[1] == "image":
+        return key, "rows"
+    if (parts[0] == "tower" and len(parts) == 4 and parts[1] == "audio") or (
+        parts[0] in ("image", "audio", "run", "long") and len(parts) == 3
+    ):
+        return key.rpartition(".")[0], parts[-1]
+    raise InputError(f"golden key {key!r} asks for nothing known; expected image., audio., tower., run. or long. keys")
+
+
+def _numbers(text: str, separator: str) -> tuple[int, int]:
+    first, _, second = text.partition(separator)
+    if not first.isdecimal() or (second and not second.isdecimal()):
+        raise InputError(f"golden key holds {text!r}; expected sizes such as 640{separator}480")
+    return int(first), int(second or 0)
+
+
+def _same(key: str, mine: Array, recorded: Array) -> Finding:
+    """Error: how many entries differ; a wrong shape counts every one."""
+    if mine.shape != recorded.shape:
+        return Finding(key, float(max(recorded.size, 1)), 0.0)
+    return Finding(key, float((mine != recorded).sum()), 0.0)
+
+
+def _close(key: str, mine: Array, recorded: Array, bound: float) -> Finding:
+    """Error: the largest absolute difference."""
+    if mine.shape != recorded.shape:
+        return Finding(key, float("inf"), bound)
+    worst = float(np.abs(mine.astype(np.float64) - recorded).max())
+    return Finding(key, worst if np.isfinite(worst) else float("inf"), bound)
+
+
+def _values(key: str, mine: Tensor, recorded: Array) -> Finding:
+    """Error: the largest difference over the largest recorded value."""
+    scale = float(np.abs(recorded).max()) or 1.0
+    close = _close(key, mine.float().cpu().numpy(), recorded, VALUES_BOUND)
+    return Finding(key, close.error / scale, VALUES_BOUND)

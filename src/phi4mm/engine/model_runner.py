@@ -1,0 +1,133 @@
+"""Runs a plan: encodes media, packs the rows, calls the model, draws a token of each row that has reached its end.
+
+N rows that draw, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from phi4mm.engine.batching import pack
+from phi4mm.engine.encoder_cache import MediaCache, media_key
+from phi4mm.engine.encoders import encode_span
+from phi4mm.engine.kv_capacity import Capacity
+from phi4mm.engine.request import Request, Sampled
+from phi4mm.engine.sampler import apply_mask, most_likely, new_generator, sample, token_logprobs
+from phi4mm.engine.scheduler import Chunk
+from phi4mm.engine.speculative import is_plain
+from phi4mm.errors import EngineError
+from phi4mm.model.kv import PagedCache
+from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.protocol.response import TokenLogprobs
+
+
+class Runner:
+    """Owns what is on the device beside the weights: pages, and the requests' random numbers."""
+
+    def __init__(self, model: Phi4MM, capacity: Capacity, media: MediaCache[Tensor]) -> None:
+        self._model = model
+        weight = model.text.norm.weight  # the embedding may be packed
+        self._device, self._dtype = weight.device, weight.dtype
+        self._media = media
+        self._generators: dict[str, torch.Generator] = {}
+        self._cache = PagedCache(
+            model.config.text,
+            pages=capacity.pages,
+            page_tokens=capacity.page_tokens,
+            device=self._device,
+            dtype=capacity.cache_dtype,
+        )
+        self._layers_in_c = model.text.layers_in_c(self._cache)
+
+    @torch.inference_mode()
+    def run(self, plan: Sequence[Chunk]) -> list[list[Sampled]]:
+        """One forward pass; of each chunk that samples a token, and one more for each guess that was right.
+
+        A row that fails gets an `error`; its neighbours go on.
+        """
+        # Rows of one adapter side by side: its weights are then read once.
+        ready = sorted(filter(self._encode, plan), key=lambda chunk: chunk.request.prompt.adapter or "")
+        if not ready:
+            return [[] for _ in plan]
+        logits = self._model(pack(ready, self._media, self._cache, self._layers_in_c, self._device))
+        drawing = [chunk for chunk in ready if chunk.samples]
+        drawn = dict(zip((chunk.request.id for chunk in drawing), self._draw(drawing, logits), strict=True))
+        return [drawn.get(chunk.request.id, []) for chunk in plan]
+
+    def release(self, request: Request) -> None:
+        """Forget a finished request."""
+        self._generators.pop(request.id, None)
+
+    def _encode(self, chunk: Chunk) -> bool:
+        """Make the encoder rows that the chunk asks for; running out of memory there must not stop the other rows."""
+        request, span = chunk.request, chunk.encode
+        if span is None:
+            return True
+        adapter = request.prompt.adapter
+        assert adapter is not None
+        try:
+            rows = encode_span(self._model, span, adapter, self._device)
+        except RuntimeError as error:
+            request.error = EngineError(f"its media could not be encoded: {error}", request.id)
+            return False
+        self._media.put(media_key(span, adapter), rows.to(self._dtype))
+        return True
+
+    def _draw(self, chunks: Sequence[Chunk], logits_NV: Tensor) -> list[list[Sampled]]:
+        """Greedy rows in one pass over the logits, the others one by one."""
+        ends = list(itertools.accumulate(1 + len(chunk.draft) for chunk in chunks))
+        greedy = [is_plain(chunk.request) for chunk in chunks]
+        likely = most_likely(logits_NV) if any(greedy) else []
+        found: list[list[Sampled]] = []
+        for chunk, plain, end in zip(chunks, greedy, ends, strict=True):
+            first = end - 1 - len(chunk.draft)
+            if plain:
+                found.append(self._checked(chunk, likely[first:end]))
+            else:
+                one = self._draw_one(chunk.request, logits_NV[first].float())
+                found.append([] if one is None else [one])
+        return found
+
+    def _checked(self, chunk: Chunk, likely: Sequence[int | str]) -> list[Sampled]:
+        """The model's own tokens, up to the first that was guessed wrong."""
+        found: list[Sampled] = []
+        for token, guess in zip(likely, (*chunk.draft, None), strict=True):
+            sampled = self._result(chunk.request, token, None)
+            if sampled is None:
+                break
+            found.append(sampled)
+            if token != guess:
+                break
+        return found
+
+    def _draw_one(self, request: Request, logits: Tensor) -> Sampled | None:
+        params, generator = request.params, None
+        if params.temperature > 0:
+            if request.id not in self._generators:
+                self._generators[request.id] = new_generator(params.seed)
+            generator = self._generators[request.id]
+        allowed = logits
+        try:
+            mask = request.constraint.mask() if request.constraint is not None else None
+            if mask is not None:
+                allowed = apply_mask(logits, mask)
+            token: int | str = sample(allowed, params, request.prompt.ids, request.answer, generator)
+            if request.constraint is not None and isinstance(token, int):
+                request.constraint.accept(token)
+        except ValueError as error:
+            token = str(error)
+        return self._result(request, token, logits)
+
+    def _result(self, request: Request, token: int | str, logits: Tensor | None) -> Sampled | None:
+        """The token with its log-probabilities; a text says why there is none."""
+        if isinstance(token, str):
+            request.error = EngineError(token, request.id)
+            return None
+        logprobs: TokenLogprobs | None = None
+        if request.params.logprobs is not None and logits is not None:
+            logprobs = token_logprobs(logits, token, request.params.logprobs)
+        return Sampled(token, logprobs)

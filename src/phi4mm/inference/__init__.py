@@ -1,0 +1,1 @@
+"""Processing, engine and text as one object."""

@@ -1,0 +1,56 @@
+"""What a configuration comes to on this machine, with reasons."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from phi4mm.checkpoint.scheme import read_scheme
+from phi4mm.config.engine import MODALITIES, EngineConfig, ResolvedEngineConfig
+from phi4mm.errors import ConfigError
+
+SMALL_MODEL = 1_000_000_000  # bytes of weights up to which a CPU computes in float32
+
+
+def resolve_in(folder: Path, config: EngineConfig) -> ResolvedEngineConfig:
+    """What `config` comes to on this machine for the checkpoint in `folder`. Raises ConfigError."""
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return resolve(replace(config, quantize=config.quantize or read_scheme(folder)), weight_bytes=size)
+
+
+def resolve(config: EngineConfig, *, weight_bytes: int = 0) -> ResolvedEngineConfig:
+    """What `config` comes to on this machine for a checkpoint of that size. Raises ConfigError: no such device."""
+    reasons = []
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        reasons.append(f"device {device}: {'a CUDA device is here' if device == 'cuda' else 'no CUDA device is here'}")
+    _check_device(device)
+    dtype = config.dtype
+    if dtype == "auto":
+        dtype, reason = _auto_dtype(device, weight_bytes)
+        reasons.append(f"dtype {dtype}: {reason}")
+    return ResolvedEngineConfig(
+        device, dtype, MODALITIES[config.modalities], tuple(reasons), config.quantize, config.limits
+    )
+
+
+def _check_device(device: str) -> None:
+    kind, colon, number = device.partition(":")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if count == 0:
+        raise ConfigError(f"device is {device!r} but torch finds no CUDA device; use device 'cpu' or 'auto'")
+    if colon and not (number.isdecimal() and int(number) < count):
+        raise ConfigError(f"device is {device!r}; this machine has {kind}:0 to {kind}:{count - 1}")
+
+
+def _auto_dtype(device: str, weight_bytes: int) -> tuple[str, str]:
+    if device != "cpu":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bfloat16", "as published, and the card computes in it"
+        return "float16", "the card has no bfloat16"
+    if weight_bytes <= SMALL_MODEL:
+        return "float32", "exact, and the weights are small"
+    return "bfloat16", "as published; float32 would take twice the memory"

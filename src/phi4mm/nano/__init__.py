@@ -1,0 +1,1 @@
+"""The model in the box: its world, its recipe, its weights."""

@@ -1,0 +1,107 @@
+"""A trained nano as a folder that says how it came to be."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from phi4mm.checkpoint.save import save_original
+from phi4mm.nano.batches import IMAGES, open_workshop
+from phi4mm.nano.recipe import STAGES, NanoRecipe, load_state, new_learner, state_file
+from phi4mm.processing.tokenizer import Special
+
+VERSIONED = ("torch", "numpy", "tokenizers", "pillow", "espeakng-loader")
+LIMITS = (
+    "English only, about 200 words, spoken by espeak-ng's voices; real speech was never heard",
+    "drawn pictures of ten objects in eight colours at five places, and of fourteen signs; photographs were never seen",
+    "thirteen tools by their own names; a value never seen in training is often copied wrongly",
+    "whatever lies outside this small world is answered with something from inside it",
+)
+
+
+def ship(recipe: NanoRecipe, out: Path, command: str) -> None:
+    """Write the joined model into the new folder `out`: the original layout, bfloat16, with training.json.
+
+    raises  ConfigError when `out` is not empty, CheckpointError when the state does not fit the recipe
+    """
+    learner = new_learner(recipe)
+    load_state(learner, state_file(recipe, "join"))
+    tokenizer = open_workshop(recipe.folder).processor.tokenizer
+    ends = [tokenizer.id(Special.END), tokenizer.id(Special.ENDOFTEXT)]
+    files = {
+        "generation_config": {"bos_token_id": ends[1], "eos_token_id": ends, "pad_token_id": ends[1]},
+        "preprocessor_config": {
+            "audio_compression_rate": 8,
+            "audio_downsample_rate": 1,
+            "audio_feat_stride": 1,
+            "dynamic_hd": IMAGES.max_crops,
+            "feature_extractor_type": "Phi4MMAudioFeatureExtractor",
+            "image_processor_type": "Phi4MMImageProcessor",
+            "processor_class": "Phi4MMProcessor",
+        },
+        "training": provenance(recipe, command),
+    }
+    with tempfile.TemporaryDirectory() as companions:
+        for name, value in files.items():
+            text = json.dumps(value, indent=2) + "\n"
+            Path(companions, f"{name}.json").write_text(text, encoding="utf-8")
+        shutil.copyfile(recipe.folder / "tokenizer.json", Path(companions, "tokenizer.json"))
+        save_original(learner.model.to(torch.bfloat16), out, source=Path(companions))
+
+
+def provenance(recipe: NanoRecipe, command: str) -> dict[str, Any]:
+    """Where a model comes from, by name; scores are added by bench/nano_scores.py."""
+    progress = {stage: _progress(state_file(recipe, stage)) for stage in STAGES}
+    plans = {stage: asdict(getattr(recipe, stage)) for stage in STAGES}
+    return {
+        "what": "nano, trained from nothing by phi4mm on the world of phi4mm.nano.synth",
+        "command": command,
+        "seed": recipe.seed,
+        "commit": _commit(),
+        "data": {"speech": recipe.recordings, "speech_digest": open_workshop(recipe.folder).bank.digest},
+        "stages": {stage: plans[stage] | progress[stage] for stage in STAGES},
+        "hardware": {"processor": _processor(), "cores": os.cpu_count(), "device": "cpu"},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
+        "limits": list(LIMITS),
+    }
+
+
+def _progress(path: Path) -> dict[str, Any]:
+    """Steps taken and seconds spent, as a stage's state says."""
+    with safe_open(path, "pt") as file:
+        progress = json.loads(file.metadata()["progress"])
+    return {"steps_taken": progress["step"], "seconds": round(progress["seconds"])}
+
+
+def _commit() -> str:
+    """The commit of the code that runs, with a mark if files differ from it."""
+    folder = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=folder, capture_output=True, text=True
+        )
+    except FileNotFoundError:
+        return "unknown: git is not installed"
+    return found.stdout.strip() or "unknown: no commit"
+
+
+def _processor() -> str:
+    """The processor's name, which Linux alone tells in a file."""
+    if sys.platform == "linux":
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()

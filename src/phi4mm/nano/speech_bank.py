@@ -1,0 +1,103 @@
+"""Speech made once and read many times: clean recordings of what the training split says, in one memory-mapped file.
+
+A bank is a folder with `samples.i16`, mono 16 kHz int16 recordings end to end, and `index.json`: their texts, their
+ends in samples, and when each word begins in seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from phi4mm.nano.synth import augment, voice, world
+from phi4mm.nano.synth.split import Split
+from phi4mm.protocol.messages import Audio
+
+Recording: TypeAlias = tuple[str, npt.NDArray[np.int16], tuple[float, ...]]
+RATE = 16000
+CHUNK = 500
+
+
+class SpeechBank:
+    """The recordings of a folder, by text."""
+
+    def __init__(self, folder: Path) -> None:
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        self.texts: list[str] = index["texts"]
+        self.digest: str = index["digest"]
+        self.onsets: list[list[float]] = index["onsets"]
+        self._ends: list[int] = index["ends"]
+        self._samples = np.memmap(folder / "samples.i16", np.int16, "r")
+        self._by_text: defaultdict[str, list[int]] = defaultdict(list)
+        for number, text in enumerate(self.texts):
+            self._by_text[text].append(number)
+
+    def record(self, text: str, split: Split, rng: random.Random) -> Audio:
+        """A recording of `text` with a fresh throat, room, noise and gain; spoken now where the bank has none."""
+        if split != "train" or text not in self._by_text:
+            return world.record(text, split, rng)
+        number = rng.choice(self._by_text[text])
+        noise = np.random.default_rng(rng.getrandbits(64))
+        stretched = augment.stretch(self.clean(number), float(noise.uniform(*augment.STRETCH)))
+        return Audio(augment.augment(stretched, RATE, noise), RATE)
+
+    def samples(self, number: int) -> int:
+        """How long recording `number` is."""
+        return self._ends[number] - (self._ends[number - 1] if number else 0)
+
+    def clean(self, number: int) -> npt.NDArray[np.float32]:
+        """Recording `number` as it was made: (n,) float32."""
+        end = self._ends[number]
+        return self._samples[end - self.samples(number) : end].astype(np.float32) / np.float32(32768)
+
+
+def build_bank(folder: Path, counts: dict[world.Task, int], seed: int, processes: int) -> None:
+    """Speak the first `counts` training examples of each task and write the bank whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        (task, start, min(start + CHUNK, count), seed)
+        for task, count in counts.items()
+        for start in range(0, count, CHUNK)
+    ]
+    texts: list[str] = []
+    onsets: list[tuple[float, ...]] = []
+    ends, digest = [0], hashlib.sha256()
+    with open(folder / "samples.part", "wb") as out, ProcessPoolExecutor(processes) as pool:
+        for spoken in pool.map(_speak_chunk, jobs):
+            for text, samples, begun in spoken:
+                out.write(samples.tobytes())
+                texts.append(text)
+                onsets.append(begun)
+                ends.append(ends[-1] + len(samples))
+                digest.update(f"{text} {len(samples)} ".encode())
+    os.replace(folder / "samples.part", folder / "samples.i16")
+    index = {"texts": texts, "onsets": onsets, "ends": ends[1:], "digest": digest.hexdigest()}
+    (folder / "index.part").write_text(json.dumps(index), encoding="utf-8")
+    os.replace(folder / "index.part", folder / "index.json")
+
+
+def _speak_chunk(job: tuple[world.Task, int, int, int]) -> list[Recording]:
+    task, start, end, seed = job
+    return [_speak(text, random.Random(f"{seed} {task} {n}")) for n, text in _texts(task, start, end)]
+
+
+def _texts(task: world.Task, start: int, end: int) -> Iterator[tuple[int, str]]:
+    for number in range(start, end):
+        yield number, world.example("train", number, task, world.silent).spoken
+
+
+def _speak(text: str, rng: random.Random) -> Recording:
+    speech = voice.speak(text, voice.draw_voice("train", rng))
+    resampled = soxr.resample(speech.samples, speech.rate, RATE)
+    return text, np.round(np.clip(resampled, -1, 1) * 32767).astype(np.int16), speech.onsets

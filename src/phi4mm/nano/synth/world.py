@@ -1,0 +1,98 @@
+"""Examples of everything nano learns: a task, a split and a seed make one conversation with its right answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from phi4mm.nano.synth import augment, dialogue, questions, scene, sentences, signs, voice
+from phi4mm.nano.synth.split import Split
+from phi4mm.protocol.messages import Audio, Image, Message, Tool
+
+Task: TypeAlias = Literal[
+    "scene", "pair", "sign", "transcribe", "spoken_scene", "spoken_chat", "tool_call", "no_tool", "chat", "repeat"
+]
+Recorder: TypeAlias = Callable[[str, Split, random.Random], Audio]
+TASKS: tuple[Task, ...] = get_args(Task)
+SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
+TRANSCRIBE = (
+    "Transcribe the audio clip into text.", "Transcribe the audio clip into text.", "Transcribe the audio to text.",
+    "Transcribe this.", "Write down what is said.", "What is said?",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Example:
+    """A conversation and the one right answer.
+
+    spoken  the words of its recording; shown  a description of its picture
+    """
+
+    task: Task
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...]
+    answer: str
+    spoken: str = ""
+    shown: str = ""
+
+
+def record(text: str, split: Split, rng: random.Random) -> Audio:
+    """`text` spoken by a voice of `split`, as a microphone hears it."""
+    speech = voice.speak(text, voice.draw_voice(split, rng))
+    noise = np.random.default_rng(rng.getrandbits(64))
+    return Audio(augment.augment(speech.samples, speech.rate, noise), speech.rate)
+
+
+def silent(_text: str, _split: Split, _rng: random.Random) -> Audio:
+    """In place of `record`, where only the words matter."""
+    return Audio(np.zeros(1, np.float32), 16000)
+
+
+def example(split: Split, seed: int, task: Task, record: Recorder = record) -> Example:
+    """Example number `seed` of `task`, made from sentences, voices, scenes and tools of `split` alone.
+
+    `record` speaks a text; training passes one that reads speech made before.
+    """
+    rng = random.Random(f"{split} {task} {seed}")
+    if task in ("scene", "pair", "sign", "spoken_scene"):
+        return _about_picture(split, rng, task, record)
+    if task == "transcribe":
+        text = sentences.make_sentence(split, rng)
+        return Example(task, (Message.user(record(text, split, rng), rng.choice(TRANSCRIBE)),), (), text, text)
+    if task in ("tool_call", "no_tool"):
+        made = (dialogue.make_tool_call if task == "tool_call" else dialogue.make_no_tool)(split, rng)
+        return Example(task, (*_preface(rng, 0.7), Message.user(made.request)), made.tools, made.answer)
+    if task == "repeat":
+        question, answer = dialogue.make_repeat(split, rng)
+    else:
+        question, answer = dialogue.make_chat(split, rng, spoken=task == "spoken_chat")
+    if task != "spoken_chat":
+        return Example(task, (*_preface(rng, 0.3), Message.user(question)), (), answer)
+    return Example(task, (Message.user(record(question, split, rng)),), (), answer, question)
+
+
+def _about_picture(split: Split, rng: random.Random, task: Task, record: Recorder) -> Example:
+    picture, shown, (question, answer) = _picture(split, rng, task)
+    image = Image(np.asarray(picture))
+    if task == "spoken_scene":
+        return Example(task, (Message.user(image, record(question, split, rng)),), (), answer, question, shown)
+    return Example(task, (*_preface(rng, 0.1), Message.user(image, question)), (), answer, shown=shown)
+
+
+def _picture(split: Split, rng: random.Random, task: Task) -> tuple[PillowImage.Image, str, tuple[str, str]]:
+    if task == "sign" or (task == "spoken_scene" and rng.random() < 0.1):
+        sign, backdrop = signs.make_sign(split, rng)
+        return signs.draw_sign(sign, backdrop, rng), sign.name, questions.ask_sign(sign, rng)
+    count = 2 if task == "pair" or (task == "spoken_scene" and rng.random() < 0.1) else 1
+    made = scene.make_scene(split, rng, count)
+    return scene.draw_scene(made, rng), questions.describe(made), questions.ask_scene(made, rng)
+
+
+def _preface(rng: random.Random, share: float) -> tuple[Message, ...]:
+    """A system message, in `share` of the cases."""
+    return (Message.system(rng.choice(dialogue.SYSTEM)),) if rng.random() < share else ()

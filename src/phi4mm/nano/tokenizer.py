@@ -1,0 +1,49 @@
+"""A byte-level BPE in the manner of the published one, trained on made-up conversations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from tokenizers import AddedToken, Regex, Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
+from tokenizers.trainers import BpeTrainer
+
+from phi4mm.nano.synth import world
+
+# The published special strings, in the published order.
+SPECIAL = (
+    "<|endoftext|>", "<|endoftext10|>", "<|endoftext11|>", "<|endofprompt|>", "<|assistant|>", "<|end|>", "<|user|>",
+    "<|system|>", "<|tool|>", "<|/tool|>", "<|tool_call|>", "<|/tool_call|>", "<|tool_response|>", "<|tag|>",
+)  # fmt: skip
+# Letters with at most one leading mark or space, single digits, marks, line ends, other space.
+PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+
+def train_tokenizer(examples: int, entries: int) -> str:
+    """tokenizer.json of at most `entries` entries, special ones last, from `examples` training examples a task."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = Sequence(
+        [Split(Regex(PIECES), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = ByteLevelDecoder()
+    trainer = BpeTrainer(
+        vocab_size=entries - len(SPECIAL), initial_alphabet=ByteLevel.alphabet(), min_frequency=20, show_progress=False
+    )
+    tokenizer.train_from_iterator(_texts(examples), trainer)
+    tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL])
+    return tokenizer.to_str()
+
+
+def _texts(examples: int) -> Iterator[str]:
+    for task in world.TASKS:
+        for seed in range(examples):
+            example = world.example("train", seed, task, world.silent)
+            yield from (part for message in example.messages for part in message.parts if isinstance(part, str))
+            yield example.answer
+            yield example.spoken
+            if example.tools:
+                yield json.dumps([asdict(tool) for tool in example.tools])

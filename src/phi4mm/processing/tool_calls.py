@@ -1,0 +1,198 @@
+"""Tools the model may call: how they are declared in the prompt, and how a call is read from an answer."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from phi4mm.errors import InputError
+from phi4mm.processing.tokenizer import Special
+from phi4mm.protocol.messages import Tool, ToolCall
+
+MAX_ANSWER = 4 * 2**20  # characters
+MAX_DEPTH = 64  # of brackets in a call or a schema
+CALL, CALL_END, FUNCTOOLS = Special.TOOL_CALL.value, Special.TOOL_CALL_END.value, "functools"
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_BLANK = " \t\r\n"  # the white space of JSON
+_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array"}
+_TYPE_NAMES = {kind.__name__: word for kind, word in _TYPES.items()}
+_COMBINING = {"$ref", "allOf", "anyOf", "oneOf"}
+
+
+def as_tool(tool: Tool | Mapping[str, Any] | Callable[..., Any]) -> Tool:
+    """A checked Tool from a Tool, a function, or a dict: flat, or OpenAI's {"type": "function", "function": {...}}.
+
+    raises  InputError for a missing or impossible name, unknown keys, or parameters that are no JSON object
+    """
+    if isinstance(tool, Mapping):
+        tool = _from_mapping(tool)
+    elif not isinstance(tool, Tool):
+        tool = tool_from_function(tool)
+    if not isinstance(tool.name, str) or not _NAME.fullmatch(tool.name):
+        raise InputError(f"a tool is named {tool.name!r}; expected 1 to 64 letters, digits, '_', '-' or '.'")
+    if not isinstance(tool.description, str) or not isinstance(tool.parameters, dict):
+        raise InputError(f"tool {tool.name} needs a text as description and a JSON object as parameters")
+    try:
+        json.dumps(tool.parameters, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"the parameters of tool {tool.name} are not JSON: {error}") from None
+    if not _shallow(tool.parameters):
+        raise InputError(f"the parameters of tool {tool.name} are nested more than {MAX_DEPTH} deep")
+    return tool
+
+
+def tool_from_function(function: Callable[..., Any]) -> Tool:
+    """Declare a function by its name, the first paragraph of its docstring and its annotations, as a JSON schema.
+
+    A docstring line `name: text` or `name (type): text` describes that parameter.
+    raises  InputError for parameters without an annotation or of a type that JSON has no word for
+    """
+    name = getattr(function, "__name__", None)
+    if name is None or not callable(function):
+        raise InputError(f"a tool is a {type(function).__name__}; expected a Tool, a dict or a function")
+    hints, text = get_type_hints(function), inspect.getdoc(function) or ""
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name not in hints:
+            raise InputError(f"parameter {parameter.name} of tool {name} needs a name and an annotation of its own")
+        schema = _schema(hints[parameter.name], f"parameter {parameter.name} of tool {name}")
+        if line := re.search(rf"^[ \t]*{parameter.name}(?: \([^)\n]*\))?:[ \t]*(\S.*)$", text, re.MULTILINE):
+            schema["description"] = line[1]
+        if parameter.default is parameter.empty:
+            required.append(parameter.name)
+        else:
+            schema["default"] = parameter.default
+        properties[parameter.name] = schema
+    description = " ".join(text.split("\n\n")[0].split())
+    return as_tool(Tool(name, description, {"type": "object", "properties": properties, "required": required}))
+
+
+def tools_json(tools: Sequence[Tool]) -> str:
+    """The list that the prompt shows between its tool marks, as JSON in the model card's form."""
+    shown = [{"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools]
+    return json.dumps(shown, ensure_ascii=False)
+
+
+def arguments_schema(tool: Tool) -> dict[str, Any]:
+    """The JSON schema of a tool's arguments, which may be declared as one or as in the model card.
+
+    There, each parameter is named with its Python type: {"city": {"type": "str", "default": "London"}}; those without
+    a default are required. Unless the declaration says otherwise, no other arguments are allowed.
+    raises  InputError for a declaration that is neither
+    """
+    given = tool.parameters
+    if isinstance(given.get("type"), str):
+        if given["type"] != "object":
+            raise InputError(f"the parameters of tool {tool.name} have type {given['type']!r}; expected 'object'")
+    elif not given.keys() & {"properties", *_COMBINING}:
+        if wrong := [name for name, value in given.items() if not isinstance(value, dict)]:
+            raise InputError(f"parameter {wrong[0]} of tool {tool.name} is no JSON object; expected its type in one")
+        given = {
+            "properties": {name: _with_json_type(value) for name, value in given.items()},
+            "required": [name for name, value in given.items() if "default" not in value],
+        }
+    closed = {} if given.keys() & _COMBINING else {"additionalProperties": False}
+    return {"type": "object", **closed, **given}
+
+
+def parse_tool_calls(answer: str) -> list[ToolCall]:
+    """The calls of an answer that is nothing but calls; an empty list when it is text, in whole or in part.
+
+    Both published forms are read, with one object or a list of them:
+    `functools[{"name": ..., "arguments": {...}}]` and `<|tool_call|>[...]<|/tool_call|>`, whose end mark may be missing
+    at the end of the answer. Arguments may be called `parameters` and may be JSON in a string. Linear in the answer.
+    """
+    if len(answer) > MAX_ANSWER:
+        return []
+    calls: list[ToolCall] = []
+    at = _skip(answer, 0)
+    while at < len(answer):
+        mark = next((mark for mark in (CALL, FUNCTOOLS) if answer.startswith(mark, at)), None)
+        if mark is None:
+            return []
+        try:
+            value, at = _DECODER.raw_decode(answer, _skip(answer, at + len(mark)))
+            calls.extend(map(_call, value if isinstance(value, list) else [value]))
+        except (ValueError, RecursionError):
+            return []
+        at = _skip(answer, at)
+        if mark == CALL and answer.startswith(CALL_END, at):
+            at = _skip(answer, at + len(CALL_END))
+    return calls
+
+
+def _from_mapping(tool: Mapping[str, Any]) -> Tool:
+    inner = tool.get("function") if tool.get("type") == "function" else tool
+    if not isinstance(inner, Mapping) or "name" not in inner:
+        raise InputError('a tool has no name; expected {"name": ..., "description": ..., "parameters": {...}}')
+    known = (
+        {"name", "description", "parameters", "strict"} if inner is not tool else {"name", "description", "parameters"}
+    )
+    if unknown := sorted(map(str, set(inner) - known)):
+        raise InputError(
+            f"tool {inner['name']!r} has the unknown key {unknown[0]!r}; expected {', '.join(sorted(known))}"
+        )
+    return Tool(inner["name"], inner.get("description") or "", inner.get("parameters") or {})
+
+
+def _schema(annotation: Any, name: str) -> dict[str, Any]:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return {"enum": list(inner)}
+    if origin in (Union, types.UnionType) and len(inner) == 2 and type(None) in inner:
+        return _schema(next(kind for kind in inner if kind is not type(None)), name)
+    if (kind := _TYPES.get(origin or annotation)) is None:
+        raise InputError(f"{name} is annotated {annotation}; expected str, int, float, bool, list, dict or Literal")
+    return {"type": kind, "items": _schema(inner[0], name)} if origin is list else {"type": kind}
+
+
+def _with_json_type(parameter: dict[str, Any]) -> dict[str, Any]:
+    kind = parameter.get("type")
+    return parameter | {"type": _TYPE_NAMES[kind]} if isinstance(kind, str) and kind in _TYPE_NAMES else parameter
+
+
+def _call(value: Any) -> ToolCall:
+    """A call from one JSON object; ValueError when it is not one."""
+    if not isinstance(value, dict) or not isinstance(name := value.get("name"), str) or not _NAME.fullmatch(name):
+        raise ValueError("not a call")
+    arguments = value.get("arguments", value.get("parameters", {}))
+    if isinstance(arguments, str):
+        arguments = _DECODER.decode(arguments)
+    if not isinstance(arguments, dict) or not _shallow(arguments):
+        raise ValueError("arguments are not an object, or too deep")
+    return ToolCall(name, arguments)
+
+
+def _shallow(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return True
+    return False
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _BLANK:
+        at += 1
+    return at
+
+
+def _finite(literal: str) -> float:
+    if not math.isfinite(number := float(literal)):
+        raise ValueError("JSON has no infinities")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)

@@ -1,0 +1,1 @@
+"""What crosses the surface: plain values, no torch."""

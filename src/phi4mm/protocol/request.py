@@ -1,0 +1,75 @@
+"""What one asks: the values of the Python surface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from phi4mm.config.validate import text
+from phi4mm.errors import InputError
+from phi4mm.protocol.messages import Audio, Image, MediaSource, Message, Tool
+from phi4mm.protocol.sampling import GREEDY, SamplingParams
+
+Content: TypeAlias = "str | Sequence[Message]"
+ImageInput: TypeAlias = "Image | MediaSource"
+AudioInput: TypeAlias = "Audio | MediaSource | tuple[MediaSource, int]"
+ToolInput: TypeAlias = "Tool | Mapping[str, Any] | Callable[..., Any]"
+MAX_REGEX = 4096  # characters
+MAX_CHOICES = 1024
+MAX_CHOICE_LENGTH = 1024
+
+
+@dataclass(frozen=True)
+class ResponseFormat:
+    """The form that an answer must have; exactly one of three is given.
+
+    schema  a JSON schema; the answer is JSON on one line, spaced as json.dumps does
+    regex   a regular expression for the whole answer, without look-around and back references
+    choice  the texts to choose from
+    """
+
+    schema: dict[str, Any] | None = None
+    regex: str | None = None
+    choice: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("schema", "regex", "choice") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise InputError(
+                f"a response format has {' and '.join(given) or 'nothing'}; expected one of schema, regex, choice"
+            )
+        if self.schema is not None and not isinstance(self.schema, dict):
+            raise InputError(f"schema is {type(self.schema).__name__}; expected a JSON object, as a dict")
+        if self.regex is not None:
+            text("regex", self.regex, MAX_REGEX)
+            if (len(self.regex) - len(self.regex.rstrip("\\"))) % 2:
+                raise InputError("regex ends in a lone backslash; expected a character after it")
+        if self.choice is not None:
+            if not isinstance(self.choice, tuple) or not 1 <= len(self.choice) <= MAX_CHOICES:
+                found = f"{len(self.choice)} texts" if isinstance(self.choice, tuple) else type(self.choice).__name__
+                raise InputError(f"choice is {found}; expected a tuple of 1 to {MAX_CHOICES} texts")
+            for choice in self.choice:
+                text("a choice", choice, MAX_CHOICE_LENGTH)
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One question of a batch.
+
+    content  the user's words, or whole messages (then `images`, `audios` and `system` stay empty)
+    images   paths, bytes, PIL images, arrays; shown before the words
+    audios   paths, bytes, or (samples, rate); heard before the words
+    tools    `Tool`, JSON declarations, or Python functions
+    response_format  the form that the answer must have; where there are tools, calls may stand in its place
+    tool_choice      "auto" leaves calls to the model, "required" asks for one or more, a tool's name for one of it
+    """
+
+    content: Content = ""
+    images: Sequence[ImageInput] = ()
+    audios: Sequence[AudioInput] = ()
+    system: str | None = None
+    tools: Sequence[ToolInput] = ()
+    params: SamplingParams = GREEDY
+    response_format: ResponseFormat | None = None
+    tool_choice: str = "auto"

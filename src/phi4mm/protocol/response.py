@@ -1,0 +1,47 @@
+"""What comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from phi4mm.protocol.messages import ToolCall
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one request; `prompt_tokens` includes the tokens of pictures and recordings."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    image_tokens: int
+    audio_tokens: int
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """The log-probability of one token of an answer, and the likeliest tokens in its place with theirs."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer.
+
+    ids           its tokens, with the one that ended it
+    logprobs      one a token where `SamplingParams.logprobs` asked for them
+    alternatives  the other answers where `SamplingParams.n` asked for several
+    """
+
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+    tool_calls: tuple[ToolCall, ...]
+    ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    alternatives: tuple[Reply, ...] = ()

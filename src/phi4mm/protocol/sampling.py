@@ -1,0 +1,74 @@
+"""How the next token is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from phi4mm.config.validate import integer, number
+from phi4mm.errors import InputError
+
+MAX_STOP_STRINGS = 64
+MAX_STOP_LENGTH = 1024
+MAX_ANSWERS = 16
+MAX_LOGPROBS = 20
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How the next token is chosen. The defaults are greedy.
+
+    temperature         0 takes the most likely token; otherwise logits are divided by it
+    top_k               keep the k most likely tokens; 0 keeps all
+    top_p               keep the smallest set of tokens whose probability reaches p
+    min_p               drop tokens less likely than p times the most likely one
+    repetition_penalty  divide positive and multiply negative logits of tokens seen in prompt or answer (CTRL)
+    presence_penalty    subtract once from tokens of the answer so far
+    frequency_penalty   subtract for each time a token stands in the answer so far
+    stop                strings that end the answer; they are not part of it
+    seed                of this request's own random numbers; None draws one
+    max_tokens          most tokens to generate
+    n                   answers to the one prompt, answer i drawn with seed + i; they share its keys and values
+    logprobs            report each token's log-probability and this many likeliest alternatives, before any penalty
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    max_tokens: int = 1000
+    n: int = 1
+    logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        number("temperature", self.temperature, 0.0, 100.0)
+        integer("top_k", self.top_k, 0, 2**31)
+        number("top_p", self.top_p, 0.0, 1.0, above=True)
+        number("min_p", self.min_p, 0.0, 1.0)
+        number("repetition_penalty", self.repetition_penalty, 0.0, 100.0, above=True)
+        number("presence_penalty", self.presence_penalty, -100.0, 100.0)
+        number("frequency_penalty", self.frequency_penalty, -100.0, 100.0)
+        integer("max_tokens", self.max_tokens, 1, 2**31)
+        if self.seed is not None:
+            integer("seed", self.seed, 0, 2**63 - 1)
+        integer("n", self.n, 1, MAX_ANSWERS)
+        if self.logprobs is not None:
+            integer("logprobs", self.logprobs, 0, MAX_LOGPROBS)
+        _stop_strings(self.stop)
+
+
+def _stop_strings(stop: object) -> None:
+    if not isinstance(stop, tuple) or not all(isinstance(s, str) for s in stop):
+        raise InputError(f"stop is {type(stop).__name__}; expected a tuple of strings")
+    if len(stop) > MAX_STOP_STRINGS:
+        raise InputError(f"stop has {len(stop)} strings; at most {MAX_STOP_STRINGS} are allowed")
+    for text in stop:
+        if not text or len(text) > MAX_STOP_LENGTH:
+            raise InputError(f"a stop string has {len(text)} characters; expected 1 to {MAX_STOP_LENGTH}")
+
+
+GREEDY = SamplingParams()

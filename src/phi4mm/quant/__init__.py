@@ -1,1 +1,0 @@
-"""Quantization as a swap of modules that the model cannot see."""

@@ -1,0 +1,1 @@
+"""Packed weights in place of plain ones."""

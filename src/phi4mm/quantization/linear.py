@@ -1,0 +1,26 @@
+"""A linear layer over a packed weight.
+
+O outputs, I inputs.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from phi4mm.kernels.linear import linear
+from phi4mm.kernels.packed_weight import PackedWeight
+
+
+class PackedLinear(nn.Module):
+    """nn.Linear with its (O, I) weight packed; the bias (O,) stays a parameter, so that `widened` reaches it."""
+
+    def __init__(self, weight: PackedWeight, bias: nn.Parameter | None) -> None:
+        super().__init__()
+        self.weight = weight
+        self.register_parameter("bias", bias)
+        self.bias: nn.Parameter | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., I) -> (..., O), in x's dtype."""
+        y = linear(x, self.weight)
+        return y if self.bias is None else y + self.bias

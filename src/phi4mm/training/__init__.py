@@ -1,0 +1,1 @@
+"""General training: a loop that anything may use."""

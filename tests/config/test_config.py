@@ -1,0 +1,121 @@
+"""config.json of both layouts: read strictly, written back, refused with the nearest name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi4mm.config.load import load_config
+from phi4mm.config.model import PUBLISHED_VISION
+from phi4mm.config.original import from_original, to_original
+from phi4mm.config.transformers import from_transformers, to_transformers
+from phi4mm.errors import ConfigError
+from tests.conftest import GOLDEN
+
+
+@pytest.fixture
+def published() -> dict[str, Any]:
+    raw: dict[str, Any] = json.loads((GOLDEN / "published.json").read_text())
+    return raw
+
+
+@pytest.mark.parametrize("name", ["published", "tiny", "tiny_rope96"])
+def test_both_layouts_say_the_same_and_come_back(name: str) -> None:
+    """A fact lost in writing would be filled by nothing: no field has a default."""
+    config = from_original(json.loads((GOLDEN / f"{name}.json").read_text()))
+    assert from_original(to_original(config)) == config
+    assert from_transformers(*to_transformers(config)) == dataclasses.replace(config, layout="transformers")
+
+
+def test_the_published_file_says_nothing_of_its_tower(published: dict[str, Any]) -> None:
+    """The tower's sizes are then the fixed ones."""
+    del published["vision_config"]
+    assert from_original(published).vision == PUBLISHED_VISION
+
+
+def test_attention_is_scaled_as_written_in_the_specification(published: dict[str, Any]) -> None:
+    """sqrt(1 + 5/12) at the published lengths."""
+    assert from_original(published).text.rope.attention_scale == pytest.approx(1.1902380714238083)
+
+
+def _set(*path: str, value: object) -> Callable[[dict[str, Any]], None]:
+    def change(raw: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            raw = raw[key]
+        raw[path[-1]] = value
+
+    return change
+
+
+def _delete(raw: dict[str, Any]) -> None:
+    del raw["num_key_value_heads"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_set("num_attention_head", value=3), "unknown key num_attention_head; did you mean num_attention_heads?"),
+        (_set("vision_lora", "rr", value=3), "config.json: vision_lora: unknown key rr"),
+        (_delete, "num_key_value_heads is missing"),
+        (_set("hidden_size", value="3072"), "hidden_size is '3072'; expected a whole number"),
+        (_set("hidden_size", value=True), "expected a whole number"),
+        (_set("num_hidden_layers", value=10**9), "expected a whole number from 1 to 16777216"),
+        (_set("rms_norm_eps", value=float("nan")), "rms_norm_eps is nan; expected a number"),
+        (_set("hidden_size", value=3071), "must be a multiple of num_attention_heads 24"),
+        (_set("num_key_value_heads", value=7), "must be a multiple of num_key_value_heads 7"),
+        (_set("rope_scaling", "long_factor", value=[1.0]), "need 48 numbers each"),
+        (_set("rope_scaling", "type", value="yarn"), "type is 'yarn'; phi4mm implements only 'longrope'"),
+        (_set("rope_scaling", value=[]), r"rope_scaling is \[\]; expected an object"),
+        (_set("mlp_bias", value=True), "mlp_bias is True; phi4mm implements only False"),
+        (_set("embd_layer", "image_embd_layer", "crop_size", value=336), "crop_size is 336"),
+        (_set("vision_config", "patch_size", value=13), "even number of patches"),
+        (_set("audio_processor", "config", "chunk_size", value=18), "chunk_size is 18; phi4mm implements only -1"),
+        (_set("model_type", value="phi3"), "model_type is 'phi3'; phi4mm implements only 'phi4mm'"),
+    ],
+)
+def test_a_wrong_file_names_field_value_and_what_was_expected(
+    published: dict[str, Any], change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    """A config that is silently misread builds another model."""
+    change(published)
+    with pytest.raises(ConfigError, match=message):
+        from_original(published)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "not found"), (b"{", "cannot be read as JSON"), (b"[1]", "holds a list"), (b"\xff", "cannot be read")],
+)
+def test_a_file_that_is_no_json_object_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+    """The folder may be anything that a person typed."""
+    if content is not None:
+        (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load_config(tmp_path)
+
+
+def test_a_deeply_nested_file_is_an_error_and_not_a_crash(tmp_path: Path) -> None:
+    """The JSON parser recurses."""
+    (tmp_path / "config.json").write_text("[" * 200_000)
+    with pytest.raises(ConfigError, match="cannot be read as JSON"):
+        load_config(tmp_path)
+
+
+def test_known_keys_without_effect_are_accepted(published: dict[str, Any]) -> None:
+    """The published file carries library bookkeeping that changes nothing."""
+    published |= {"auto_map": {"AutoConfig": "x.y"}, "transformers_version": "4.46.1", "_name_or_path": "p"}
+    assert from_original(published) == from_original(json.loads((GOLDEN / "published.json").read_text()))
+
+
+@pytest.mark.parametrize(("key", "value"), [("alpha_pattern", {"o_proj": 8}), ("use_rslora", True), ("bias", "all")])
+def test_an_adapter_that_is_no_plain_lora_is_refused(published: dict[str, Any], key: str, value: object) -> None:
+    """Its scaling would silently be another one."""
+    raw, adapters = to_transformers(from_original(published))
+    adapters["vision"][key] = value
+    with pytest.raises(ConfigError, match=f"vision adapter_config.json: {key} is .*; phi4mm implements only"):
+        from_transformers(raw, adapters)

@@ -1,0 +1,72 @@
+"""Several answers to one prompt, log-probabilities and limits, through phi4mm's own door."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import phi4mm
+from phi4mm import CapacityError, ChatRequest, InputError, Limits, SamplingParams
+from phi4mm.inference.model import Model
+
+DRAWN = SamplingParams(temperature=1.5, seed=5, max_tokens=6)
+QUESTION = "what is the colour of the small circle beside the large square"
+
+
+def test_n_answers_are_those_of_n_seeds_and_share_the_prompts_pages(small: Model) -> None:
+    """The same draw n times is one answer; n prefills of one prompt are n times the memory."""
+    pool = small._engine.pool
+    reply = small.chat(QUESTION, params=replace(DRAWN, n=4))
+    answers = (reply, *reply.alternatives)
+    expected = [small.chat(QUESTION, params=replace(DRAWN, seed=5 + n)) for n in range(4)]
+    assert [answer.ids for answer in answers] == [answer.ids for answer in expected]
+    assert [answer.text for answer in answers] == [answer.text for answer in expected]
+    assert len({answer.ids for answer in answers}) > 1
+    prompt = small.processor.chat([phi4mm.Message.user(QUESTION)])
+    stream = small.submit(prompt, replace(DRAWN, n=4))
+    while not all(other._answer.request.answer for other in stream._others):
+        small._step()
+    size = small._engine.limits.page_tokens
+    assert len(prompt.ids) > size
+    assert pool.held == len(prompt.ids) // size + 4
+    stream.close()
+    assert (pool.held, small._engine.busy) == (0, False)
+
+
+def test_a_stream_is_one_answer(small: Model) -> None:
+    """The others would be dropped without a word."""
+    with pytest.raises(InputError, match=r"n is 2, and a stream is one answer; use chat\(\)"):
+        small.stream(QUESTION, params=replace(DRAWN, n=2))
+    with pytest.raises(InputError, match="n is 17; expected a whole number from 1 to 16"):
+        replace(DRAWN, n=17)
+    with pytest.raises(InputError, match="logprobs is 21; expected a whole number from 0 to 20"):
+        replace(DRAWN, logprobs=21)
+
+
+def test_log_probabilities_come_one_a_token_and_only_when_asked(small: Model) -> None:
+    """One entry too few would shift every later one."""
+    assert small.chat(QUESTION, params=DRAWN).logprobs == ()
+    reply = small.chat(QUESTION, params=replace(DRAWN, logprobs=2))
+    assert tuple(entry.token for entry in reply.logprobs) == reply.ids
+    assert all(entry.logprob <= entry.top[0][1] <= 0 and len(entry.top) == 2 for entry in reply.logprobs)
+
+
+def test_a_batch_larger_than_the_queue_waits_for_room(small_folder: Path) -> None:
+    """The bound is for strangers; a batch is one caller, who would have to split it himself."""
+    model = phi4mm.load(small_folder, device="cpu", limits=Limits(max_queue=3, max_rows=2, chunk_tokens=40))
+    replies = model.batch([ChatRequest(f"{QUESTION} {n}", params=replace(DRAWN, n=1 + n % 2)) for n in range(9)])
+    assert [len(reply.alternatives) for reply in replies] == [n % 2 for n in range(9)]
+    with pytest.raises(CapacityError, match="there is room for 3 more requests and 4 came"):
+        model.chat(QUESTION, params=replace(DRAWN, n=4))
+    assert not model._engine.busy
+
+
+def test_the_settings_say_how_much_memory_was_taken_and_why(small_folder: Path) -> None:
+    """`doctor` and reports read it there."""
+    model = phi4mm.load(small_folder, device="cpu")
+    assert model.settings.limits.cache_bytes is not None
+    assert model.settings.reasons[-1].startswith(f"cache_bytes {model.settings.limits.cache_bytes}: ")
+    asked = phi4mm.load(small_folder, device="cpu", limits=Limits(cache_bytes=10**6, cache_dtype="int8"))
+    assert asked.settings.limits == Limits(cache_bytes=10**6, cache_dtype="int8")

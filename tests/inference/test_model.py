@@ -1,0 +1,216 @@
+"""The Python surface over a synthetic checkpoint: its answers mean nothing, but they are always the same."""
+
+from __future__ import annotations
+
+import io
+import wave
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import pytest
+
+import phi4mm
+from phi4mm import ChatRequest, InputError, Message, SamplingParams
+from phi4mm.config.engine import EngineConfig
+from phi4mm.engine.request import Request
+from phi4mm.inference.model import Model
+from phi4mm.inference.resolve import resolve
+
+SHORT = SamplingParams(max_tokens=12)
+
+
+def picture(seed: int = 0) -> PIL.Image.Image:
+    return PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 70, 3), np.uint8))
+
+
+def samples(seconds: float = 0.5, seed: int = 0) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(0, 0.1, int(seconds * 16000)).astype(np.float32)
+
+
+def test_streamed_pieces_add_up_to_the_reply_that_chat_gives(small: Model) -> None:
+    """A piece lost or doubled at the end of a stream shows here."""
+    stream = small.stream("hello world", params=SHORT)
+    pieces = list(stream)
+    assert "".join(pieces) == stream.reply.text == small.chat("hello world", params=SHORT).text
+    assert all(pieces)
+    assert stream.reply.usage.completion_tokens == len(stream.reply.ids) <= 12
+
+
+def test_text_holds_no_mark_of_the_format(small: Model) -> None:
+    """A synthetic model emits role marks at will; the text a person reads must not show them."""
+    texts = [small.chat(f"{n} red", params=SamplingParams(max_tokens=40)).text for n in range(8)]
+    assert not any(mark in text for text in texts for mark in ("<|user|>", "<|end|>", "<|endoftext|>"))
+
+
+def test_two_streams_read_in_turn_equal_each_alone(small: Model) -> None:
+    """They share steps: a piece must never land in the other's text."""
+    alone = [small.chat(words, params=SHORT).text for words in ("red circle", "blue world")]
+    first, second = small.stream("red circle", params=SHORT), small.stream("blue world", params=SHORT)
+    mixed = ["", ""]
+    for piece in first:
+        mixed[0] += piece
+        mixed[1] += next(second, "")
+    mixed[1] += "".join(second)
+    assert mixed == alone
+
+
+def test_a_batch_of_all_modes_equals_each_request_alone(small: Model) -> None:
+    """The whole path, from files to text, with rows of four modes side by side."""
+    requests = [
+        ChatRequest("hello", params=SHORT),
+        ChatRequest("what is in the picture", images=[picture()], params=SHORT),
+        ChatRequest("hello", audios=[(samples(), 16000)], params=SHORT),
+        ChatRequest(images=[picture(1), picture(2)], audios=[(samples(0.9, 1), 16000)], params=SHORT),
+        ChatRequest([Message.system("red"), Message.user("hello"), Message.assistant("world"), Message.user("tool")]),
+    ]
+    together = small.batch(requests)
+    assert together == [small.batch([request])[0] for request in requests]
+    assert [reply.usage.image_tokens > 0 for reply in together] == [False, True, False, True, False]
+    assert [reply.usage.audio_tokens > 0 for reply in together] == [False, False, True, True, False]
+
+
+def test_media_change_the_answer(small: Model) -> None:
+    """Equality tests pass for a model that ignores its media."""
+    replies = [small.chat("what", images=[picture(n)], params=SHORT).ids for n in range(3)]
+    assert len(set(replies)) == 3
+
+
+def test_every_form_of_a_medium_gives_the_same_answer(small: Model, tmp_path: Path) -> None:
+    """A path, bytes, a PIL image and an array hold the same picture; likewise for sound."""
+    image = picture()
+    image.save(tmp_path / "a.png")
+    forms = [tmp_path / "a.png", str(tmp_path / "a.png"), (tmp_path / "a.png").read_bytes(), image, np.asarray(image)]
+    assert len({small.chat("what", images=[form], params=SHORT).ids for form in forms}) == 1
+    pcm = (samples() * 32767).astype("<i2")
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(pcm.tobytes())
+    (tmp_path / "a.wav").write_bytes(buffer.getvalue())
+    sounds = [tmp_path / "a.wav", buffer.getvalue(), (pcm, 16000), phi4mm.Audio(pcm, 16000)]
+    assert len({small.chat("what", audios=[form], params=SHORT).ids for form in sounds}) == 1
+
+
+def test_generate_takes_the_published_format(small: Model) -> None:
+    """`chat` writes that format: the same words by either door are the same prompt."""
+    raw = small.generate(prompt="<|user|><|image_1|>what is in<|end|><|assistant|>", images=[picture()], params=SHORT)
+    assert raw == small.chat("what is in", images=[picture()], params=SHORT)
+
+
+def test_max_tokens_ends_an_answer_with_length(small: Model) -> None:
+    """A cut answer must say that it was cut."""
+    whole = small.chat("hello world", params=SamplingParams(max_tokens=30))
+    cut = small.chat("hello world", params=SamplingParams(max_tokens=3))
+    assert cut.finish_reason == "length"
+    assert cut.ids == whole.ids[:3]
+
+
+def test_a_stop_string_ends_the_answer_before_it(small: Model) -> None:
+    """The stop string is found in text, not in tokens, and is no part of the answer."""
+    whole = small.chat("hello world", params=SHORT).text
+    stop = whole[len(whole) // 2 :][:2]
+    reply = small.chat("hello world", params=SamplingParams(max_tokens=12, stop=(stop,)))
+    assert reply.text == whole[: whole.index(stop)]
+    assert reply.finish_reason == "stop"
+    assert len(reply.ids) < 12
+
+
+def test_a_closed_stream_frees_its_place_and_says_that_it_has_no_reply(small: Model) -> None:
+    """Otherwise an abandoned answer would run on in every later step."""
+    with small.stream("hello", params=SHORT) as stream:
+        next(stream)
+    assert not small._engine.busy
+    with pytest.raises(InputError, match="has not ended"):
+        _ = stream.reply
+
+
+def test_an_answer_that_has_not_ended_has_no_reply(small: Model) -> None:
+    """Half an answer must not pass for a whole one."""
+    stream = small.stream("hello", params=SHORT)
+    with pytest.raises(InputError, match="iterate to the end first"):
+        _ = stream.reply
+    stream.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"images": "stop.jpg"}, r"images is one str; expected a list, as in images=\[...\]"),
+        ({"audios": b"RIFF"}, r"audios is one bytes; expected a list"),
+        ({"audios": [(np.zeros(10), 16000, 1)]}, r"an audio tuple has 3 items; expected \(samples, rate\)"),
+        ({"images": ["no/such/file.png"]}, "file.png"),
+        ({"content": ""}, "empty|no "),
+        ({"content": [Message.user("a")], "system": "b"}, "inside the messages"),
+    ],
+)
+def test_a_request_that_cannot_work_is_an_input_error(small: Model, arguments: dict[str, object], message: str) -> None:
+    """The text says what was found and what to do, and the model answers the next request."""
+    with pytest.raises(InputError, match=message):
+        small.chat(**arguments)  # type: ignore[arg-type]
+    assert small.chat("hello", params=SHORT).ids
+
+
+def test_a_prompt_over_the_context_names_both_numbers(small: Model) -> None:
+    """The small model's context is 192 tokens; nothing is cut to fit."""
+    with pytest.raises(InputError, match="192"):
+        small.chat("0123456789 " * 200)
+    assert not small._engine.busy
+
+
+def test_one_bad_request_of_a_batch_leaves_no_other_running(small: Model) -> None:
+    """The batch fails as a whole: its first rows must not go on in later steps."""
+    with pytest.raises(InputError):
+        small.batch([ChatRequest("hello"), ChatRequest("hello", images=["no/such.png"])])
+    assert not small._engine.busy
+
+
+def test_media_without_their_adapter_are_refused(small_folder: Path) -> None:
+    """The published code would answer without the adapter, and wrongly."""
+    model = phi4mm.load(small_folder, device="cpu", modalities="text")
+    assert model.chat("hello", params=SHORT).ids
+    with pytest.raises(InputError, match="loaded without its vision adapter"):
+        model.chat("what", images=[picture()])
+    speech = phi4mm.load(small_folder, device="cpu", modalities="speech")
+    assert speech.chat("what", audios=[(samples(), 16000)], params=SHORT).ids
+    with pytest.raises(InputError, match="vision adapter"):
+        speech.chat("what", images=[picture()])
+
+
+def test_bfloat16_answers_too(small_folder: Path, small: Model) -> None:
+    """Towers widen their weights on some CPUs: every mode must pass through with 16-bit weights."""
+    model = phi4mm.load(small_folder, device="cpu", dtype="bfloat16")
+    exact = small.chat("what", images=[picture()], audios=[(samples(), 16000)], params=SHORT)
+    reply = model.chat("what", images=[picture()], audios=[(samples(), 16000)], params=SHORT)
+    assert reply.usage.prompt_tokens == exact.usage.prompt_tokens
+    assert reply.ids[0] == exact.ids[0]
+
+
+def test_resolve_says_why_it_chose() -> None:
+    """`doctor` and the demo print these reasons."""
+    chosen = resolve(EngineConfig(device="cpu"), weight_bytes=11_000_000_000)
+    assert (chosen.device, chosen.dtype) == ("cpu", "bfloat16")
+    assert any("float32 would take twice the memory" in reason for reason in chosen.reasons)
+    assert resolve(EngineConfig(device="cpu"), weight_bytes=20_000_000).dtype == "float32"
+
+
+def test_guesses_change_nothing_that_a_person_sees(small: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several tokens come in one step when guesses are right; a stop string may end the answer at the first of them."""
+    wording = "red circle blue"
+    monkeypatch.setattr("phi4mm.engine.scheduler.draft", lambda request, most: ())
+    whole = small.chat(wording, params=SamplingParams(max_tokens=24))
+    stops = [whole.text[n : n + 2] for n in range(0, len(whole.text) - 2, 3)]
+    asked = [SamplingParams(max_tokens=24, stop=(stop,)) for stop in stops] + [SamplingParams(max_tokens=9)]
+    alone = [small.chat(wording, params=params) for params in asked]
+
+    def right(request: Request, most: int) -> tuple[int, ...]:
+        return whole.ids[len(request.answer) :][: max(most, 0)]
+
+    monkeypatch.setattr("phi4mm.engine.scheduler.draft", right)
+    guessed = [small.chat(wording, params=params) for params in asked]
+    assert guessed == alone
+    assert small.batch([ChatRequest(wording, params=params) for params in asked[:2]]) == alone[:2]
+    assert len({reply.usage.completion_tokens for reply in alone}) > 2, "stops must come at different tokens"

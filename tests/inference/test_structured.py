@@ -1,0 +1,138 @@
+"""Forms of answers through the whole of phi4mm: nano, drawn from as wildly as can be, must still keep to them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import phi4mm
+from phi4mm import ChatRequest, EngineError, InputError, Message, Reply, ResponseFormat, SamplingParams
+from phi4mm.inference.model import Model
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "animal": {"type": "string", "maxLength": 20},
+        "count": {"type": "integer", "minimum": 0, "maximum": 99},
+        "colors": {"type": "array", "items": {"enum": ["red", "green", "blue"]}, "maxItems": 3},
+    },
+    "required": ["animal", "count", "colors"],
+    "additionalProperties": False,
+}
+CHOICE = ("red", "green", "dark green")
+REGEX = r"[A-Z][a-z]{1,8}( [a-z]{1,8}){0,3}\."
+TOOL = {
+    "name": "weather",
+    "description": "of a city",
+    "parameters": {"city": {"type": "str", "maxLength": 20}, "days": {"type": "int", "minimum": 1, "maximum": 9}},
+}
+
+
+def wild(seed: int, most: int = 200) -> SamplingParams:
+    return SamplingParams(temperature=2.0, seed=seed, max_tokens=most)
+
+
+@pytest.fixture(scope="module")
+def nano() -> Model:
+    return phi4mm.load("nano", device="cpu")
+
+
+def requests(seed: int) -> list[ChatRequest]:
+    """A row of each form, and one that is free."""
+    return [
+        ChatRequest("Describe the cat.", params=wild(seed), response_format=ResponseFormat(schema=SCHEMA)),
+        ChatRequest("Which color?", params=wild(seed), response_format=ResponseFormat(choice=CHOICE)),
+        ChatRequest("Say something.", params=wild(seed), response_format=ResponseFormat(regex=REGEX)),
+        ChatRequest("How warm is it in Paris?", params=wild(seed), tools=[TOOL], tool_choice="weather"),
+        ChatRequest("Hello.", params=wild(seed, 20)),
+    ]
+
+
+def check_schema(reply: Reply) -> None:
+    value = json.loads(reply.text)
+    assert value.keys() == {"animal", "count", "colors"}
+    assert len(value["animal"]) <= 20
+    assert 0 <= value["count"] <= 99
+    assert isinstance(value["count"], int)
+    assert set(value["colors"]) <= {"red", "green", "blue"}
+
+
+def check(schema: Reply, choice: Reply, regex: Reply, call: Reply) -> None:
+    check_schema(schema)
+    assert choice.text in CHOICE
+    assert re.fullmatch(REGEX, regex.text)
+    assert [made.name for made in call.tool_calls] == ["weather"]
+    assert call.tool_calls[0].arguments.keys() == {"city", "days"}
+    assert 1 <= call.tool_calls[0].arguments["days"] <= 9
+    assert [reply.finish_reason for reply in (schema, choice, regex, call)] == ["stop", "stop", "stop", "tool_calls"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_row_of_a_batch_keeps_to_its_own_form(nano: Model, seed: int) -> None:
+    """Temperature 2 is noise: whatever slips past a mask, or through a neighbour's, shows here."""
+    *formed, _ = nano.batch(requests(seed))
+    check(*formed)
+
+
+def test_forms_beside_it_do_not_change_a_row(nano: Model) -> None:
+    """A mask that lands on the row beside it changes that row's answer."""
+    together = nano.batch(requests(7))
+    alone = [nano.batch([request])[0] for request in requests(7)]
+    assert [reply.ids for reply in together] == [reply.ids for reply in alone]
+
+
+def test_several_answers_to_one_question_each_keep_to_the_form(nano: Model) -> None:
+    """They begin at one compiled grammar, and the tokens of one must not move the others on in it."""
+    params = SamplingParams(temperature=2.0, seed=3, n=4, max_tokens=200)
+    reply = nano.chat("Describe the cat.", params=params, response_format=ResponseFormat(schema=SCHEMA))
+    answers = [reply, *reply.alternatives]
+    assert len({answer.text for answer in answers}) == 4
+    for answer in answers:
+        check_schema(answer)
+
+
+def test_a_small_model_that_knows_no_form_keeps_to_it(small: Model) -> None:
+    """Synthetic weights like one token above all; greedy, the mask alone makes the answer."""
+    form = ResponseFormat(choice=("blue circle", "green"))
+    assert small.chat("hello", response_format=form, params=SamplingParams(max_tokens=30)).text in form.choice  # type: ignore[operator]
+
+
+def test_a_form_that_turns_out_too_costly_fails_alone(small: Model) -> None:
+    """Its row ends with an error that says why; the others never notice."""
+
+    class Costly:
+        """Allows everything twice."""
+
+        def __init__(self) -> None:
+            self.left = 2
+
+        def mask(self) -> npt.NDArray[np.int32] | None:
+            if not self.left:
+                raise InputError("the form is too costly")
+            return None
+
+        def accept(self, token: int) -> None:
+            self.left -= 1
+
+        def fork(self) -> Costly:
+            raise NotImplementedError("one answer only")
+
+    params = SamplingParams(max_tokens=8)
+    prompt = small.processor.chat([Message.user("hello world")])
+    alone = small.submit(prompt, params).finish()
+    failing, fine = small.submit(prompt, params, constraint=Costly()), small.submit(prompt, params)
+    with pytest.raises(EngineError, match="the form is too costly"):
+        failing.finish()
+    assert fine.finish().ids == alone.ids
+
+
+def test_an_impossible_form_is_refused_before_it_runs(small: Model) -> None:
+    """Nothing of it may stay in the engine, where it would run for nobody."""
+    with pytest.raises(InputError, match="no text fits it"):
+        small.chat("hello", response_format=ResponseFormat(schema={"$ref": "#"}))
+    with pytest.raises(InputError, match="tool_choice is 'required'"):
+        small.chat("hello", tool_choice="required")

@@ -1,0 +1,73 @@
+"""Scores that are too kind or too strict make every other number worthless."""
+
+from __future__ import annotations
+
+import pytest
+
+from phi4mm.metrics.calls import same_calls
+from phi4mm.metrics.words import exact_match, normalise, word_error_rate, word_errors
+
+CALL = 'functools[{"name": "set_timer", "arguments": {"minutes": 5}}]'
+
+
+def test_normalising_keeps_words_and_drops_case_marks_and_spaces() -> None:
+    """Prevents errors counted for a comma, and words glued together by removed punctuation."""
+    assert normalise("  The RED-hot soup,  isn’t cold! ") == "the red hot soup isn't cold"
+
+
+@pytest.mark.parametrize(
+    ("truth", "heard", "errors"),
+    [
+        ("the cat sat", "the cat sat", 0),
+        ("the cat sat", "the hat sat", 1),
+        ("the cat sat", "the sat", 1),
+        ("the cat sat", "the big cat sat", 1),
+        ("the cat sat", "", 3),
+        ("the cat sat", "cat the sat", 2),
+        ("a b c d", "b c d e", 2),
+    ],
+)
+def test_word_errors_are_the_fewest_edits(truth: str, heard: str, errors: int) -> None:
+    """Prevents position-wise comparison, which counts every word after a missing one."""
+    assert word_errors(truth, heard) == (errors, len(truth.split()))
+
+
+def test_the_error_rate_weighs_sentences_by_their_words() -> None:
+    """Prevents the mean of rates, which lets short sentences dominate."""
+    assert word_error_rate([("one two three four five six seven eight nine", "one"), ("ten", "ten")]) == 8 / 10
+
+
+def test_an_empty_truth_has_no_rate() -> None:
+    """Prevents a division by zero on silence."""
+    assert word_error_rate([("", "noise")]) == 0.0
+
+
+def test_exact_match_forgives_only_case_marks_and_spaces() -> None:
+    """Prevents a colour from passing for another, and a full stop from failing an answer."""
+    assert exact_match("A red circle.", "a red  circle")
+    assert not exact_match("A red circle.", "A red circle on the left.")
+
+
+def test_calls_match_as_json_whatever_their_spacing_and_order_of_keys() -> None:
+    """Prevents text comparison, which fails equal calls."""
+    assert same_calls(CALL, 'functools[{"arguments":{"minutes":5},"name":"set_timer"}]')
+    assert same_calls(CALL, '<|tool_call|>[{"name": "set_timer", "arguments": {"minutes": 5}}]<|/tool_call|>')
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        CALL.replace("5", '"5"'),
+        CALL.replace("5", "5.0"),
+        CALL.replace("5", "15"),
+        CALL.replace("minutes", "minute"),
+        CALL.replace("}]", "}, {}]"),
+        CALL[:-1],
+        "I set a timer.",
+        "",
+        "functools" + "[" * 100_000,
+    ],
+)
+def test_a_call_of_another_type_value_name_or_form_is_wrong(answer: str) -> None:
+    """Prevents numbers passing as strings, broken JSON passing at all, and hostile nesting ending the run."""
+    assert not same_calls(CALL, answer)

@@ -1,0 +1,63 @@
+"""A workshop with a handful of made recordings: silence and tones, so that no synthesizer is needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from phi4mm.nano.recipe import NanoRecipe, StagePlan
+from phi4mm.nano.speech_bank import RATE
+from phi4mm.nano.synth import world
+from phi4mm.nano.synth.voice import Speech
+from phi4mm.nano.tokenizer import train_tokenizer
+from phi4mm.protocol.inputs import F32
+
+
+def in_process(make: Callable[[int], Any], start: int, end: int, stride: int = 1) -> Iterator[Any]:
+    """`Prefetch` without its process, which takes seconds to start."""
+    return map(make, range(start, end, stride))
+
+
+@pytest.fixture(autouse=True)
+def _batches_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "prefetch" not in request.node.name:
+        monkeypatch.setattr("phi4mm.training.loop.Prefetch", in_process)
+
+
+@pytest.fixture(autouse=True)
+def _tones_for_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts that the bank lacks are spoken as a tone too: espeak-ng's waves differ in phase from call to call."""
+    monkeypatch.setattr("phi4mm.nano.synth.voice.speak", lambda text, voice: Speech(tone(text), RATE, (0.0,)))
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> NanoRecipe:
+    """A recipe whose folder holds a tokenizer and a speech bank of every text that the tests ask for."""
+    folder = tmp_path_factory.mktemp("nano")
+    (folder / "tokenizer.json").write_text(train_tokenizer(30, 512), encoding="utf-8")
+    texts = sorted({world.example("train", n, task, world.silent).spoken for task in world.SPOKEN for n in range(300)})
+    write_bank(folder / "speech", texts)
+    plan, wide = StagePlan(steps=2, batch=2, rate=1e-3), StagePlan(steps=3, batch=12, rate=1e-3)
+    return NanoRecipe(folder, seed=0, vocabulary=512, recordings={}, hear=plan, look=plan, join=wide)
+
+
+def write_bank(folder: Path, texts: list[str]) -> None:
+    """A speech bank of one tone a text, a fifth of a second a word."""
+    folder.mkdir()
+    samples = [np.round(tone(text) * 32767).astype(np.int16) for text in texts]
+    (folder / "samples.i16").write_bytes(np.concatenate(samples).tobytes())
+    onsets = [[n / 5 for n in range(len(text.split()))] for text in texts]
+    ends = np.cumsum([len(sound) for sound in samples]).tolist()
+    index = {"texts": texts, "onsets": onsets, "ends": ends, "digest": "made"}
+    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def tone(text: str) -> F32:
+    """A tone whose pitch and length come from the text."""
+    samples = np.arange(len(text.split()) * RATE // 5)
+    return np.asarray(0.3 * np.sin(0.1 * samples + len(text)), np.float32)

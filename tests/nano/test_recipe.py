@@ -1,0 +1,61 @@
+"""A recipe with a slip in it must not cost an hour before it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phi4mm.cli.train import read_recipe
+from phi4mm.errors import ConfigError
+from phi4mm.nano.recipe import NanoRecipe, StagePlan, train_stage
+
+SHIPPED = Path(__file__).parents[2] / "bench" / "nano.toml"
+
+
+@pytest.fixture(autouse=True)
+def _needs_toml() -> None:
+    pytest.importorskip("tomllib")
+
+
+def changed(tmp_path: Path, old: str, new: str) -> Path:
+    text = SHIPPED.read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "recipe.toml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return path
+
+
+def test_the_shipped_recipe_reads_back_whole() -> None:
+    """Prevents a recipe in the repository that its own command refuses."""
+    recipe = read_recipe(SHIPPED)
+    assert recipe.folder == Path("runs/nano")
+    assert set(recipe.recordings) == {"transcribe", "spoken_scene", "spoken_chat"}
+    assert recipe.hear.batch == 16
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seed = 0", "sead = 0", "seed is missing; found sead instead"),
+        ("[hear]", "[hear]\nmomentum = 1", "unknown key momentum"),
+        ("batch = 16", "batch = 0", "batch is 0; expected a whole number from 1"),
+        ("[recordings]", "[recordings", "cannot be read as TOML"),
+    ],
+)
+def test_a_slip_is_named_with_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:
+    """Prevents a misspelt key from silently meaning the default."""
+    with pytest.raises(ConfigError, match=message):
+        read_recipe(changed(tmp_path, old, new))
+
+
+def test_joining_before_the_other_stages_says_which_to_run(recipe: NanoRecipe) -> None:
+    """Prevents an hour of joint training on random encoders."""
+    with pytest.raises(ConfigError, match="run stage hear first"):
+        train_stage(recipe, "join", resume=False)
+
+
+def test_a_plan_holds_what_the_file_says(tmp_path: Path) -> None:
+    """Prevents an optional key that is read and dropped."""
+    path = changed(tmp_path, "[look]", "[look]\ndecay = 123")
+    assert read_recipe(path).look == StagePlan(2700, 32, 1.5e-3, 123)

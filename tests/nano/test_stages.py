@@ -1,0 +1,86 @@
+"""The way from nothing to a folder that answers, with a few steps of each stage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import phi4mm
+from phi4mm.nano.export import ship
+from phi4mm.nano.recipe import STAGES, NanoRecipe, Stage, load_state, new_learner, state_file, train_stage
+from phi4mm.processing.tokenizer import Special
+from tests.nano.conftest import in_process
+
+
+@pytest.fixture(scope="module")
+def trained(recipe: NanoRecipe) -> NanoRecipe:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("phi4mm.training.loop.Prefetch", in_process)
+        for stage in STAGES:
+            train_stage(recipe, stage, resume=False)
+    return recipe
+
+
+def test_a_new_model_is_the_same_for_every_stage(recipe: NanoRecipe) -> None:
+    """Prevents stages that learn apart from being joined onto another beginning."""
+    first, again = new_learner(recipe).state_dict(), new_learner(recipe).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+@pytest.mark.parametrize(("stage", "part"), [("hear", "audio.encoder."), ("look", "image.tower.")])
+def test_a_stage_alone_changes_its_encoder_and_joining_starts_from_it(
+    trained: NanoRecipe, stage: Stage, part: str
+) -> None:
+    """Prevents an encoder that trains in vain because its weights are not taken over."""
+    before, learner = new_learner(trained).model.state_dict(), new_learner(trained)
+    load_state(learner.listener() if stage == "hear" else learner.looker(), state_file(trained, stage))
+    after = learner.model.state_dict()
+    changed = {name for name in after if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith(part) for name in changed)
+    assert any("weight" in name for name in changed)
+
+
+def test_joining_trains_every_weight_that_is_ever_read(trained: NanoRecipe) -> None:
+    """Prevents a projection or adapter that no task reaches and that ships as noise."""
+    before, learner = new_learner(trained).model.state_dict(), new_learner(trained)
+    load_state(learner, state_file(trained, "join"))
+    after = learner.model.state_dict()
+    same = {name for name in after if torch.equal(before[name], after[name])}
+    last_layer = f"image.tower.layers.{learner.model.config.vision.num_layers - 1}."
+    unread = (
+        last_layer,
+        "image.tower.head.",
+        "image.tower.post_layernorm.",
+        "audio.encoder.mean",
+        "audio.encoder.invstd",
+    )
+    assert {name for name in same if not name.startswith(unread)} <= {"audio.encoder.relative_bias.weight"}
+
+
+def test_a_shipped_folder_loads_and_says_how_it_came_to_be(trained: NanoRecipe, tmp_path: Path) -> None:
+    """Prevents a checkpoint that its own package refuses, or that hides its origin."""
+    ship(trained, tmp_path / "nano", command="phi4mm train nano recipe.toml")
+    model = phi4mm.load(tmp_path / "nano", dtype="bfloat16")
+    reply = model.chat("Hello.", params=phi4mm.SamplingParams(max_tokens=3))
+    assert reply.usage.completion_tokens <= 3
+    record = json.loads((tmp_path / "nano" / "training.json").read_text(encoding="utf-8"))
+    assert record["command"] == "phi4mm train nano recipe.toml"
+    assert record["stages"]["join"]["steps_taken"] == trained.join.steps
+    assert {"commit", "seed", "data", "hardware", "versions", "limits"} <= set(record)
+    ends = json.loads((tmp_path / "nano" / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]
+    tokenizer = model.processor.tokenizer
+    assert ends == [tokenizer.id(Special.END), tokenizer.id(Special.ENDOFTEXT)]
+
+
+def test_resuming_a_finished_stage_takes_no_further_step(trained: NanoRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents a second call from training past the schedule."""
+    before = state_file(trained, "look").read_bytes()
+    train_stage(trained, "look", resume=True)
+    assert state_file(trained, "look").read_bytes() == before
+    longer = replace(trained, look=replace(trained.look, steps=trained.look.steps + 1))
+    train_stage(longer, "look", resume=True)
+    assert state_file(trained, "look").read_bytes() != before

@@ -1,0 +1,386 @@
+"""Forms of answers, enforced token by token: what may come next, where the end may come, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from phi4mm.errors import ConfigError, InputError
+from phi4mm.processing import structured as grammar
+from phi4mm.processing.structured import Grammars, Matcher
+from phi4mm.processing.tokenizer import Special, Tokenizer
+from phi4mm.processing.tool_calls import arguments_schema, parse_tool_calls
+from phi4mm.protocol.messages import Tool, ToolCall
+from phi4mm.protocol.request import ResponseFormat
+
+SPARE = 45  # ids of the model beyond the tokenizer's; not a multiple of 32
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer"}, "tags": {"enum": ["a", 1]}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+SECONDS = 5.0  # many times what a hostile form takes on a busy machine, and much less than one that runs away
+
+
+@pytest.fixture(scope="module")
+def grammars(tokenizer: Tokenizer) -> Grammars:
+    ends = (tokenizer.id(Special.END), tokenizer.id(Special.ENDOFTEXT))
+    return Grammars(tokenizer, tokenizer.size + SPARE, ends)
+
+
+def allowed(matcher: Matcher) -> set[int]:
+    bits = matcher.mask()
+    return set(map(int, np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little"))))
+
+
+def compiled(
+    grammars: Grammars, form: ResponseFormat | None, tools: tuple[Tool, ...] = (), choice: str = "auto"
+) -> Matcher:
+    matcher = grammars.compile(form, tools, choice)
+    assert matcher is not None
+    return matcher
+
+
+def accepts(grammars: Grammars, matcher: Matcher, text: str) -> bool:
+    """Whether the grammar allows a text as a whole answer, spelled as the tokenizer spells it."""
+    for id in grammars.tokenizer.encode_text(text):
+        if id not in allowed(matcher):
+            return False
+        matcher.accept(id)
+    return allowed(matcher) >= set(grammars.eos_ids)
+
+
+def walk(grammars: Grammars, matcher: Matcher, seed: int, most: int = 300) -> str | None:
+    """An answer drawn at random from all that is allowed; None when it has not ended after `most` tokens."""
+    chooser, said = random.Random(seed), b""
+    for _ in range(most):
+        token = chooser.choice(sorted(allowed(matcher)))
+        matcher.accept(token)
+        if token in grammars.eos_ids:
+            return said.decode()
+        said += grammars.tokenizer.token_bytes(token)
+    return None
+
+
+def test_the_mask_has_one_bit_for_each_id_of_the_model(grammars: Grammars) -> None:
+    """The engine reads it beside the logits: a word too few would leave the last ids without a say."""
+    mask = compiled(grammars, ResponseFormat(regex=".*")).mask()
+    assert (str(mask.dtype), mask.shape) == ("int32", (-(-grammars.vocab_size // 32),))
+
+
+@pytest.mark.parametrize("form", [ResponseFormat(regex="(?s).*"), ResponseFormat(schema={"type": "string"})])
+def test_marks_of_the_format_and_unknown_ids_never_come(grammars: Grammars, form: ResponseFormat) -> None:
+    """A role mark inside a string would end the turn for every reader of the ids; spare ids have no text at all."""
+    matcher, tokenizer = compiled(grammars, form), grammars.tokenizer
+    for id in tokenizer.encode_text('"some'):
+        matcher.accept(id)
+        marks = {i for i in allowed(matcher) if i >= tokenizer.size or tokenizer.is_special(i)}
+        assert marks <= set(grammars.eos_ids)
+
+
+def test_an_answer_may_spell_a_mark_as_text(grammars: Grammars) -> None:
+    """`<|end|>` in a choice means its letters, not the token that ends the turn."""
+    matcher = compiled(grammars, ResponseFormat(choice=("a<|end|>b",)))
+    assert accepts(grammars, matcher, "a<|end|>b")
+
+
+def test_the_end_may_come_just_where_the_form_is_complete(grammars: Grammars) -> None:
+    """An end too early is half an answer; an end forbidden when nothing else is left stops the row with an error."""
+    matcher, ends = compiled(grammars, ResponseFormat(regex="ab?")), set(grammars.eos_ids)
+    assert not ends & allowed(matcher)
+    a, b = (grammars.tokenizer.encode_text(letter)[0] for letter in "ab")
+    matcher.accept(a)
+    assert allowed(matcher) == {b, *ends}
+    matcher.accept(b)
+    assert allowed(matcher) == ends
+
+
+def test_a_token_that_is_not_allowed_is_an_error(grammars: Grammars) -> None:
+    """After it the library would allow the end, as if the answer were whole."""
+    matcher = compiled(grammars, ResponseFormat(choice=("yes", "no")))
+    with pytest.raises(InputError, match="doesn't satisfy the grammar"):
+        matcher.accept(grammars.tokenizer.encode_text("w")[0])
+    with pytest.raises(InputError):
+        matcher.mask()
+
+
+def test_forks_go_their_own_ways(grammars: Grammars) -> None:
+    """Several answers to one question begin at one compiled grammar."""
+    first = compiled(grammars, ResponseFormat(choice=("red", "green")))
+    second, third = first.fork(), first.fork()
+    assert accepts(grammars, first, "red")
+    assert accepts(grammars, second, "green")
+    assert not accepts(grammars, third, "reen")
+
+
+def test_no_form_and_free_calls_need_no_grammar(grammars: Grammars) -> None:
+    """Unconstrained rows must not pay for masks."""
+    assert grammars.compile(None) is None
+    assert grammars.compile(None, [Tool("f", "")]) is None
+
+
+@pytest.mark.parametrize(
+    ("form", "good", "bad"),
+    [
+        (ResponseFormat(choice=("yes", 'yes, but\n"no"', "né\\€/")), 'yes, but\n"no"', "yes, but"),
+        (ResponseFormat(choice=("yes", "né😀\\€/")), "né😀\\€/", "né"),
+        (ResponseFormat(regex=r"\d{3}-[a-c]+"), "123-abc", "12-abc"),
+        (ResponseFormat(regex='a/b|"c"\n'), "a/b", "a"),
+        (ResponseFormat(regex='a/b|"c"\n'), '"c"\n', '"c"'),
+        (ResponseFormat(regex="x\nstart: /y/"), "x\nstart: /y/", "y"),
+        (ResponseFormat(schema={"type": "array", "items": {"type": "integer"}}), "[1, -20]", "[1,-20]"),
+        (ResponseFormat(schema=PERSON), '{"name": "né", "age": 4}', '{"name": "né", "age": 4, "x": 1}'),
+        (ResponseFormat(schema=PERSON), '{"name": "a", "age": 4, "tags": 1}', '{"name": "a", "age": 4.5}'),
+        (
+            ResponseFormat(
+                schema={"$defs": {"n": {"type": "array", "items": {"$ref": "#/$defs/n"}}}, "$ref": "#/$defs/n"}
+            ),
+            "[[], [[]]]",
+            "[[], [1]]",
+        ),
+        # An answer that Python could not print: half of a surrogate pair.
+        (ResponseFormat(schema={"type": "string"}), '"\\n"', '"\\ud800"'),
+    ],
+)
+def test_a_form_allows_what_it_says_and_nothing_else(
+    grammars: Grammars, form: ResponseFormat, good: str, bad: str
+) -> None:
+    """Each kind of form, with characters that are marks in the grammar it is written into."""
+    assert accepts(grammars, compiled(grammars, form), good)
+    assert not accepts(grammars, compiled(grammars, form), bad)
+
+
+def test_whatever_is_drawn_from_a_schema_is_valid(grammars: Grammars) -> None:
+    """The promise itself, without a model: any path through the masks that ends is JSON of the right shape."""
+    answers = [walk(grammars, compiled(grammars, ResponseFormat(schema=PERSON)), seed) for seed in range(20)]
+    found = [json.loads(answer) for answer in answers if answer is not None]
+    assert len(found) > 10
+    for value in found:
+        assert {"name", "age"} <= value.keys() <= {"name", "age", "tags"}
+        assert isinstance(value["age"], int)
+        assert len(value["name"]) <= 12
+
+
+WEATHER = Tool("weather", "of a city", {"city": {"type": "str"}, "days": {"type": "int", "default": 1}})
+CLOCK = Tool("clock", "", {"type": "object", "properties": {"zone": {"enum": ["UTC", "CET"]}}, "required": ["zone"]})
+STOP = Tool("stop", "")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_required_call_is_read_back_as_a_call_of_a_declared_tool(grammars: Grammars, seed: int) -> None:
+    """What is forced must be what the reader of calls understands, with arguments that the function takes."""
+    answer = walk(grammars, compiled(grammars, None, (WEATHER, CLOCK, STOP), "required"), seed, most=3000)
+    assert answer is not None
+    calls = parse_tool_calls(answer)
+    assert 1 <= len(calls) <= grammar.MAX_CALLS
+    for call in calls:
+        if call.name == "weather":
+            assert isinstance(call.arguments["city"], str)
+            assert call.arguments.keys() <= {"city", "days"}
+            assert isinstance(call.arguments.get("days", 1), int)
+        elif call.name == "clock":
+            assert call in (ToolCall("clock", {"zone": "UTC"}), ToolCall("clock", {"zone": "CET"}))
+        else:
+            assert call == ToolCall("stop", {})
+
+
+def test_a_named_tool_is_called_once(grammars: Grammars) -> None:
+    """The name picks the tool, and one call of it."""
+    one = 'functools[{"name": "clock", "arguments": {"zone": "UTC"}}]'
+    tools = (WEATHER, CLOCK)
+    assert accepts(grammars, compiled(grammars, None, tools, "clock"), one)
+    assert not accepts(grammars, compiled(grammars, None, tools, "clock"), one[:-1] + ", " + one[len("functools[") :])
+    assert accepts(grammars, compiled(grammars, None, tools, "required"), one[:-1] + ", " + one[len("functools[") :])
+    assert not accepts(grammars, compiled(grammars, None, tools, "weather"), one)
+
+
+def test_with_a_form_and_tools_the_answer_is_either(grammars: Grammars) -> None:
+    """An agent calls tools until it can answer in the form; forcing the form at once would leave tools unused."""
+    form = ResponseFormat(choice=("done",))
+    assert accepts(grammars, compiled(grammars, form, (STOP,)), "done")
+    assert accepts(grammars, compiled(grammars, form, (STOP,)), 'functools[{"name": "stop", "arguments": {}}]')
+    assert not accepts(grammars, compiled(grammars, form, (STOP,)), "stop")
+
+
+def test_references_in_a_tools_parameters_stay_its_own(grammars: Grammars) -> None:
+    """`#/$defs` means the tool's own schema, wherever it lands in the grammar of all calls."""
+    parameters = {"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"const": 7}}}
+    tools = (Tool("f", "", parameters), Tool("g", "", parameters | {"$defs": {"n": {"const": 8}}}))
+    for name, number, good in (("f", 7, True), ("f", 8, False), ("g", 8, True), ("g", 7, False)):
+        call = f'functools[{{"name": "{name}", "arguments": {{"n": {number}}}}}]'
+        assert accepts(grammars, compiled(grammars, None, tools, "required"), call) is good
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"type": "string"}, "have type 'string'; expected 'object'"),
+        ({"city": "str"}, "parameter city of tool f is no JSON object"),
+    ],
+)
+def test_parameters_that_are_no_declaration_are_refused(parameters: dict[str, Any], told: str) -> None:
+    """They would force an answer that is no call at all."""
+    with pytest.raises(InputError, match=told):
+        arguments_schema(Tool("f", "", parameters))
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice", "form", "told"),
+    [
+        ((), "required", None, "tool_choice is 'required'; expected auto, as there are no tools"),
+        ((STOP,), "halt", None, "tool_choice is 'halt'; expected auto, required, stop"),
+        ((STOP,), "stop", ResponseFormat(regex="a"), "leaves no room for a response format"),
+    ],
+)
+def test_a_choice_of_tools_that_cannot_be_is_refused(
+    grammars: Grammars, tools: tuple[Tool, ...], choice: str, form: ResponseFormat | None, told: str
+) -> None:
+    """A name with a slip of the pen must not become a free answer."""
+    with pytest.raises(InputError, match=told):
+        grammars.compile(form, tools, choice)
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        (lambda: ResponseFormat(), "has nothing; expected one of schema, regex, choice"),
+        (lambda: ResponseFormat(regex="a", choice=("b",)), "has regex and choice; expected one"),
+        (lambda: ResponseFormat(regex=""), "regex has 0 characters; expected 1 to 4096"),
+        (lambda: ResponseFormat(regex="a" * 5000), "regex has 5000 characters"),
+        (lambda: ResponseFormat(regex="a\\"), "lone backslash"),
+        (lambda: ResponseFormat(regex="\ud800"), "regex holds a lone surrogate"),
+        (lambda: ResponseFormat(regex=cast(Any, b"\xff")), "regex is bytes; expected text"),
+        (lambda: ResponseFormat(choice=()), "choice is 0 texts; expected a tuple of 1 to 1024 texts"),
+        (lambda: ResponseFormat(choice=("a",) * 2000), "choice is 2000 texts"),
+        (lambda: ResponseFormat(choice=("a", "")), "a choice has 0 characters"),
+        (lambda: ResponseFormat(choice=cast(Any, "yes")), "choice is str; expected a tuple"),
+        (lambda: ResponseFormat(schema=cast(Any, "{}")), "schema is str; expected a JSON object, as a dict"),
+    ],
+)
+def test_a_form_that_is_none_is_refused_when_it_is_made(form: Callable[[], ResponseFormat], told: str) -> None:
+    """Before any model is loaded or prompt processed, and told in the caller's words."""
+    with pytest.raises(InputError, match=told):
+        form()
+
+
+def nested(depth: int, *children: str) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(depth):
+        schema = dict.fromkeys(children, schema)
+    return schema
+
+
+def circular() -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    schema["items"] = schema
+    return schema
+
+
+def alternatives(count: int) -> dict[str, Any]:
+    """2 to the power of `count` combinations."""
+    pairs = [[{"properties": {f"{name}{i}": {"type": "string"}}} for name in "ab"] for i in range(count)]
+    return {"type": "object", "allOf": [{"anyOf": pair} for pair in pairs]}
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        (ResponseFormat(schema=nested(100, "items")), "nests 65 deep"),
+        (ResponseFormat(schema=nested(60, "items", "not")), "at most 64, 4096 and 512 are followed"),
+        (ResponseFormat(schema=circular()), "nests 65 deep"),
+        (ResponseFormat(schema={"enum": list(range(100_000))}), "has 100002 values"),
+        (ResponseFormat(schema={"properties": {f"p{i}": {} for i in range(600)}}), "600 in one object"),
+        (ResponseFormat(schema={"const": "x" * 70_000}), "bytes of JSON; at most 65536"),
+        (
+            ResponseFormat(choice=tuple(f"{i:01000}" for i in range(1000))),
+            "grammar of 1005035 characters and at most 131072",
+        ),
+        (ResponseFormat(schema={"const": b"\xff"}), "not JSON: Object of type bytes"),
+        (ResponseFormat(schema={"const": float("nan")}), "not JSON: Out of range float"),
+        (ResponseFormat(schema={"const": "\ud800"}), "cannot be enforced"),
+        (ResponseFormat(schema={"$ref": "#"}), "no text fits it"),
+        (
+            ResponseFormat(schema={"$ref": "file:///etc/passwd"}),
+            "cannot be enforced: .*Default retriever does not fetch",
+        ),
+        (ResponseFormat(schema={"type": "text"}), "Invalid type: text; correct or simplify it"),
+        (ResponseFormat(schema={"not": {}}), "Unimplemented keys"),
+        (ResponseFormat(schema={"x-guidance": {"lenient": True}, "not": {}}), "Unimplemented keys"),
+        (ResponseFormat(schema={"enum": []}), "Unsatisfiable schema"),
+        (ResponseFormat(schema={"required": ["a"], "properties": {"a": False}, "type": "object"}), "Unsatisfiable"),
+        (ResponseFormat(schema=alternatives(9)), "Too many items"),
+        (ResponseFormat(schema=alternatives(30)), "schema too large"),
+        (ResponseFormat(schema={"type": "string", "pattern": "(?=a)"}), "look-around"),
+        (ResponseFormat(regex="["), "unclosed character class"),
+        (ResponseFormat(regex=r"(a)\1"), "backreferences are not supported"),
+        (ResponseFormat(regex=r"[^\s\S]"), "no text fits it"),
+        (ResponseFormat(regex="(" * 2000 + "a" + ")" * 2000), "cannot be enforced"),
+        (ResponseFormat(regex="(((a{100}){100}){100})"), "too many expressions"),
+        (ResponseFormat(regex="a{4294967295}"), "too many expressions"),
+        (ResponseFormat(regex="(a?){1000}a{1000}"), "too many expressions"),
+    ],
+)
+def test_a_hostile_or_impossible_form_is_refused_in_bounded_time(
+    grammars: Grammars, form: ResponseFormat, told: str
+) -> None:
+    """A form comes from whoever asks: it must not stop everyone's steps, fill memory, read files or be half obeyed."""
+    begin = time.perf_counter()
+    with pytest.raises(InputError, match=told) as refused:
+        grammars.compile(form)
+    assert time.perf_counter() - begin < SECONDS
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        ResponseFormat(regex="(a+)+b"),
+        ResponseFormat(regex="(a|a)*(a|aa)+$"),
+        ResponseFormat(regex="(.*a.{1000}b.{1000}|.*c.{999}d.{888}){50}"),
+        ResponseFormat(regex="|".join(f".*{chr(97 + i % 26)}.{{{i}}}" for i in range(300))),
+        ResponseFormat(choice=tuple("a" * i for i in range(1, 450))),
+        ResponseFormat(schema={"enum": [f"value {i}" for i in range(4000)]}),
+        ResponseFormat(schema={"type": "object", "properties": {f"p{i}": {} for i in range(400)}}),
+        ResponseFormat(schema={"type": "array", "minItems": 10**9, "items": {"type": "integer"}}),
+        ResponseFormat(schema={"type": "string", "minLength": 100_000}),
+        ResponseFormat(schema={"type": "string", "pattern": "(a+)+$"}),
+        ResponseFormat(schema=alternatives(5)),
+        ResponseFormat(
+            schema={"anyOf": [{"items": {"type": "string", "pattern": f"^.*a.{{{i}}}b$"}} for i in range(300)]}
+        ),
+    ],
+)
+def test_a_costly_form_works_or_fails_in_bounded_time(grammars: Grammars, form: ResponseFormat) -> None:
+    """No step may take long, whatever is said; a form that turns out too costly ends its own answer with an error."""
+    begin = time.perf_counter()
+    matcher = compiled(grammars, form)
+    slowest, chooser = time.perf_counter() - begin, random.Random(1)
+    for _ in range(60):
+        begin = time.perf_counter()
+        try:
+            token = chooser.choice(sorted(allowed(matcher)))
+            matcher.accept(token)
+        except InputError as error:
+            assert "too many" in str(error).lower()  # noqa: PT017  (either way is right)
+            break
+        slowest = max(slowest, time.perf_counter() - begin)
+        if token in grammars.eos_ids:
+            break
+    assert slowest < SECONDS
+
+
+def test_a_missing_library_is_named_with_its_cure(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an extra: those who never ask for a form need not have it."""
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    grammars = Grammars(tokenizer, tokenizer.size, (tokenizer.id(Special.END),))
+    assert grammars.compile(None) is None
+    with pytest.raises(ConfigError, match=r"pip install 'phi4mm\[structured\]'"):
+        grammars.compile(ResponseFormat(regex="a"))

@@ -1,0 +1,228 @@
+"""Tool calls: both published forms read in full and in linear time, look-alikes left as text; declarations checked."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phi4mm.errors import InputError
+from phi4mm.processing.tool_calls import as_tool, parse_tool_calls, tool_from_function, tools_json
+from phi4mm.protocol.messages import Tool, ToolCall
+
+PARIS = ToolCall("get_weather", {"city": "Paris"})
+NESTED = {"points": [[1, 2], [3, [4, {"a": [5]}]]], "text": 'a ] } " ⟨\\', "none": None, "yes": True}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        'functools[{"name": "get_weather", "arguments": {"city": "Paris"}}]',
+        ' \nfunctools [ {"name":"get_weather","parameters":{"city":"Paris"}} ]\n',
+        'functools{"name": "get_weather", "arguments": {"city": "Paris"}}',
+        '<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Paris"}}]<|/tool_call|>',
+        '<|tool_call|>{"name": "get_weather", "arguments": {"city": "Paris"}}<|/tool_call|>',
+        '<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Paris"}}]',
+        'functools[{"name": "get_weather", "arguments": "{\\"city\\": \\"Paris\\"}"}]',
+        'functools[{"id": 1, "type": "function", "name": "get_weather", "arguments": {"city": "Paris"}}]',
+    ],
+)
+def test_every_published_form_of_a_call_is_read(answer: str) -> None:
+    """Prevents a call from being shown to the person as text."""
+    assert parse_tool_calls(answer) == [PARIS]
+
+
+def test_several_calls_are_read_in_order() -> None:
+    """Prevents parallel calls from being lost, in one list or in marks of their own."""
+    one, two = '{"name": "a", "arguments": {"x": 1}}', '{"name": "b", "arguments": {}}'
+    both = [ToolCall("a", {"x": 1}), ToolCall("b", {})]
+    assert parse_tool_calls(f"functools[{one}, {two}]") == both
+    assert parse_tool_calls(f"<|tool_call|>[{one}]<|/tool_call|>\n<|tool_call|>{two}<|/tool_call|>") == both
+
+
+def test_nested_arrays_and_brackets_in_strings_survive() -> None:
+    """Prevents the loss of calls with array arguments, a fault of another server's pattern."""
+    answer = "functools" + json.dumps([{"name": "plot", "arguments": NESTED}])
+    assert parse_tool_calls(answer) == [ToolCall("plot", NESTED)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "The weather in Paris is fine.",
+        "functools",
+        "functools.reduce(f, [1, 2])",
+        "functools[1, 2]",
+        "functools[]",
+        'functools[{"name": "f", "arguments": {}}',
+        'functools[{"name": "f", "arguments": {}}] is how one writes a call',
+        'Write functools[{"name": "f", "arguments": {}}]',
+        'functools[{"name": "f", "arguments": [1]}]',
+        'functools[{"name": "f", "arguments": "no json"}]',
+        'functools[{"name": "f", "arguments": {"x": NaN}}]',
+        'functools[{"name": "f", "arguments": {"x": 1e999}}]',
+        'functools[{"name": 7, "arguments": {}}]',
+        'functools[{"name": "rm -rf /", "arguments": {}}]',
+        'functools[{"arguments": {}}]',
+        '[{"name": "f", "arguments": {}}]',
+        '{"name": "f", "arguments": {}}',
+        "<|tool_call|>not json<|/tool_call|>",
+        "<|tool_call|><|/tool_call|>",
+        "<|/tool_call|>",
+    ],
+)
+def test_text_that_merely_looks_like_a_call_stays_text(answer: str) -> None:
+    """Prevents an explanation of calls from running one, and half a call from running at all."""
+    assert parse_tool_calls(answer) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "functools" * 120_000,
+        "functools[" * 100_000,
+        "functools" + "[" * 1_000_000,
+        "functools[" + '{"a":' * 200_000,
+        'functools["' + '\\"' * 500_000,
+        "<|tool_call|>" * 80_000,
+        "<|tool_call|>[{" * 70_000,
+        "functools" + " " * 1_000_000 + "x",
+        'functools[{"name": "f", "arguments": {"x": ' + "9" * 1_000_000 + "}}]",
+        'functools[{"name": "f", "arguments": "' + "[" * 1_000_000 + '"}]',
+        "functools[" + '{"name": "f", "arguments": {}},' * 33_000,
+        "x" * 5_000_000,
+    ],
+)
+def test_hostile_answers_of_a_megabyte_are_text_within_a_second(answer: str) -> None:
+    """Prevents quadratic or exponential parsing, which froze another server, and nesting that ends the process."""
+    start = time.process_time()
+    assert parse_tool_calls(answer) == []
+    assert time.process_time() - start < 1
+
+
+def test_depth_is_bounded_by_a_stated_number() -> None:
+    """Prevents the bound from depending on how deep the caller's own stack is."""
+    for depth, calls in ((60, 1), (70, 0)):
+        argument = "[" * depth + "]" * depth
+        assert len(parse_tool_calls(f'functools[{{"name": "f", "arguments": {{"x": {argument}}}}}]')) == calls
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(arguments=st.dictionaries(st.text(), _JSON, max_size=4), noise=st.text(max_size=30))
+def test_any_arguments_survive_and_any_noise_is_text(arguments: dict[str, Any], noise: str) -> None:
+    """Prevents escapes, surrogate pairs and odd keys from changing a call, and any text from raising."""
+    call = json.dumps([{"name": "f", "arguments": arguments}])
+    assert parse_tool_calls("functools" + call) == [ToolCall("f", arguments)]
+    parse_tool_calls("functools" + noise)
+    parse_tool_calls("functools" + call[: len(noise)])
+
+
+def weather(city: str, days: int = 1, unit: Literal["C", "F"] = "C", tags: list[str] | None = None) -> str:
+    """Tell the weather
+    of a city.
+
+    city: its name, as in "Paris: France"
+    days (int): how many
+    """
+    return city
+
+
+def test_a_function_declares_itself() -> None:
+    """Prevents descriptions, defaults or required names from being lost on the way into the prompt."""
+    assert tool_from_function(weather) == Tool(
+        "weather",
+        "Tell the weather of a city.",
+        {
+            "type": "object",
+            "properties": {
+                "city": {"type": "string", "description": 'its name, as in "Paris: France"'},
+                "days": {"type": "integer", "description": "how many", "default": 1},
+                "unit": {"enum": ["C", "F"], "default": "C"},
+                "tags": {"type": "array", "items": {"type": "string"}, "default": None},
+            },
+            "required": ["city"],
+        },
+    )
+
+
+def test_functions_that_json_cannot_describe_are_refused() -> None:
+    """Prevents a tool whose parameters the model can only guess."""
+
+    def unnamed(*values: int) -> None: ...
+
+    def complex_one(value: complex) -> None: ...
+
+    with pytest.raises(InputError, match="parameter values of tool unnamed needs a name and an annotation"):
+        tool_from_function(unnamed)
+    with pytest.raises(InputError, match="parameter x of tool <lambda> needs a name and an annotation"):
+        tool_from_function(lambda x: x)
+    with pytest.raises(InputError, match=r"parameter value of tool complex_one is annotated .*complex.*; expected str"):
+        tool_from_function(complex_one)
+    with pytest.raises(InputError, match="a tool is a int; expected a Tool, a dict or a function"):
+        as_tool(7)  # type: ignore[arg-type]
+
+
+def test_dicts_of_the_card_and_of_openai_mean_the_same() -> None:
+    """Prevents users of either form from having to rewrite their tools."""
+    flat: dict[str, Any] = {"name": "f", "description": "d", "parameters": {"city": {"type": "str"}}}
+    expected = Tool("f", "d", {"city": {"type": "str"}})
+    assert as_tool(flat) == as_tool({"type": "function", "function": {**flat, "strict": True}}) == expected
+    assert as_tool(expected) is expected
+    assert as_tool({"name": "f"}) == Tool("f", "", {})
+
+
+@pytest.mark.parametrize(
+    ("tool", "message"),
+    [
+        ({}, "a tool has no name; expected"),
+        ({"type": "function"}, "a tool has no name; expected"),
+        ({"type": "function", "function": 3}, "a tool has no name; expected"),
+        ({"name": 'a"b'}, "a tool is named 'a\"b'; expected 1 to 64 letters"),
+        ({"name": "wetter_für"}, "a tool is named 'wetter_für'"),
+        ({"name": ""}, "a tool is named ''"),
+        ({"name": None}, "a tool is named None"),
+        ({"name": "x" * 65}, "a tool is named"),
+        (
+            {"name": "f", "paramaters": {}},
+            "tool 'f' has the unknown key 'paramaters'; expected description, name, param",
+        ),
+        ({"name": "f", "parameters": [1]}, "needs a text as description and a JSON object as parameters"),
+        ({"name": "f", "parameters": {"x": {1, 2}}}, "are not JSON"),
+        ({"name": "f", "parameters": {"x": float("nan")}}, "are not JSON"),
+    ],
+)
+def test_impossible_tools_are_refused_by_name(tool: dict[str, Any], message: str) -> None:
+    """Prevents names that break out of the prompt's JSON, and keys that would be dropped."""
+    with pytest.raises(InputError, match=message):
+        as_tool(tool)
+
+
+def test_endless_schemas_are_refused() -> None:
+    """Prevents a schema that holds itself, or is ten thousand deep, from ending the process."""
+    loop: dict[str, Any] = {}
+    loop["self"] = loop
+    deep: dict[str, Any] = {}
+    for _ in range(10_000):
+        deep = {"x": deep}
+    for parameters in (loop, deep):
+        with pytest.raises(InputError, match=r"are not JSON|nested more than 64 deep"):
+            as_tool(Tool("f", "", parameters))
+
+
+def test_the_declaration_is_the_cards_json() -> None:
+    """Prevents escapes of letters that the model reads better as they are, and a change of the card's key order."""
+    assert (
+        tools_json([Tool("f", "Größe", {"x": 1})]) == '[{"name": "f", "description": "Größe", "parameters": {"x": 1}}]'
+    )
