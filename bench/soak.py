@@ -32,6 +32,7 @@ from phi4mm.checkpoint.load import load_model
 from phi4mm.checkpoint.synthetic import write_synthetic
 from phi4mm.config.engine import CACHE_DTYPES, Limits
 from phi4mm.engine.core import Engine
+from phi4mm.engine.messages import EngineRequest
 from phi4mm.engine.request import Request, State
 from phi4mm.errors import CapacityError, InputError
 from phi4mm.processing.audio import audio_tokens
@@ -115,8 +116,8 @@ class Soak:
     maker: Maker
     wrong: list[str] = field(default_factory=list)
     ended: Counter[str] = field(default_factory=Counter)
+    added: int = 0
     steps: int = 0
-    preempted: int = 0
     turned_away: int = 0
     tokens: int = 0
 
@@ -131,8 +132,8 @@ class Soak:
                     resident.append(status_bytes("VmRSS"))
                 self.add(running)
             if running and self.maker.random.random() < 0.01:
-                self.engine.abort(self.maker.random.choice(running))
-            self.step(running)
+                self.engine.abort(self.maker.random.choice(running).group)
+            self.step()
             for request in [request for request in running if request.state is State.FINISHED]:
                 running.remove(request)
                 self.ended[str(request.end_reason)] += 1
@@ -147,22 +148,22 @@ class Soak:
     def add(self, running: list[Request]) -> None:
         """One request; where the queue is full it steps until there is room, as a patient client waits."""
         prompt, params = self.maker.prompt(), self.maker.params()
+        self.added += 1
+        asked = EngineRequest(f"r{self.added}", prompt, params, prompt.adapter)
         while True:
             try:
-                running.append(self.engine.add(prompt, params))
+                running += self.engine.add(asked)
                 return
             except CapacityError:
                 self.turned_away += 1
-                self.step(running)
+                self.step()
             except InputError:
                 self.ended["refused"] += 1
                 return
 
-    def step(self, running: list[Request]) -> None:
-        """One step of the engine; counts rows that lost their pages."""
-        before = [request for request in running if request.state is State.RUNNING]
-        self.tokens += sum(output.token is not None for output in self.engine.step())
-        self.preempted += sum(request.state is State.WAITING for request in before)
+    def step(self) -> None:
+        """One step of the engine."""
+        self.tokens += sum(len(output.ids) for output in self.engine.step())
         self.steps += 1
         if self.steps % 50 == 0:
             self.check_pages()
@@ -205,7 +206,7 @@ def soak(requests: int, seed: int, cache_dtype: str) -> dict[str, Any]:
         "ended": dict(run.ended),
         "steps": run.steps,
         "tokens": run.tokens,
-        "preemptions": run.preempted,
+        "preemptions": run.engine.stats().preemptions_total,
         "turned_away": run.turned_away,
         "pages": run.engine.pool.total,
         "growth_mb": round(growth / MB, 1),

@@ -5,6 +5,7 @@ S prompt tokens, V vocabulary.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import PIL.Image
@@ -13,13 +14,16 @@ import torch
 from phi4mm.diagnostics.verify import ASSISTANT, END, PLACEHOLDER, USER, audio, image, text_ids
 from phi4mm.engine.core import Engine
 from phi4mm.engine.encoders import encode_media
+from phi4mm.engine.messages import EngineRequest
+from phi4mm.engine.request import Request
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor
 from phi4mm.processing.processor import media_digest
 from phi4mm.protocol.inputs import AudioFrames, ImageTiles, MediaSpan, Prompt
-from phi4mm.protocol.sampling import SamplingParams
+from phi4mm.protocol.request import AUTO
+from phi4mm.protocol.sampling import GREEDY, SamplingParams
 
 
 def picture(width: int, height: int) -> ImageTiles:
@@ -51,10 +55,26 @@ def _image_tokens(tiles: ImageTiles) -> int:
     return int(256 + 16 + 1 + high * wide + high)
 
 
+_numbers = itertools.count()
+
+
+def add(
+    engine: Engine,
+    prompt: Prompt,
+    params: SamplingParams = GREEDY,
+    *,
+    adapter: str | None = AUTO,
+    grammar: str | None = None,
+) -> Request:
+    """Queue one answer, with the adapter of the published rule unless another is named, and look at it as it runs."""
+    name = prompt.adapter if adapter == AUTO else adapter
+    return engine.add(EngineRequest(f"t{next(_numbers)}", prompt, params, name, grammar))[0]
+
+
 def run(model: Phi4MM, prompts: Sequence[Prompt], params: SamplingParams) -> list[list[int]]:
     """The answers of prompts that run side by side."""
     engine = Engine(model, eos_ids=())
-    requests = [engine.add(prompt, params) for prompt in prompts]
+    requests = [add(engine, prompt, params) for prompt in prompts]
     while engine.busy:
         engine.step()
     return [request.answer for request in requests]

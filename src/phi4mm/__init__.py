@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from phi4mm.config.engine import Limits, Modalities, Quantization
+from phi4mm.config.engine import EngineForm, Limits, Modalities, Quantization
 from phi4mm.errors import CapacityError, CheckpointError, ConfigError, EngineError, InputError, PhiError
 from phi4mm.protocol.messages import Audio, Image, Message, Tool, ToolCall
 from phi4mm.protocol.request import ChatRequest, ResponseFormat
@@ -49,6 +49,7 @@ def load(
     max_crops: int | None = None,
     quantize: Quantization | None = None,
     limits: Limits | None = None,
+    engine: EngineForm = "thread",
 ) -> Model:
     """Load `nano`, a folder or a hub id, ready to chat.
 
@@ -60,6 +61,8 @@ def load(
     quantize    "int8" or "int4" to pack the weights while they are read; None takes the folder as it is, and a folder
                 made by `phi4mm quantize` is packed already
     limits      how much runs side by side and in how much memory; by default half of what is free is for the cache
+    engine      where the engine runs: in a "thread" of its own, in a "process" of its own, which is started again when
+                it dies, or "inline", in the thread that waits for an answer
     raises      ConfigError, CheckpointError
     """
     from phi4mm import api
@@ -73,4 +76,5 @@ def load(
         max_crops=max_crops,
         quantize=quantize,
         limits=limits,
+        engine=engine,
     )

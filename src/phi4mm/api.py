@@ -1,11 +1,15 @@
-"""The public face: `load`, and the model that it returns."""
+"""The public face: `load`, and the model that it returns.
+
+What a loaded model can do beyond answering (transcribe, read ...) is handed from here to the package that does it, so
+that no package below must know those above it.
+"""
 
 from __future__ import annotations
 
 import os
 
-from phi4mm.config.engine import Limits, Modalities, Quantization
-from phi4mm.inference import load as loading
+from phi4mm.config.engine import EngineConfig, EngineForm, Limits, Modalities, Quantization
+from phi4mm.inference.load import load_model
 from phi4mm.inference.model import Model
 
 __all__ = ["Model", "load"]
@@ -21,15 +25,8 @@ def load(
     max_crops: int | None = None,
     quantize: Quantization | None = None,
     limits: Limits | None = None,
+    engine: EngineForm = "thread",
 ) -> Model:
     """See `phi4mm.load`."""
-    return loading.load_model(
-        model,
-        device=device,
-        dtype=dtype,
-        modalities=modalities,
-        revision=revision,
-        max_crops=max_crops,
-        quantize=quantize,
-        limits=limits,
-    )
+    config = EngineConfig(device, dtype, modalities, quantize, limits or Limits())
+    return load_model(model, config, revision=revision, max_crops=max_crops, engine=engine)

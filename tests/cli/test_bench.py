@@ -14,6 +14,7 @@ from phi4mm.cli.main import main
 from phi4mm.diagnostics import benchmark as speed
 from phi4mm.diagnostics.benchmark import Speed, prefill_flops, step_bytes
 from phi4mm.engine.core import Engine
+from phi4mm.engine.messages import EngineRequest
 from phi4mm.engine.request import Request
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Prompt
@@ -38,9 +39,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
     prompts: list[Prompt] = []
     add = Engine.add
 
-    def noting(self: Engine, prompt: Prompt, *args: Any, **options: Any) -> Request:
-        prompts.append(prompt)
-        return add(self, prompt, *args, **options)
+    def noting(self: Engine, request: EngineRequest) -> tuple[Request, ...]:
+        prompts.append(request.prompt)
+        return add(self, request)
 
     monkeypatch.setattr(Engine, "add", noting)
     return prompts

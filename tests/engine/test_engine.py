@@ -18,7 +18,7 @@ from phi4mm.model.batch import ForwardBatch
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import MediaSpan, Prompt
 from phi4mm.protocol.sampling import SamplingParams
-from tests.prompts import clip, full_logits, make_prompt, run
+from tests.prompts import add, clip, full_logits, make_prompt, run
 
 FOUR = SamplingParams(max_tokens=4)
 
@@ -35,15 +35,15 @@ def test_what_can_never_run_is_refused(rope96: Phi4MM) -> None:
     engine = Engine(rope96, eos_ids=(), limits=Limits(cache_bytes=100_000))
     context = rope96.config.text.rope.max_positions
     with pytest.raises(InputError, match=f"has {context} tokens and the context holds {context}"):
-        engine.add(Prompt((1,) * context), FOUR)
+        add(engine, Prompt((1,) * context), FOUR)
     with pytest.raises(InputError, match="the prompt is empty"):
-        engine.add(Prompt(()), FOUR)
+        add(engine, Prompt(()), FOUR)
     with pytest.raises(InputError, match=r"may need 1001 cached tokens and the cache holds 128; lower max_tokens"):
-        engine.add(Prompt((1, 2)), SamplingParams(max_tokens=1000))
+        add(engine, Prompt((1, 2)), SamplingParams(max_tokens=1000))
     prompt = make_prompt("clip", [clip(8000)], 2)
     nameless = dataclasses.replace(prompt, spans=(dataclasses.replace(prompt.spans[0], digest=b"x"),))
     with pytest.raises(InputError, match="the digest of an audio has 1 bytes; expected the 32 of SHA-256"):
-        engine.add(nameless, FOUR)
+        add(engine, nameless, FOUR)
 
 
 def test_the_limits_say_what_is_wrong_with_them(rope96: Phi4MM) -> None:
@@ -76,9 +76,9 @@ def test_the_memory_is_chosen_once_and_said_why(rope96: Phi4MM) -> None:
 def test_aborting_a_waiting_request_takes_it_from_the_queue(rope96: Phi4MM) -> None:
     """It must never run, and aborting it twice does nothing."""
     engine = Engine(rope96, eos_ids=())
-    request = engine.add(make_prompt("a", [], 3), FOUR)
-    engine.abort(request)
-    engine.abort(request)
+    request = add(engine, make_prompt("a", [], 3), FOUR)
+    engine.abort(request.group)
+    engine.abort(request.group)
     assert (request.state, request.end_reason, engine.busy) == (State.FINISHED, "abort", False)
     assert engine.step() == []
 
@@ -86,11 +86,11 @@ def test_aborting_a_waiting_request_takes_it_from_the_queue(rope96: Phi4MM) -> N
 def test_an_aborted_row_gives_its_pages_and_encoder_rows_back_at_once(rope96: Phi4MM) -> None:
     """In the middle of its media too: a client that leaves must not hold memory for another step."""
     engine = Engine(rope96, eos_ids=(), limits=Limits(chunk_tokens=10, max_rows=4))
-    request = engine.add(make_prompt("clip", [clip(30000)], 5), FOUR)
+    request = add(engine, make_prompt("clip", [clip(30000)], 5), FOUR)
     engine.step()
     assert engine.pool.held > 0
     assert engine.media.held == request.prompt.spans[0].length
-    engine.abort(request)
+    engine.abort(request.group)
     assert (engine.pool.held, engine.media.held) == (0, 0)
 
 
@@ -98,11 +98,11 @@ def test_too_many_waiting_requests_are_told_to_come_later(rope96: Phi4MM) -> Non
     """A queue without end is memory without end."""
     engine = Engine(rope96, eos_ids=(), limits=Limits(max_queue=2))
     for _ in range(2):
-        engine.add(make_prompt("a", [], 3), FOUR)
-    with pytest.raises(CapacityError, match="2 requests wait already"):
-        engine.add(make_prompt("a", [], 3), FOUR)
+        add(engine, make_prompt("a", [], 3), FOUR)
+    with pytest.raises(CapacityError, match="there is room for 0 more requests and 1 came"):
+        add(engine, make_prompt("a", [], 3), FOUR)
     engine.step()
-    engine.add(make_prompt("a", [], 3), FOUR)
+    add(engine, make_prompt("a", [], 3), FOUR)
     finish(engine)
 
 
@@ -112,7 +112,7 @@ def test_rows_whose_logits_are_not_numbers_fail_alone(rope96: Phi4MM, monkeypatc
     alone = run(rope96, [good], FOUR)[0]
     engine = Engine(rope96, eos_ids=())
     drawn = dataclasses.replace(FOUR, temperature=1.0)
-    rows = [engine.add(bad, FOUR), engine.add(good, FOUR), engine.add(bad, drawn)]
+    rows = [add(engine, bad, FOUR), add(engine, good, FOUR), add(engine, bad, drawn)]
     forward = Phi4MM.forward
 
     def poisoned(model: Phi4MM, batch: ForwardBatch) -> torch.Tensor:
@@ -142,11 +142,11 @@ def test_a_row_whose_media_cannot_be_encoded_fails_alone(rope96: Phi4MM, monkeyp
     engine = Engine(rope96, eos_ids=())
     with monkeypatch.context() as patched:
         patched.setattr("phi4mm.engine.model_runner.encode_span", failing)
-        heard, read = engine.add(make_prompt("clip", [clip(8000)], 2), FOUR), engine.add(text, FOUR)
+        heard, read = add(engine, make_prompt("clip", [clip(8000)], 2), FOUR), add(engine, text, FOUR)
         finish(engine)
     assert "not enough memory" in str(heard.error)
     assert (heard.end_reason, read.answer) == ("error", alone)
-    again = engine.add(heard.prompt, FOUR)
+    again = add(engine, heard.prompt, FOUR)
     finish(engine)
     assert again.answer == run(rope96, [heard.prompt], FOUR)[0]
 
@@ -156,9 +156,10 @@ def test_encoder_rows_that_do_not_fill_their_placeholders_are_caught(rope96: Phi
     prompt = make_prompt("clip", [clip(8000)], 2)
     wrong = dataclasses.replace(prompt.spans[0], length=prompt.spans[0].length + 1)
     engine = Engine(rope96, eos_ids=())
-    engine.add(Prompt((prompt.ids[0], prompt.ids[1], *prompt.ids[1:]), (wrong,)), FOUR)
-    with pytest.raises(AssertionError, match="audio: 6 encoder rows for 7 placeholders"):
-        engine.step()
+    add(engine, Prompt((prompt.ids[0], prompt.ids[1], *prompt.ids[1:]), (wrong,)), FOUR)
+    (output,) = engine.step()
+    assert isinstance(output.error, EngineError)
+    assert "audio: 6 encoder rows for 7 placeholders" in str(output.error)
 
 
 class Every:
@@ -189,10 +190,11 @@ def test_constraints_hold_for_their_own_rows_before_penalties_and_through_preemp
     vocabulary = rope96.config.text.vocab_size
     params = SamplingParams(max_tokens=40, repetition_penalty=1.5)
     limits = Limits(cache_bytes=70_000, page_tokens=8)  # 11 pages for rows that need 6 each
-    engine = Engine(rope96, eos_ids=(), limits=limits)
     prompt = make_prompt("a", [], 3)
     constraints = [Every(7, 3, vocabulary), None, Every(11, 5, vocabulary), Every(2, 0, vocabulary, ends=3)]
-    rows = [engine.add(prompt, params, constraint=constraint) for constraint in constraints]
+    made = {str(n): constraint for n, constraint in enumerate(constraints) if constraint is not None}
+    engine = Engine(rope96, eos_ids=(), limits=limits, grammars=made.__getitem__)
+    rows = [add(engine, prompt, params, grammar=str(n) if str(n) in made else None) for n in range(len(constraints))]
     preempted: set[str] = set()
     while engine.busy:
         engine.step()
@@ -215,7 +217,7 @@ def test_log_probabilities_are_the_models_own(rope96: Phi4MM) -> None:
     prompt = make_prompt("a", [], 3)
     params = SamplingParams(max_tokens=5, temperature=2.0, seed=3, frequency_penalty=1.0, logprobs=4)
     engine = Engine(rope96, eos_ids=())
-    request, greedy = engine.add(prompt, params), engine.add(prompt, SamplingParams(max_tokens=5, logprobs=0))
+    request, greedy = add(engine, prompt, params), add(engine, prompt, SamplingParams(max_tokens=5, logprobs=0))
     finish(engine)
     for row, count in ((request, 4), (greedy, 0)):
         logits = full_logits(rope96, prompt, row.answer)[len(prompt.ids) - 1 : -1]
@@ -232,11 +234,11 @@ def test_log_probabilities_are_the_models_own(rope96: Phi4MM) -> None:
 def test_moving_to_another_device_forgets_the_caches(rope96: Phi4MM) -> None:
     """Pages that are found but lie on the old device would be garbage on the new one."""
     engine = Engine(rope96, eos_ids=(), limits=Limits(page_tokens=4, cache_bytes=500_000))
-    first = engine.add(make_prompt("a", [], 30), FOUR)
+    first = add(engine, make_prompt("a", [], 30), FOUR)
     finish(engine)
     assert engine.pool.cached > 0
     engine.move("cpu")
     assert engine.pool.cached == 0
-    again: Request = engine.add(first.prompt, FOUR)
+    again: Request = add(engine, first.prompt, FOUR)
     finish(engine)
     assert again.answer == first.answer

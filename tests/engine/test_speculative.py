@@ -14,6 +14,7 @@ from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.sampling import SamplingParams
 from tests.engine.test_scheduler import Bench
+from tests.prompts import add
 
 GREEDY = SamplingParams()
 
@@ -95,7 +96,7 @@ def test_answers_are_the_same_with_guesses_and_without(
     answers, guessed = [], []
     for most in (0, 5):
         engine = Engine(rope96, eos_ids=(), limits=Limits(draft_tokens=most, cache_dtype=cache_dtype, page_tokens=8))
-        rows = [engine.add(Prompt(ids[n:]), SamplingParams(max_tokens=60)) for n in (0, 7)]
+        rows = [add(engine, Prompt(ids[n:]), SamplingParams(max_tokens=60)) for n in (0, 7)]
         while engine.busy:
             engine.step()
         answers.append([row.answer for row in rows])
@@ -106,7 +107,7 @@ def test_answers_are_the_same_with_guesses_and_without(
     # Whatever is guessed, right or wrong, the answer stays.
     monkeypatch.setattr("phi4mm.engine.scheduler.draft", lambda row, most: (7,) * most if most > 0 else real(row, most))
     engine = Engine(rope96, eos_ids=(), limits=Limits(cache_dtype=cache_dtype, page_tokens=8))
-    rows = [engine.add(Prompt(ids[n:]), SamplingParams(max_tokens=60)) for n in (0, 7)]
+    rows = [add(engine, Prompt(ids[n:]), SamplingParams(max_tokens=60)) for n in (0, 7)]
     while engine.busy:
         engine.step()
     assert [row.answer for row in rows] == answers[0]

@@ -15,9 +15,8 @@ DRAWN = SamplingParams(temperature=1.5, seed=5, max_tokens=6)
 QUESTION = "what is the colour of the small circle beside the large square"
 
 
-def test_n_answers_are_those_of_n_seeds_and_share_the_prompts_pages(small: Model) -> None:
+def test_n_answers_are_those_of_n_seeds_and_share_the_prompts_pages(small: Model, small_folder: Path) -> None:
     """The same draw n times is one answer; n prefills of one prompt are n times the memory."""
-    pool = small._engine.pool
     reply = small.chat(QUESTION, params=replace(DRAWN, n=4))
     answers = (reply, *reply.alternatives)
     expected = [small.chat(QUESTION, params=replace(DRAWN, seed=5 + n)) for n in range(4)]
@@ -25,14 +24,16 @@ def test_n_answers_are_those_of_n_seeds_and_share_the_prompts_pages(small: Model
     assert [answer.text for answer in answers] == [answer.text for answer in expected]
     assert len({answer.ids for answer in answers}) > 1
     prompt = small.processor.chat([phi4mm.Message.user(QUESTION)])
-    stream = small.submit(prompt, replace(DRAWN, n=4))
-    while not all(other._answer.request.answer for other in stream._others):
-        small._step()
-    size = small._engine.limits.page_tokens
+    size = small.settings.limits.page_tokens
     assert len(prompt.ids) > size
-    assert pool.held == len(prompt.ids) // size + 4
-    stream.close()
-    assert (pool.held, small._engine.busy) == (0, False)
+    with phi4mm.load(small_folder, device="cpu", engine="inline") as model:
+        stream = model.submit(prompt, replace(DRAWN, n=4, max_tokens=60))
+        while model.stats().answer_tokens_total < 8:
+            next(stream)
+        assert model.stats().pages_held == len(prompt.ids) // size + 4
+        assert model.stats().prompt_tokens_total == len(prompt.ids) + 3 * (len(prompt.ids) % size)
+        stream.close()
+        assert (model.stats().pages_held, model.stats().busy) == (0, False)
 
 
 def test_a_stream_is_one_answer(small: Model) -> None:
@@ -60,7 +61,7 @@ def test_a_batch_larger_than_the_queue_waits_for_room(small_folder: Path) -> Non
     assert [len(reply.alternatives) for reply in replies] == [n % 2 for n in range(9)]
     with pytest.raises(CapacityError, match="there is room for 3 more requests and 4 came"):
         model.chat(QUESTION, params=replace(DRAWN, n=4))
-    assert not model._engine.busy
+    assert not model.stats().busy
 
 
 def test_the_settings_say_how_much_memory_was_taken_and_why(small_folder: Path) -> None:

@@ -123,7 +123,7 @@ def test_a_closed_stream_frees_its_place_and_says_that_it_has_no_reply(small: Mo
     """Otherwise an abandoned answer would run on in every later step."""
     with small.stream("hello", params=SHORT) as stream:
         next(stream)
-    assert not small._engine.busy
+    assert not small.stats().busy
     with pytest.raises(InputError, match="has not ended"):
         _ = stream.reply
 
@@ -158,25 +158,25 @@ def test_a_prompt_over_the_context_names_both_numbers(small: Model) -> None:
     """The small model's context is 192 tokens; nothing is cut to fit."""
     with pytest.raises(InputError, match="192"):
         small.chat("0123456789 " * 200)
-    assert not small._engine.busy
+    assert not small.stats().busy
 
 
 def test_one_bad_request_of_a_batch_leaves_no_other_running(small: Model) -> None:
     """The batch fails as a whole: its first rows must not go on in later steps."""
     with pytest.raises(InputError):
         small.batch([ChatRequest("hello"), ChatRequest("hello", images=["no/such.png"])])
-    assert not small._engine.busy
+    assert not small.stats().busy
 
 
 def test_media_without_their_adapter_are_refused(small_folder: Path) -> None:
     """The published code would answer without the adapter, and wrongly."""
     model = phi4mm.load(small_folder, device="cpu", modalities="text")
     assert model.chat("hello", params=SHORT).ids
-    with pytest.raises(InputError, match="loaded without its vision adapter"):
+    with pytest.raises(InputError, match="the prompt holds image but the model was loaded without what encodes that"):
         model.chat("what", images=[picture()])
     speech = phi4mm.load(small_folder, device="cpu", modalities="speech")
     assert speech.chat("what", audios=[(samples(), 16000)], params=SHORT).ids
-    with pytest.raises(InputError, match="vision adapter"):
+    with pytest.raises(InputError, match="the prompt holds image but"):
         speech.chat("what", images=[picture()])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import pytest
 import phi4mm
 from phi4mm import ChatRequest, EngineError, InputError, Message, Reply, ResponseFormat, SamplingParams
 from phi4mm.inference.model import Model
+from phi4mm.processing.structured import Grammars
 
 SCHEMA = {
     "type": "object",
@@ -101,7 +103,9 @@ def test_a_small_model_that_knows_no_form_keeps_to_it(small: Model) -> None:
     assert small.chat("hello", response_format=form, params=SamplingParams(max_tokens=30)).text in form.choice  # type: ignore[operator]
 
 
-def test_a_form_that_turns_out_too_costly_fails_alone(small: Model) -> None:
+def test_a_form_that_turns_out_too_costly_fails_alone(
+    small: Model, small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its row ends with an error that says why; the others never notice."""
 
     class Costly:
@@ -121,10 +125,12 @@ def test_a_form_that_turns_out_too_costly_fails_alone(small: Model) -> None:
         def fork(self) -> Costly:
             raise NotImplementedError("one answer only")
 
+    monkeypatch.setattr(Grammars, "start", lambda self, source: Costly())
     params = SamplingParams(max_tokens=8)
     prompt = small.processor.chat([Message.user("hello world")])
     alone = small.submit(prompt, params).finish()
-    failing, fine = small.submit(prompt, params, constraint=Costly()), small.submit(prompt, params)
+    model = phi4mm.load(small_folder, device="cpu")
+    failing, fine = model.submit(prompt, params, grammar="costly"), model.submit(prompt, params)
     with pytest.raises(EngineError, match="the form is too costly"):
         failing.finish()
     assert fine.finish().ids == alone.ids

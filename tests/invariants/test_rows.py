@@ -17,7 +17,7 @@ from phi4mm.model.lora import LoRALinear
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.sampling import SamplingParams
-from tests.prompts import clip, full_logits, make_prompt, picture, run
+from tests.prompts import add, clip, full_logits, make_prompt, picture, run
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_row_that_joins_late_equals_the_row_alone(rope96: Phi4MM, prompts: dic
     engine = Engine(rope96, eos_ids=())
     requests = {}
     for name, prompt in prompts.items():
-        requests[name] = engine.add(prompt, GREEDY)
+        requests[name] = add(engine, prompt, GREEDY)
         engine.step()
         engine.step()
     while engine.busy:
@@ -64,10 +64,10 @@ def test_a_row_that_joins_late_equals_the_row_alone(rope96: Phi4MM, prompts: dic
 def test_an_aborted_neighbour_changes_nothing(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
     """Cancelling one row must free its place without touching another's cache."""
     engine = Engine(rope96, eos_ids=())
-    gone, kept = engine.add(prompts["image"], GREEDY), engine.add(prompts["audio"], GREEDY)
+    gone, kept = add(engine, prompts["image"], GREEDY), add(engine, prompts["audio"], GREEDY)
     while not gone.answer:
         engine.step()
-    engine.abort(gone)
+    engine.abort(gone.group)
     while engine.busy:
         engine.step()
     assert len(gone.answer) == 1

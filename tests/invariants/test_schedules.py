@@ -17,9 +17,9 @@ from phi4mm.engine.core import Engine
 from phi4mm.engine.encoders import encode_span
 from phi4mm.engine.request import Request, State
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.protocol.inputs import Adapter, MediaSpan, Prompt
+from phi4mm.protocol.inputs import AudioProjection, MediaSpan, Prompt
 from phi4mm.protocol.sampling import SamplingParams
-from tests.prompts import clip, full_logits, make_prompt, picture, run
+from tests.prompts import add, clip, full_logits, make_prompt, picture, run
 
 MOST = 12  # tokens of an answer
 KINDS = ("text", "same text", "audio", "other audio", "two clips", "image", "both", "crossing", "past")
@@ -50,7 +50,7 @@ DRAWN = SamplingParams(max_tokens=MOST, temperature=1.0, top_k=50, seed=7, frequ
 def alone(model: Phi4MM, kind: str, params: SamplingParams) -> list[int]:
     """Undisturbed: all the memory, the whole prompt in one step, no cache of prefixes."""
     engine = Engine(model, eos_ids=(), limits=Limits(prefix_cache=False, chunk_tokens=4096))
-    request = engine.add(prompt(kind), params)
+    request = add(engine, prompt(kind), params)
     while engine.busy:
         engine.step()
     return request.answer
@@ -84,11 +84,11 @@ def test_any_schedule_in_any_memory_gives_each_request_its_own_answer(rope96: Ph
     for _ in range(data.draw(st.integers(2, 7))):
         kind = data.draw(st.sampled_from(KINDS))
         params = data.draw(st.sampled_from([GREEDY, DRAWN]))
-        requests.append((kind, engine.add(prompt(kind), params)))
+        requests.append((kind, add(engine, prompt(kind), params)))
         for _ in range(data.draw(st.integers(0, 12))):
             engine.step()
         if data.draw(st.integers(0, 4)) == 0:
-            engine.abort(data.draw(st.sampled_from(requests))[1])
+            engine.abort(data.draw(st.sampled_from(requests))[1].group)
         pool = engine.pool
         assert pool.free + pool.held + pool.cached == pool.total
     while engine.busy:
@@ -107,7 +107,7 @@ def test_prefill_in_chunks_of_any_size_equals_prefill_at_once(rope96: Phi4MM, ki
     sizes = [2, 5, 31, 100] if kind != "both" else [37, 100]
     for size in sizes:
         engine = Engine(rope96, eos_ids=(), limits=Limits(chunk_tokens=size, max_rows=1))
-        request = engine.add(prompt(kind), GREEDY)
+        request = add(engine, prompt(kind), GREEDY)
         while engine.busy:
             engine.step()
         assert request.answer == alone(rope96, kind, GREEDY), size
@@ -117,7 +117,7 @@ def test_a_preempted_answer_goes_on_as_if_nothing_had_been(rope96: Phi4MM) -> No
     """Random numbers, penalties and media must survive; the answer so far is prefilled with the prompt."""
     kinds = ["text", "audio", "two clips"]
     engine = Engine(rope96, eos_ids=(), limits=Limits(cache_bytes=92 * 768, page_tokens=4))
-    requests = [engine.add(prompt(kind), DRAWN) for kind in kinds]
+    requests = [add(engine, prompt(kind), DRAWN) for kind in kinds]
     preempted: set[str] = set()
     while engine.busy:
         engine.step()
@@ -134,7 +134,7 @@ def test_a_prefix_hit_equals_a_miss(rope96: Phi4MM, cache_dtype: str) -> None:
         engine = Engine(rope96, eos_ids=(), limits=Limits(cache_dtype=cache_dtype, page_tokens=8))
         starts, answers = [], []
         for _ in range(2):
-            request = engine.add(prompt(kind), GREEDY)
+            request = add(engine, prompt(kind), GREEDY)
             engine._scheduler.plan()
             starts.append(request.cached)
             while engine.busy:
@@ -160,25 +160,25 @@ def test_other_media_and_other_adapters_never_share_a_page(rope96: Phi4MM) -> No
     ):
         shared = []
         for each in (first, second):
-            request = engine.add(each, SamplingParams(max_tokens=1))
+            request = add(engine, each, SamplingParams(max_tokens=1))
             while engine.busy:
                 engine.step()
                 shared.append(set(request.pages))
-        found = engine.add(second, GREEDY)
+        found = add(engine, second, GREEDY)
         while engine.busy:
             engine.step()
         undisturbed = Engine(rope96, eos_ids=(), limits=Limits(prefix_cache=False))
-        expected = undisturbed.add(second, GREEDY)
+        expected = add(undisturbed, second, GREEDY)
         while undisturbed.busy:
             undisturbed.step()
         assert found.answer == expected.answer
     # The same picture under the same adapter is shared, up to where the recording begins.
     engine = Engine(rope96, eos_ids=(), limits=Limits(page_tokens=4))
     for each in (with_image, only_image):
-        engine.add(each, SamplingParams(max_tokens=1))
+        add(engine, each, SamplingParams(max_tokens=1))
         while engine.busy:
             engine.step()
-    request = engine.add(only_image, GREEDY)
+    request = add(engine, only_image, GREEDY)
     engine._scheduler.plan()
     assert request.cached > image.length
 
@@ -187,15 +187,15 @@ def test_a_medium_is_encoded_once_for_all_prompts_that_show_it(rope96: Phi4MM, m
     """The same page asked two questions, or a row prefilled again, must not run the tower again."""
     encoded: list[bytes] = []
 
-    def counting(model: Phi4MM, span: MediaSpan, adapter: Adapter, device: torch.device) -> torch.Tensor:
+    def counting(model: Phi4MM, span: MediaSpan, projection: AudioProjection, device: torch.device) -> torch.Tensor:
         encoded.append(span.digest)
-        return encode_span(model, span, adapter, device)
+        return encode_span(model, span, projection, device)
 
     monkeypatch.setattr("phi4mm.engine.model_runner.encode_span", counting)
     engine = Engine(rope96, eos_ids=())
     first = prompt("audio")
     other = Prompt((5, *first.ids), (dataclasses.replace(first.spans[0], start=first.spans[0].start + 1),))
-    requests = [engine.add(each, GREEDY) for each in (first, other, prompt("crossing"), first)]
+    requests = [add(engine, each, GREEDY) for each in (first, other, prompt("crossing"), first)]
     while engine.busy:
         engine.step()
     assert len(encoded) == 2
@@ -210,7 +210,7 @@ def test_int8_keys_stay_near_the_models_own(rope96: Phi4MM) -> None:
     logprobs = []
     for dtype in ("auto", "int8"):
         engine = Engine(rope96, eos_ids=(), limits=Limits(cache_dtype=dtype))
-        request = engine.add(Prompt(ids), SamplingParams(max_tokens=1, logprobs=20))
+        request = add(engine, Prompt(ids), SamplingParams(max_tokens=1, logprobs=20))
         while engine.busy:
             engine.step()
         logprobs.append(dict(request.logprobs[0].top))
@@ -227,7 +227,7 @@ def test_rows_of_one_step_in_any_order_give_the_same(rope96: Phi4MM) -> None:
     engine = Engine(rope96, eos_ids=(), limits=Limits(chunk_tokens=90, max_rows=16))
     requests = []
     for kind in kinds:
-        requests.append(engine.add(prompt(kind), GREEDY))
+        requests.append(add(engine, prompt(kind), GREEDY))
         engine.step()
     while engine.busy:
         engine.step()

@@ -20,6 +20,7 @@ from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.sampling import SamplingParams
 from phi4mm.quantization.quantize import quantize_model
+from tests.prompts import add
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason=native.status().reason)
 CPU = torch.device("cpu")
@@ -120,7 +121,7 @@ def test_the_engine_decodes_through_it(
     monkeypatch.setattr(LayersInC, "__call__", counted)
     engine = Engine(build(32, torch.bfloat16, "int4"), eos_ids=())
     for start in (3, 30):
-        engine.add(Prompt(tuple(range(start, start + 9))), SamplingParams(max_tokens=5))
+        add(engine, Prompt(tuple(range(start, start + 9))), SamplingParams(max_tokens=5))
     while engine.busy:
         engine.step()
     assert calls == [2, 2, 2, 2]

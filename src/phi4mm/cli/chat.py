@@ -15,7 +15,8 @@ from phi4mm.protocol.request import ResponseFormat
 from phi4mm.protocol.sampling import SamplingParams
 
 if TYPE_CHECKING:
-    from phi4mm.inference.model import Model, Stream
+    from phi4mm.inference.model import Model
+    from phi4mm.inference.stream import Stream
 
 COMMANDS = ("/image", "/audio", "/reset", "/exit")
 GREETING = "/image PATH and /audio PATH attach a file to the next message, /reset begins anew, /exit or Ctrl-D leaves"

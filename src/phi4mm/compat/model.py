@@ -22,15 +22,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from phi4mm.checkpoint.hub import resolve as find_folder
 from phi4mm.compat.arrays import NAMES, from_arrays, to_arrays
 from phi4mm.config.engine import EngineConfig
 from phi4mm.config.json_file import read_json
 from phi4mm.config.load import load_config
 from phi4mm.config.model import Phi4MMConfig
 from phi4mm.errors import ConfigError, InputError
-from phi4mm.inference.load import eos_ids, find_folder, load_model, load_processor
-from phi4mm.inference.model import Model, Stream
+from phi4mm.inference.load import eos_ids, load_model, load_processor
+from phi4mm.inference.model import Model
 from phi4mm.inference.resolve import resolve
+from phi4mm.inference.stream import Stream
 from phi4mm.processing.chat_template import count_marks
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.tokenizer import Special, Tokenizer
@@ -300,7 +302,7 @@ class AutoModelForCausalLM:
                 )
         device = _resolved("cpu" if device_map is None else device_map)
         folder = find_folder(model, revision=revision)
-        loaded = load_model(folder, device=device, dtype=str(torch_dtype or "auto").removeprefix("torch."))
+        loaded = load_model(folder, EngineConfig(device, str(torch_dtype or "auto").removeprefix("torch.")))
         stated = (folder / "generation_config.json").is_file()
         generation = GenerationConfig.from_pretrained(folder) if stated else GenerationConfig()
         return cls(loaded, replace(generation, eos_token_id=eos_ids(folder, load_config(folder))))

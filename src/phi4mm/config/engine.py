@@ -10,6 +10,7 @@ from phi4mm.errors import ConfigError
 from phi4mm.protocol.inputs import Adapter
 
 Modalities: TypeAlias = Literal["all", "text", "vision", "speech"]
+EngineForm: TypeAlias = Literal["thread", "process", "inline"]
 Quantization: TypeAlias = Literal["int8", "int4"]
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "float32", "bfloat16", "float16")

@@ -23,6 +23,7 @@ import torch
 from phi4mm.config.engine import Limits
 from phi4mm.config.model import TextConfig
 from phi4mm.engine.core import Engine
+from phi4mm.engine.messages import EngineRequest
 from phi4mm.kernels.cpu import library as native
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
@@ -153,7 +154,11 @@ class Speed:
     def _run(self, prompts: Sequence[Prompt], tokens: int) -> list[list[float]]:
         """Answer prompts side by side; for each the seconds from now to every token. Raises EngineError."""
         start = time.perf_counter()
-        requests = [self._engine.add(prompt, SamplingParams(max_tokens=tokens)) for prompt in prompts]
+        params = SamplingParams(max_tokens=tokens)
+        requests = [
+            self._engine.add(EngineRequest(str(n), prompt, params, prompt.adapter))[0]
+            for n, prompt in enumerate(prompts)
+        ]
         stamps: list[list[float]] = [[] for _ in requests]
         while self._engine.busy:
             self._engine.step()

@@ -22,6 +22,7 @@ from torch import Tensor
 from phi4mm.checkpoint.synthetic import uniform
 from phi4mm.engine.core import Engine
 from phi4mm.engine.encoders import encode_audio, encode_image, encode_media
+from phi4mm.engine.messages import EngineRequest
 from phi4mm.errors import InputError
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.kv import PagedCache
@@ -29,7 +30,7 @@ from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor
 from phi4mm.processing.processor import media_digest
-from phi4mm.protocol.inputs import Adapter, AudioFrames, ImageTiles, MediaSpan, Prompt
+from phi4mm.protocol.inputs import Adapter, AudioFrames, AudioProjection, ImageTiles, MediaSpan, Prompt
 from phi4mm.protocol.sampling import SamplingParams
 
 Array = npt.NDArray[Any]
@@ -159,7 +160,7 @@ class Checker:
             rows = encode_image(self._model, self._tiles(*_numbers(rest, "x")), self._device)
             return [_values("rows", rows, recorded["rows"])]
         frames = _frames(_numbers(rest, "@")[0])
-        projections: tuple[Adapter, ...] = ("speech", "vision")
+        projections: tuple[AudioProjection, ...] = ("speech", "vision")
         return [
             _values(name, encode_audio(self._model, frames, name, self._device), recorded[name])
             for name in projections
@@ -233,7 +234,7 @@ class Checker:
 
     def _greedy(self, prompt: Prompt, count: int) -> Array:
         engine = Engine(self._model, eos_ids=())
-        request = engine.add(prompt, SamplingParams(max_tokens=count))
+        (request,) = engine.add(EngineRequest("greedy", prompt, SamplingParams(max_tokens=count), prompt.adapter))
         while engine.busy:
             engine.step()
         return np.array(request.answer)

@@ -38,14 +38,12 @@ def pack(
         for span in request.prompt.spans:
             first, last = max(span.start, chunk.start), min(span.start + span.length, chunk.end)
             if first < last:
-                media.append(
-                    encoded.get(media_key(span, request.prompt.adapter))[first - span.start : last - span.start]
-                )
+                media.append(encoded.get(media_key(span, request.projection))[first - span.start : last - span.start])
                 places += range(len(ids) + first - chunk.start, len(ids) + last - chunk.start)
         ids += [*request.tokens(chunk.start, chunk.end), *chunk.draft]
         if chunk.samples:
             outputs += range(len(ids) - 1 - len(chunk.draft), len(ids))
-        rows.append(Row(chunk.tokens, chunk.start, request.prompt.adapter, request.long, tuple(request.pages)))
+        rows.append(Row(chunk.tokens, chunk.start, request.adapter, request.long, tuple(request.pages)))
     return ForwardBatch(
         ids=torch.tensor(ids, device=device),
         rows=tuple(rows),

@@ -1,9 +1,11 @@
-"""Tokens and media in, tokens out: `add`, `step`, `abort`. A step is plan, run, commit."""
+"""Requests in, outputs out: `add`, `step`, `abort`. A step is plan, run, commit."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -11,20 +13,21 @@ from phi4mm.config.engine import Limits
 from phi4mm.engine.encoder_cache import MediaCache
 from phi4mm.engine.kv_capacity import settle
 from phi4mm.engine.kv_pages import PagePool
+from phi4mm.engine.messages import EngineFacts, EngineOutput, EngineRequest, EngineStats
 from phi4mm.engine.model_runner import Runner
 from phi4mm.engine.request import Constraint, Request, State
-from phi4mm.engine.scheduler import Scheduler, StepOutput
-from phi4mm.errors import InputError
+from phi4mm.engine.scheduler import Chunk, Scheduler, StepOutput
+from phi4mm.errors import CapacityError, ConfigError, EngineError, InputError, PhiError
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.protocol.inputs import Prompt
-from phi4mm.protocol.sampling import SamplingParams
+from phi4mm.processing.detokenizer import TextStream
+from phi4mm.protocol.inputs import Adapter
 
-DIGEST = 32  # bytes of SHA-256
 NO_LIMITS_GIVEN = Limits()
+log = logging.getLogger("phi4mm.engine")
 
 
 class Engine:
-    """Runs requests of any mixture of modes and lengths side by side. Not for several threads at once.
+    """Runs requests of any mixture of modes, adapters and lengths side by side. Not for several threads at once.
 
     limits   what runs side by side, with the memory that was chosen
     reasons  for that choice
@@ -32,13 +35,29 @@ class Engine:
     media    encoder rows
     """
 
-    def __init__(self, model: Phi4MM, eos_ids: Sequence[int], limits: Limits = NO_LIMITS_GIVEN) -> None:
-        """Takes the memory for keys and values. Raises ConfigError when the limits leave no room for any."""
+    def __init__(
+        self,
+        model: Phi4MM,
+        eos_ids: Sequence[int],
+        limits: Limits = NO_LIMITS_GIVEN,
+        *,
+        token_bytes: Callable[[int], bytes] | None = None,
+        grammars: Callable[[str], Constraint] | None = None,
+    ) -> None:
+        """Takes the memory for keys and values.
+
+        token_bytes  what an id adds to an answer's text, to find stop strings; without it they are refused
+        grammars     compiles a grammar's source; without it grammars are refused
+        raises       ConfigError when the limits leave no room for any
+        """
         self._model = model
         self._eos_ids = tuple(eos_ids)
-        self._context = model.config.text.rope.max_positions
-        self._ids = itertools.count()
+        self._token_bytes = token_bytes
+        self._grammars = grammars
         self._asked = limits
+        self._requests: dict[str, list[Request]] = {}
+        self._versions: Counter[Adapter] = Counter()
+        self._totals: Counter[str] = Counter()
         self._build()
 
     def _build(self) -> None:
@@ -47,12 +66,13 @@ class Engine:
         self.pool = PagePool(capacity.pages)
         self.media: MediaCache[Tensor] = MediaCache(capacity.media_rows)
         self._runner = Runner(self._model, capacity, self.media)
+        rope = self._model.config.text.rope
         self._scheduler = Scheduler(
             self.pool,
             self.media,
             self.limits,
-            switch=self._model.config.text.rope.original_max_positions,
-            context=self._context,
+            switch=rope.original_max_positions,
+            context=rope.max_positions,
             eos_ids=self._eos_ids,
         )
 
@@ -62,72 +82,167 @@ class Engine:
         return self._scheduler.busy
 
     @property
-    def room(self) -> int:
-        """How many more requests may be added."""
-        return self._scheduler.room
+    def facts(self) -> EngineFacts:
+        """What clients may know of the engine."""
+        towers = {"image": self._model.image, "audio": self._model.audio}
+        return EngineFacts(
+            limits=self.limits,
+            reasons=self.reasons,
+            context=self._model.config.text.rope.max_positions,
+            cache_tokens=self.pool.total * self.limits.page_tokens,
+            towers=frozenset(kind for kind, tower in towers.items() if tower is not None),
+            adapters=tuple(self._model.adapters),
+        )
 
-    def move(self, device: str) -> None:
-        """Put the weights on another device and forget all caches; only while nothing runs."""
-        assert not self.busy, "a running request holds its keys and values on the old device"
-        self._model.to(device)
-        self._build()
+    def stats(self) -> EngineStats:
+        """How the engine stands."""
+        return EngineStats(
+            waiting=self._scheduler.waiting,
+            running=self._scheduler.running,
+            pages=self.pool.total,
+            pages_free=self.pool.free,
+            pages_held=self.pool.held,
+            pages_cached=self.pool.cached,
+            encoder_tokens=self.media.used,
+            encoder_held=self.media.held,
+            preemptions_total=self._scheduler.preemptions,
+            adapters=tuple(self._model.adapters),
+            steps_total=self._totals["steps"],
+            prompt_tokens_total=self._totals["prompt_tokens"],
+            cached_tokens_total=self._totals["cached_tokens"],
+            answer_tokens_total=self._totals["answer_tokens"],
+        )
 
-    def add(
-        self,
-        prompt: Prompt,
-        params: SamplingParams,
-        *,
-        constraint: Constraint | None = None,
-        after: Request | None = None,
-    ) -> Request:
-        """Queue a request for one answer; `params.n` is for the caller, who adds it n times.
+    def add(self, request: EngineRequest) -> tuple[Request, ...]:
+        """Queue a request; returns its `n` answers as they stand in the engine.
 
-        constraint  what the answer must look like; this request's own
-        after       a request with the same prompt: wait for its keys and values and share them
-        raises      InputError when it can never run, CapacityError when too many wait
+        raises  InputError when it can never run, ConfigError when its grammar needs a package that is not installed,
+                CapacityError when too many wait; then nothing was queued
         """
-        self._check(prompt)
-        shared = after if self.limits.prefix_cache else None
-        request = Request(f"r{next(self._ids)}", prompt, params, constraint, shared)
-        self._scheduler.add(request)
-        return request
+        self.facts.check(request)
+        count = request.params.n
+        if request.id in self._requests:
+            raise InputError(f"request id {request.id} is running already; give each request one of its own")
+        if self._scheduler.room < count:
+            raise CapacityError(
+                f"there is room for {self._scheduler.room} more requests and {count} came; try again later"
+            )
+        constraint = self._compile(request)
+        if request.params.stop and self._token_bytes is None:
+            raise InputError("stop strings need the tokenizer's bytes, and this engine was made without them")
+        answers = tuple(self._answer(request, index, constraint) for index in range(count))
+        for answer in answers:
+            self._scheduler.add(answer)
+        self._requests[request.id] = list(answers)
+        return answers
 
-    def step(self) -> list[StepOutput]:
-        """A token for every answering row, and prompts a chunk further. Empty when no token came."""
+    def accept(self, request: EngineRequest) -> list[EngineOutput]:
+        """`add` for clients: what it raises comes as outputs that end the request."""
+        try:
+            self.add(request)
+        except PhiError as error:
+            refusal: PhiError = error
+        except Exception as error:
+            log.exception("request %s could not be taken", request.id)
+            refusal = EngineError(f"it could not be taken: {type(error).__name__}: {error}", request.id)
+        else:
+            return []
+        return [EngineOutput(request.id, n, end_reason="error", error=refusal) for n in range(request.params.n)]
+
+    def step(self) -> list[EngineOutput]:
+        """A token for every answering row, and prompts a chunk further.
+
+        An error of the forward pass ends the requests that were in it, with an `EngineError` each, and no others.
+        """
         plan = self._scheduler.plan()
         assert plan or not self.busy, "requests wait and nothing can run"
         if not plan:
             return []
-        outputs = self._scheduler.commit(plan, self._runner.run(plan))
-        for output in outputs:
-            if output.end_reason is not None:
-                self._runner.release(output.request)
-        return outputs
+        try:
+            results = self._runner.run(plan)
+        except Exception as error:
+            log.exception("a step of %d requests failed", len(plan))
+            results = [[] for _ in plan]
+            for chunk in plan:
+                chunk.request.error = EngineError(f"a step failed: {type(error).__name__}: {error}", chunk.request.id)
+        self._count(plan)
+        return [self._output(output) for output in self._scheduler.commit(plan, results)]
 
-    def abort(self, request: Request) -> None:
-        """End a request now and free what it holds; does nothing if it has ended."""
-        if request.state is not State.FINISHED:
+    def abort(self, id: str) -> None:
+        """End all answers to a request now and free what they hold; does nothing if they have ended."""
+        for request in self._requests.get(id, [])[:]:
             self._scheduler.finish(request, "abort")
-            self._runner.release(request)
+            self._forget(request)
 
-    def _check(self, prompt: Prompt) -> None:
-        if not prompt.ids:
-            raise InputError("the prompt is empty; expected at least one token")
-        if len(prompt.ids) >= self._context:
-            raise InputError(
-                f"the prompt has {len(prompt.ids)} tokens and the context holds {self._context}, the answer included;"
-                " shorten the text or use fewer or smaller pictures and recordings"
-            )
-        adapter = prompt.adapter
-        if adapter is not None and adapter not in self._model.adapters:
-            kinds = " and ".join(sorted({span.kind for span in prompt.spans}))
-            raise InputError(
-                f"the prompt holds {kinds} but the model was loaded without its {adapter} adapter;"
-                ' load a checkpoint that has it, with modalities="all"'
-            )
-        for span in prompt.spans:
-            if len(span.digest) != DIGEST:
-                raise InputError(
-                    f"the digest of an {span.kind} has {len(span.digest)} bytes; expected the {DIGEST} of SHA-256 over"
-                    " its processed array, by which caches tell media apart"
-                )
+    def move(self, device: str) -> None:
+        """Put the weights on another device and forget all caches. Raises InputError while requests run."""
+        if self.busy:
+            count = self._scheduler.waiting + self._scheduler.running
+            raise InputError(f"{count} answers are running; finish or close them before the model moves")
+        self._model.to(device)
+        self._build()
+
+    def invalidate(self) -> None:
+        """Forget what was computed with earlier weights, as after a training step wrote them in place.
+
+        Weights that were replaced are seen without it; the keys and values of running requests stay as they are.
+        """
+        self.pool.forget()
+        self.media.clear()
+        self._runner.invalidate()
+
+    def _compile(self, request: EngineRequest) -> Constraint | None:
+        if request.grammar is None:
+            return None
+        if self._grammars is None:
+            raise ConfigError("a grammar needs a compiler of grammars, and this engine was made without one")
+        return self._grammars(request.grammar)
+
+    def _answer(self, request: EngineRequest, index: int, constraint: Constraint | None) -> Request:
+        """One of the `n` answers: its own seed, grammar state and stop strings."""
+        params = request.params
+        seed = None if params.seed is None else params.seed + index
+        return Request(
+            id=request.id if params.n == 1 else f"{request.id}/{index}",
+            group=request.id,
+            prompt=request.prompt,
+            params=replace(params, seed=seed, n=1) if params.n > 1 else params,
+            adapter=request.adapter,
+            version=0 if request.adapter is None else self._versions[request.adapter],
+            index=index,
+            constraint=constraint if constraint is None or index == 0 else constraint.fork(),
+            stop=TextStream(self._token_bytes, params.stop) if params.stop and self._token_bytes else None,
+        )
+
+    def _output(self, output: StepOutput) -> EngineOutput:
+        request, new = output.request, output.tokens
+        made = EngineOutput(
+            id=request.group,
+            index=request.index,
+            ids=tuple(request.answer[len(request.answer) - new :]),
+            logprobs=tuple(request.logprobs[len(request.logprobs) - new :]) if request.logprobs else (),
+            end_reason=output.end_reason,
+            error=request.error,
+            cached_tokens=request.found or 0,
+            cached_media=sum(request.media_found.values()),
+        )
+        self._totals["answer_tokens"] += new
+        if output.end_reason is not None:
+            self._forget(request)
+        return made
+
+    def _count(self, plan: Sequence[Chunk]) -> None:
+        self._totals["steps"] += 1
+        for chunk in plan:
+            prompt = len(chunk.request.prompt.ids)
+            self._totals["prompt_tokens"] += max(min(chunk.end, prompt) - chunk.start, 0)
+
+    def _forget(self, request: Request) -> None:
+        """Drop an ended answer."""
+        assert request.state is State.FINISHED
+        self._runner.release(request)
+        self._totals["cached_tokens"] += request.found or 0
+        answers = self._requests[request.group]
+        answers.remove(request)
+        if not answers:
+            del self._requests[request.group]

@@ -1,7 +1,7 @@
 """Encoder rows kept for the prompts that need them: an LRU cache counted in rows. The values are opaque, no torch.
 
-A medium is known by the SHA-256 digest of its processed array, which compares as the array itself would, and by the
-projection that its rows went through, which is the adapter of the prompt.
+A medium is known by the SHA-256 digest of its processed array, which compares as the array itself would, and an audio
+clip also by the projection that its encoder output went through.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
-from phi4mm.protocol.inputs import Adapter, MediaSpan
+from phi4mm.protocol.inputs import AudioProjection, MediaSpan
 
 T = TypeVar("T")
-MediaKey: TypeAlias = tuple[bytes, str, Adapter | None]
+MediaKey: TypeAlias = tuple[bytes, str, AudioProjection | None]
 
 
-def media_key(span: MediaSpan, adapter: Adapter | None) -> MediaKey:
-    """By what a medium's encoder rows are found."""
-    return span.digest, span.kind, adapter
+def media_key(span: MediaSpan, projection: AudioProjection) -> MediaKey:
+    """By what a medium's encoder rows are found; `projection` counts for audio alone."""
+    return span.digest, span.kind, projection if span.kind == "audio" else None
 
 
 @dataclass
@@ -72,6 +72,11 @@ class MediaCache(Generic[T]):
         assert entry.holders > 0, "encoder rows are released and nobody holds them"
         entry.holders -= 1
         if entry.holders == 0 and entry.rows is None:
+            self._drop(key)
+
+    def clear(self) -> None:
+        """Forget the rows that nobody holds; those that are held stay with their holders alone."""
+        for key in [key for key, entry in self._entries.items() if not entry.holders]:
             self._drop(key)
 
     def _make_room(self, length: int) -> None:

@@ -9,23 +9,22 @@ import torch
 from torch import Tensor
 
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.protocol.inputs import Adapter, AudioFrames, ImageTiles, MediaSpan, Prompt
+from phi4mm.protocol.inputs import AudioFrames, AudioProjection, ImageTiles, MediaSpan, Prompt
 
 
 def encode_media(model: Phi4MM, prompt: Prompt, device: torch.device) -> Tensor | None:
     """(M, D) projected rows of all of a prompt's media, in the order of their placeholders; None without media."""
     if not prompt.spans:
         return None
-    assert prompt.adapter is not None
-    return torch.cat([encode_span(model, span, prompt.adapter, device) for span in prompt.spans])
+    return torch.cat([encode_span(model, span, prompt.audio_projection, device) for span in prompt.spans])
 
 
-def encode_span(model: Phi4MM, span: MediaSpan, adapter: Adapter, device: torch.device) -> Tensor:
+def encode_span(model: Phi4MM, span: MediaSpan, projection: AudioProjection, device: torch.device) -> Tensor:
     """(span.length, D) rows of one medium, by itself, so that they never depend on what stands beside it."""
     if isinstance(span.data, ImageTiles):
         rows = encode_image(model, span.data, device)
     else:
-        rows = encode_audio(model, span.data, adapter, device)
+        rows = encode_audio(model, span.data, projection, device)
     assert len(rows) == span.length, f"{span.kind}: {len(rows)} encoder rows for {span.length} placeholders"
     return rows
 
@@ -38,7 +37,7 @@ def encode_image(model: Phi4MM, tiles: ImageTiles, device: torch.device) -> Tens
     return rows
 
 
-def encode_audio(model: Phi4MM, frames: AudioFrames, projection: Adapter, device: torch.device) -> Tensor:
+def encode_audio(model: Phi4MM, frames: AudioFrames, projection: AudioProjection, device: torch.device) -> Tensor:
     """(tokens, D) rows of one clip: the `vision` projection beside a picture, else `speech`."""
     assert model.audio is not None
     features = torch.from_numpy(frames.features).to(device)[None]

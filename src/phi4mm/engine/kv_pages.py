@@ -3,7 +3,7 @@
 A page is free, held by requests, or cached: held by none, its content known, kept until room is needed. A full page's
 content is known by the page before it and its own tokens, media and adapter, so that equal keys mean equal beginnings:
 
-    node = (parent node, content of this page)        parent of the first page: adapter and rotary table
+    node = (parent node, content of this page)        parent of the first page: adapter with version, rotary table
 
 Keys are compared whole; hashes only find them. A page's parent is used whenever the page is, so it is evicted later.
 """
@@ -15,17 +15,18 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from typing import TypeAlias
 
+from phi4mm.engine.encoder_cache import MediaKey, media_key
 from phi4mm.engine.request import Request
 
-Content: TypeAlias = tuple[tuple[int, ...], tuple[tuple[bytes, int], ...]]
+Content: TypeAlias = tuple[tuple[int, ...], tuple[tuple[MediaKey, int], ...]]
 Key: TypeAlias = tuple[Hashable, Content]
 
 
 def page_content(request: Request, page: int, page_tokens: int) -> Content:
-    """What a full page of a request holds: token ids, and (digest, first placeholder's offset) of each medium in it."""
+    """What a full page of a request holds: token ids, and (key, first placeholder's offset) of each medium in it."""
     start, end = page * page_tokens, (page + 1) * page_tokens
     media = tuple(
-        (span.digest, span.start - start)
+        (media_key(span, request.projection), span.start - start)
         for span in request.prompt.spans
         if span.start < end and start < span.start + span.length
     )
@@ -111,6 +112,13 @@ class PagePool:
                     self._cached[page] = None
                 else:
                     self._free.append(page)
+
+    def forget(self) -> None:
+        """No content is known any more: cached pages become free, held ones are no longer found by others."""
+        self._free += self._cached
+        self._cached.clear()
+        self._known.clear()
+        self._keys.clear()
 
     def _hold(self, page: int) -> None:
         self._cached.pop(page, None)

@@ -50,7 +50,7 @@ class Runner:
         A row that fails gets an `error`; its neighbours go on.
         """
         # Rows of one adapter side by side: its weights are then read once.
-        ready = sorted(filter(self._encode, plan), key=lambda chunk: chunk.request.prompt.adapter or "")
+        ready = sorted(filter(self._encode, plan), key=lambda chunk: chunk.request.adapter or "")
         if not ready:
             return [[] for _ in plan]
         logits = self._model(pack(ready, self._media, self._cache, self._layers_in_c, self._device))
@@ -62,19 +62,21 @@ class Runner:
         """Forget a finished request."""
         self._generators.pop(request.id, None)
 
+    def invalidate(self) -> None:
+        """Weights were replaced."""
+        self._layers_in_c = self._model.text.layers_in_c(self._cache)
+
     def _encode(self, chunk: Chunk) -> bool:
         """Make the encoder rows that the chunk asks for; running out of memory there must not stop the other rows."""
         request, span = chunk.request, chunk.encode
         if span is None:
             return True
-        adapter = request.prompt.adapter
-        assert adapter is not None
         try:
-            rows = encode_span(self._model, span, adapter, self._device)
+            rows = encode_span(self._model, span, request.projection, self._device)
         except RuntimeError as error:
             request.error = EngineError(f"its media could not be encoded: {error}", request.id)
             return False
-        self._media.put(media_key(span, adapter), rows.to(self._dtype))
+        self._media.put(media_key(span, request.projection), rows.to(self._dtype))
         return True
 
     def _draw(self, chunks: Sequence[Chunk], logits_NV: Tensor) -> list[list[Sampled]]:

@@ -1,4 +1,4 @@
-"""One request while it runs: plain data, no torch.
+"""One answer while it runs: plain data, no torch.
 
 WAITING --admitted--> RUNNING --last token, abort or error--> FINISHED
 WAITING <--preempted-- RUNNING, and any state --abort--> FINISHED
@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from phi4mm.engine.encoder_cache import MediaKey
-from phi4mm.errors import EngineError
-from phi4mm.protocol.inputs import Prompt
+from phi4mm.engine.messages import EndReason
+from phi4mm.errors import PhiError
+from phi4mm.processing.detokenizer import TextStream
+from phi4mm.protocol.inputs import Adapter, AudioProjection, Prompt
 from phi4mm.protocol.response import TokenLogprobs
 from phi4mm.protocol.sampling import SamplingParams
-
-EndReason: TypeAlias = Literal["stop", "length", "abort", "error"]
 
 
 class State(enum.Enum):
@@ -71,20 +71,30 @@ class Guesses:
 class Request:
     """A prompt, how to sample, and the answer so far.
 
+    adapter     the adapter's name, and which of those that ever had this name
+    group       id of its EngineRequest; `index` says which of the answers to that
     constraint  what the answer must look like
-    after       a request with the same prompt, whose pages this one waits for instead of computing them too
+    stop        finds the strings that end the answer; None where there are none
+    arrival     its place in the order of arrival
     cached      tokens whose keys and values are in `pages`
     long        whether they were rotated with the long factors
     pages       page numbers in order; the last may be partly empty
     nodes       for each full page that the pool knows, its place in the tree of prefixes
     media       keys of the encoder rows that it holds, while its prefill needs them
+    found       prompt tokens that were cached already when it first joined; None before
+    media_found for each medium that it needed, whether its encoder rows were there
     """
 
     id: str
     prompt: Prompt
     params: SamplingParams
+    adapter: Adapter | None = None
+    version: int = 0
+    group: str = ""
+    index: int = 0
     constraint: Constraint | None = None
-    after: Request | None = None
+    stop: TextStream | None = None
+    arrival: int = 0
     answer: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     cached: int = 0
@@ -92,10 +102,15 @@ class Request:
     pages: list[int] = field(default_factory=list)
     nodes: list[int] = field(default_factory=list)
     media: set[MediaKey] = field(default_factory=set)
+    found: int | None = None
+    media_found: dict[MediaKey, bool] = field(default_factory=dict)
     guesses: Guesses = field(default_factory=Guesses)
     state: State = State.WAITING
     end_reason: EndReason | None = None
-    error: EngineError | None = None
+    error: PhiError | None = None
+
+    def __post_init__(self) -> None:
+        self.projection: AudioProjection = self.prompt.audio_projection
 
     @property
     def length(self) -> int:

@@ -1,25 +1,29 @@
 """Who runs in the next step, and what came of it: plain Python, no torch.
 
 The earlier a request came, the more it may have. A step holds one token of every answering row, then chunks of prompts
-in order of arrival. Memory is taken when a row joins, for all its tokens, and page by page while it answers; when
-pages run out the youngest row gives up its own and waits at the front, to prefill prompt and answer again later. The
-oldest row therefore moves on in every step, and `check` refuses a request that could not finish alone: nothing waits
-forever.
+in order of arrival. Requests join one by one while the step has room. One whose next page is being computed by another
+in this step waits for it instead of computing it too. Memory is taken when a row joins, for all its tokens, and page by
+page while it answers; when pages run out the youngest row gives up its own and waits, to prefill prompt and answer
+again later. The oldest row therefore moves on in every step, and the engine refuses a request that could not finish
+alone: nothing waits forever.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import bisect
+import itertools
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 from phi4mm.config.engine import Limits
 from phi4mm.engine.encoder_cache import MediaCache, MediaKey, media_key
 from phi4mm.engine.kv_pages import PagePool, page_content
-from phi4mm.engine.request import EndReason, Request, Sampled, State
+from phi4mm.engine.messages import EndReason
+from phi4mm.engine.request import Request, Sampled, State
 from phi4mm.engine.speculative import draft
-from phi4mm.errors import CapacityError, InputError
+from phi4mm.errors import CapacityError
 from phi4mm.protocol.inputs import MediaSpan
 
 DRAFTED_STEP = 8  # answering tokens and guesses of a step together: with more, reading weights is not what it waits for
@@ -49,10 +53,10 @@ class Chunk:
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What a step did for one request: its new token, if any, and why it ended, if it did."""
+    """What a step did for one request: how many tokens its answer has more, and why it ended, if it did."""
 
     request: Request
-    token: int | None
+    tokens: int
     end_reason: EndReason | None
 
 
@@ -76,9 +80,11 @@ class Scheduler:
         self._switch = switch
         self._context = context
         self._eos_ids = frozenset(eos_ids)
-        self._waiting: deque[Request] = deque()  # both in order of arrival, and all that run came before all that wait
+        self._waiting: list[Request] = []  # both in order of arrival
         self._running: list[Request] = []
+        self._arrivals = itertools.count()
         self._may_encode = True
+        self.preemptions = 0
 
     @property
     def busy(self) -> bool:
@@ -86,22 +92,25 @@ class Scheduler:
         return bool(self._waiting or self._running)
 
     @property
+    def waiting(self) -> int:
+        """Requests that wait, preempted ones among them."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Requests that hold a place in each step."""
+        return len(self._running)
+
+    @property
     def room(self) -> int:
         """How many more requests may wait; preempted ones may fill the queue beyond its end."""
         return max(self._limits.max_queue - len(self._waiting), 0)
 
     def add(self, request: Request) -> None:
-        """Queue a request. Raises InputError when it could never fit, CapacityError when too many wait."""
-        size = self._limits.page_tokens
-        # The last token of an answer is never run.
-        most = min(len(request.prompt.ids) + request.params.max_tokens, self._context) - 1
-        if self._pages_for(most) > self._pool.total:
-            raise InputError(
-                f"prompt and answer may need {most} cached tokens and the cache holds {self._pool.total * size};"
-                " lower max_tokens, shorten the prompt, or raise the engine's cache_bytes"
-            )
+        """Queue a request that could run alone. Raises CapacityError when too many wait."""
         if not self.room:
             raise CapacityError(f"{len(self._waiting)} requests wait already, as many as may; try again later")
+        request.arrival = next(self._arrivals)
         self._waiting.append(request)
 
     def plan(self) -> tuple[Chunk, ...]:
@@ -114,7 +123,8 @@ class Scheduler:
         answering = [request for request in self._running if request.length - request.cached == 1]
         filling = [request for request in self._running if request.length - request.cached > 1]
         chunks: list[Chunk] = []
-        for request in (*answering, *filling, *self._joining()):
+        # Chained, not unpacked: whether another one joins is asked when the step has room left for it.
+        for request in itertools.chain(answering, filling, self._joining(chunks)):
             chunk = self._chunk(request, budget)
             if chunk is not None and chunk.samples and chunk.tokens == 1 and request.answer:
                 chunk = replace(chunk, draft=self._draft(request, max(len(answering), 1), budget))
@@ -132,29 +142,32 @@ class Scheduler:
         """
         outputs = []
         for chunk, drawn in zip(plan, results, strict=True):
-            request = chunk.request
-            if request.error is not None:
-                self.finish(request, "error")
-                outputs.append(StepOutput(request, None, "error"))
-                continue
-            request.cached = chunk.end
-            request.guesses.made += len(chunk.draft)
-            request.guesses.right += max(len(drawn) - 1, 0)
-            reason: EndReason | None = None
-            for n, sampled in enumerate(drawn):
-                request.cached = chunk.end + n
-                request.answer.append(sampled.token)
-                if sampled.logprobs is not None:
-                    request.logprobs.append(sampled.logprobs)
-                reason = self._end_reason(request, sampled.token)
-                outputs.append(StepOutput(request, sampled.token, reason))
-                if reason is not None:
-                    break
-            self._publish(request)
-            self._release_media(request)
+            request, before = chunk.request, len(chunk.request.answer)
+            reason = self._accept(chunk, drawn) if request.error is None else "error"
             if reason is not None:
                 self.finish(request, reason)
+            if reason is not None or len(request.answer) > before:
+                outputs.append(StepOutput(request, len(request.answer) - before, reason))
         return outputs
+
+    def _accept(self, chunk: Chunk, drawn: Sequence[Sampled]) -> EndReason | None:
+        """Take over what a chunk came to; tokens after the one that ends the answer are dropped."""
+        request = chunk.request
+        request.cached = chunk.end
+        request.guesses.made += len(chunk.draft)
+        request.guesses.right += max(len(drawn) - 1, 0)
+        reason: EndReason | None = None
+        for n, sampled in enumerate(drawn):
+            request.cached = chunk.end + n
+            request.answer.append(sampled.token)
+            if sampled.logprobs is not None:
+                request.logprobs.append(sampled.logprobs)
+            reason = self._end_reason(request, sampled.token)
+            if reason is not None:
+                break
+        self._publish(request)
+        self._release_media(request)
+        return reason
 
     def finish(self, request: Request, reason: EndReason) -> None:
         """End a request, wherever it stands, and give back what it held."""
@@ -165,18 +178,34 @@ class Scheduler:
         self._release(request)
         request.state, request.end_reason = State.FINISHED, reason
 
-    def _joining(self) -> Iterator[Request]:
-        """Waiting requests that are let in, one by one, while the step has room."""
-        while self._waiting and len(self._running) < self._limits.max_rows:
-            request = self._waiting[0]
-            first = request.after
-            if first is not None and first.state is not State.FINISHED and first.cached < len(request.prompt.ids):
+    def _joining(self, chunks: Sequence[Chunk]) -> Iterator[Request]:
+        """Waiting requests that are let in, one by one, while `chunks`, the step so far, has room."""
+        for request in tuple(self._waiting):
+            if len(self._running) >= self._limits.max_rows:
                 return
+            if any(self._computes_next_page(chunk, request) for chunk in chunks):
+                continue
             if not self._begin(request, spare=len(self._running)):
                 return
-            self._running.append(self._waiting.popleft())
+            self._waiting.remove(request)
+            bisect.insort(self._running, request, key=attrgetter("arrival"))
             request.state = State.RUNNING
+            if request.found is None:
+                request.found = request.cached
             yield request
+
+    def _computes_next_page(self, chunk: Chunk, request: Request) -> bool:
+        """Whether `chunk` works on a page of a prompt that `request` needs too, and can find in a later step."""
+        other, size = chunk.request, self._limits.page_tokens
+        end = (chunk.start // size + 1) * size
+        if not self._limits.prefix_cache or end > min(len(other.prompt.ids), len(request.prompt.ids) - 1):
+            return False
+        return (
+            self._root(other) == (request.adapter, request.version, request.length > self._switch)
+            and other.prompt.ids[end - size : end] == request.prompt.ids[end - size : end]  # mostly settles it
+            and other.prompt.ids[:end] == request.prompt.ids[:end]
+            and _media_before(other, end) == _media_before(request, end)
+        )
 
     def _extend(self, request: Request) -> None:
         """Pages for the row's newest token. Past the switch all keys need other angles: the row begins anew."""
@@ -207,7 +236,8 @@ class Scheduler:
         self._running.remove(request)
         self._release(request)
         request.state = State.WAITING
-        self._waiting.appendleft(request)
+        bisect.insort(self._waiting, request, key=attrgetter("arrival"))
+        self.preemptions += 1
 
     def _release(self, request: Request) -> None:
         """Give back pages and encoder rows; what was computed is to be computed again, or found."""
@@ -222,13 +252,15 @@ class Scheduler:
         for span in request.prompt.spans:
             if span.start >= end or span.start + span.length <= start:
                 continue
-            key = media_key(span, request.prompt.adapter)
-            if not self._media.ready(key):
+            key = media_key(span, request.projection)
+            ready = self._media.ready(key)
+            if not ready:
                 if not self._may_encode:
                     # Another row's medium is made in this step: answers must not wait for several.
                     end = max(span.start, start)
                     break
                 self._may_encode, encode = False, span
+            request.media_found.setdefault(key, ready)
             if key not in request.media:
                 self._media.hold(key, span.length)
                 request.media.add(key)
@@ -252,7 +284,7 @@ class Scheduler:
         needed: set[MediaKey] = set()
         if not everything:
             spans = [span for span in request.prompt.spans if span.start < request.cached < span.start + span.length]
-            needed = {media_key(span, request.prompt.adapter) for span in spans}
+            needed = {media_key(span, request.projection) for span in spans}
         for key in request.media - needed:
             self._media.release(key)
         request.media &= needed
@@ -276,7 +308,7 @@ class Scheduler:
         return (page_content(request, page, size) for page in range(pages))
 
     def _root(self, request: Request) -> Hashable:
-        return request.prompt.adapter, request.long
+        return request.adapter, request.version, request.long
 
     def _pages_for(self, tokens: int) -> int:
         return -(-tokens // self._limits.page_tokens)
@@ -284,6 +316,15 @@ class Scheduler:
     def _end_reason(self, request: Request, token: int) -> EndReason | None:
         if token in self._eos_ids:
             return "stop"
+        if request.stop is not None:
+            request.stop.push(token)
+            if request.stop.stopped:
+                return "stop"
         if len(request.answer) >= request.params.max_tokens or request.length >= self._context:
             return "length"
         return None
+
+
+def _media_before(request: Request, end: int) -> list[tuple[MediaKey, int]]:
+    """Which media begin before token `end`, and where."""
+    return [(media_key(span, request.projection), span.start) for span in request.prompt.spans if span.start < end]

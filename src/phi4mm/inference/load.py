@@ -3,56 +3,80 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from phi4mm.checkpoint.hub import resolve as resolve_folder
 from phi4mm.checkpoint.load import load_model as load_weights
-from phi4mm.config.engine import EngineConfig, Limits, Modalities, Quantization
+from phi4mm.config.engine import EngineConfig, EngineForm, ResolvedEngineConfig
 from phi4mm.config.json_file import read_json
 from phi4mm.config.load import load_config
 from phi4mm.config.model import Phi4MMConfig
+from phi4mm.engine.client import EngineClient, InlineClient
 from phi4mm.engine.core import Engine
+from phi4mm.engine.process_client import ProcessClient
+from phi4mm.engine.thread_client import ThreadClient
 from phi4mm.errors import ConfigError
 from phi4mm.inference.model import Model
 from phi4mm.inference.resolve import resolve_in
 from phi4mm.processing.processor import Processor
+from phi4mm.processing.structured import Grammars
+from phi4mm.processing.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class EngineFactory:
+    """Everything that makes an engine, and can be sent to the process that shall make it."""
+
+    folder: Path
+    settings: ResolvedEngineConfig
+    eos_ids: tuple[int, ...]
+
+    def __call__(self, tokenizer: Tokenizer | None = None) -> Engine:
+        """Load the weights. `tokenizer` saves reading it again. Raises ConfigError, CheckpointError."""
+        weights = load_weights(
+            self.folder,
+            device=self.settings.device,
+            dtype=getattr(torch, self.settings.dtype),
+            modalities=self.settings.adapters,
+            quantize=self.settings.quantize,
+        )
+        tokenizer = tokenizer or Tokenizer(self.folder / "tokenizer.json")
+        grammars = Grammars(tokenizer, weights.config.text.vocab_size, frozenset(self.eos_ids))
+        engine = Engine(
+            weights, self.eos_ids, self.settings.limits, token_bytes=tokenizer.answer_bytes, grammars=grammars.start
+        )
+        return engine
 
 
 def load_model(
     model: str | os.PathLike[str],
+    config: EngineConfig,
     *,
-    device: str = "auto",
-    dtype: str = "auto",
-    modalities: Modalities = "all",
     revision: str | None = None,
     max_crops: int | None = None,
-    quantize: Quantization | None = None,
-    limits: Limits | None = None,
+    engine: EngineForm = "thread",
 ) -> Model:
     """See `phi4mm.load`."""
     folder = resolve_folder(model, revision=revision)
-    resolved = resolve_in(folder, EngineConfig(device, dtype, modalities, quantize, limits or Limits()))
-    config = load_config(folder)
+    resolved = resolve_in(folder, config)
+    facts = load_config(folder)
     processor = load_processor(folder, max_crops=max_crops)
-    weights = load_weights(
-        folder,
-        device=resolved.device,
-        dtype=getattr(torch, resolved.dtype),
-        modalities=resolved.adapters,
-        quantize=resolved.quantize,
-    )
-    ends = eos_ids(folder, config)
-    engine = Engine(weights, ends, resolved.limits)
-    settings = replace(resolved, limits=engine.limits, reasons=(*resolved.reasons, *engine.reasons))
-    return Model(engine, processor, config=config, eos_ids=ends, settings=settings)
+    ends = eos_ids(folder, facts)
+    client = _client(EngineFactory(folder, resolved, ends), engine, processor.tokenizer)
+    reasons = (*resolved.reasons, *client.facts.reasons)
+    settings = replace(resolved, limits=client.facts.limits, reasons=reasons)
+    return Model(client, processor, config=facts, eos_ids=ends, settings=settings)
 
 
-def find_folder(model: str | os.PathLike[str], *, revision: str | None = None) -> Path:
-    """The local folder of "nano", a folder or a hub id, downloaded if needed. Raises ConfigError, CheckpointError."""
-    return resolve_folder(model, revision=revision)
+def _client(make: EngineFactory, form: EngineForm, tokenizer: Tokenizer) -> EngineClient:
+    if form == "process":
+        return ProcessClient(make, threads=torch.get_num_threads())
+    if form not in ("thread", "inline"):
+        raise ConfigError(f"engine is {form!r}; expected one of thread, process, inline")
+    return (ThreadClient if form == "thread" else InlineClient)(make(tokenizer))
 
 
 def load_processor(folder: Path, *, max_crops: int | None = None) -> Processor:
@@ -68,7 +92,7 @@ def load_processor(folder: Path, *, max_crops: int | None = None) -> Processor:
 
 
 def eos_ids(folder: Path, config: Phi4MMConfig) -> tuple[int, ...]:
-    """Every id that ends an answer: those of generation_config.json, else those of config.json (model.md 5)."""
+    """Every id that ends an answer: those of generation_config.json, else those of config.json."""
     path = folder / "generation_config.json"
     if not path.is_file():
         return config.eos_token_ids

@@ -1,4 +1,4 @@
-"""All decoder layers for rows of one new token each in one call of C (cpu/csrc/layers.c); the model's own layers are the twin.
+"""All decoder layers for rows of one new token each in one call of C (csrc/layers.c); the model's layers are the twin.
 
 B rows, D model width, L layers, W pages of the longest row.
 """

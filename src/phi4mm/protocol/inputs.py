@@ -11,7 +11,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Adapter: TypeAlias = Literal["vision", "speech"]
+Adapter: TypeAlias = str
+AudioProjection: TypeAlias = Literal["speech", "vision"]
 F32: TypeAlias = npt.NDArray[np.float32]
 
 
@@ -62,8 +63,16 @@ class Prompt:
 
     @property
     def adapter(self) -> Adapter | None:
-        """The LoRA this row runs with: vision if any image, else speech if any audio, else none."""
+        """The adapter by the published rule: vision if there is any image, else speech if any audio, else none.
+
+        A request may name another one.
+        """
         kinds = {span.kind for span in self.spans}
         if "image" in kinds:
             return "vision"
         return "speech" if "audio" in kinds else None
+
+    @property
+    def audio_projection(self) -> AudioProjection:
+        """What audio encodings go through: a projection of their own beside an image, whatever the adapter."""
+        return "vision" if any(span.kind == "image" for span in self.spans) else "speech"

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from phi4mm.config.validate import text
 from phi4mm.errors import InputError
+from phi4mm.protocol.inputs import Adapter
 from phi4mm.protocol.messages import Audio, Image, MediaSource, Message, Tool
 from phi4mm.protocol.sampling import GREEDY, SamplingParams
 
@@ -15,6 +16,7 @@ Content: TypeAlias = "str | Sequence[Message]"
 ImageInput: TypeAlias = "Image | MediaSource"
 AudioInput: TypeAlias = "Audio | MediaSource | tuple[MediaSource, int]"
 ToolInput: TypeAlias = "Tool | Mapping[str, Any] | Callable[..., Any]"
+AUTO = "auto"  # the adapter by the published rule
 MAX_REGEX = 4096  # characters
 MAX_CHOICES = 1024
 MAX_CHOICE_LENGTH = 1024
@@ -63,6 +65,8 @@ class ChatRequest:
     tools    `Tool`, JSON declarations, or Python functions
     response_format  the form that the answer must have; where there are tools, calls may stand in its place
     tool_choice      "auto" leaves calls to the model, "required" asks for one or more, a tool's name for one of it
+    adapter          "auto" takes the published rule (any image: vision; audio alone: speech; text: none); a name that
+                     one; None the model without any
     """
 
     content: Content = ""
@@ -73,3 +77,4 @@ class ChatRequest:
     params: SamplingParams = GREEDY
     response_format: ResponseFormat | None = None
     tool_choice: str = "auto"
+    adapter: Adapter | None = AUTO

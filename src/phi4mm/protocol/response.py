@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from phi4mm.protocol.messages import ToolCall
@@ -12,12 +12,19 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one request; `prompt_tokens` includes the tokens of pictures and recordings."""
+    """Tokens of one request; `prompt_tokens` includes the tokens of pictures and recordings.
+
+    cached_tokens  of the prompt's, those whose keys and values an earlier request had left; they were not run again.
+                   Not compared: whether a request finds them says nothing of its answer
+    cached_media   images and audio clips whose encoder output an earlier request had left; not compared either
+    """
 
     prompt_tokens: int
     completion_tokens: int
     image_tokens: int
     audio_tokens: int
+    cached_tokens: int = field(default=0, compare=False)
+    cached_media: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,226 @@
+"""How an engine is reached: one interface, three forms. This file has the interface and the form in this thread.
+
+    InlineClient    the engine runs in the caller's thread, whenever an output is waited for; for scripts and rollouts
+    ThreadClient    the engine runs in a thread of its own (thread_client.py)
+    ProcessClient   the engine runs in a process of its own (process_client.py)
+
+`submit` never waits for a step. What the engine refuses, or fails at, arrives as an output with an `error`.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence, Set
+from typing import Any
+
+from phi4mm.engine.core import Engine
+from phi4mm.engine.messages import EngineFacts, EngineOutput, EngineRequest, EngineStats
+from phi4mm.errors import EngineError, InputError
+
+CLOSED = "the engine was closed"
+
+
+class OutputQueue:
+    """The outputs of one request, in order; put by the engine's side, got by one reader of any thread or event loop."""
+
+    def __init__(self, pump: Callable[[], None] | None = None) -> None:
+        """`pump` makes outputs where nobody else does: the inline client's step."""
+        self._pump = pump
+        self._outputs: deque[EngineOutput] = deque()
+        self._arrived = threading.Condition()
+        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def put(self, output: EngineOutput) -> None:
+        """Hand over one output and wake the reader."""
+        with self._arrived:
+            self._outputs.append(output)
+            self._arrived.notify()
+            waiter = self._waiter
+        if waiter is not None:
+            loop, event = waiter
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(event.set)
+
+    def get(self) -> EngineOutput:
+        """The next output; waits for it."""
+        while self._pump is not None and not self._outputs:
+            self._pump()
+        with self._arrived:
+            while not self._outputs:
+                self._arrived.wait()
+            return self._outputs.popleft()
+
+    async def aget(self) -> EngineOutput:
+        """The next output, awaited without holding up the event loop (but for an inline client's steps)."""
+        while self._pump is not None and not self._outputs:
+            self._pump()
+            await asyncio.sleep(0)
+        while True:
+            event = asyncio.Event()
+            with self._arrived:
+                if self._outputs:
+                    self._waiter = None
+                    return self._outputs.popleft()
+                self._waiter = (asyncio.get_running_loop(), event)
+            await event.wait()
+
+
+class EngineClient(abc.ABC):
+    """Sends requests to an engine. Its methods may be called from any thread unless a form says otherwise."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        # Reentrant: a stream that is collected aborts its request wherever the collector happens to run.
+        self._lock = threading.RLock()
+        self._open: dict[str, tuple[EngineRequest, OutputQueue, set[int]]] = {}  # with the indexes that go on
+
+    @property
+    @abc.abstractmethod
+    def facts(self) -> EngineFacts:
+        """What is fixed of the engine, and its adapters now."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """End the engine; requests that run end with an EngineError. May be called twice."""
+
+    @abc.abstractmethod
+    def _send(self, request: EngineRequest) -> None:
+        """Hand a request to the engine. Raises EngineError when it is gone."""
+
+    @abc.abstractmethod
+    def _send_abort(self, id: str) -> None:
+        """Have the engine end a request."""
+
+    @abc.abstractmethod
+    def _call(self, method: str, *arguments: object) -> Any:
+        """The result of a method of the engine, between two steps. Raises what it raises."""
+
+    def _queue(self) -> OutputQueue:
+        return OutputQueue()
+
+    def submit(self, request: EngineRequest) -> OutputQueue:
+        """Send a request. Raises InputError when it can never run, EngineError when the engine is gone."""
+        self._check_process(request.id)
+        self.facts.check(request)
+        queue = self._queue()
+        with self._lock:
+            if request.id in self._open:
+                raise InputError(f"request id {request.id} is running already; give each request one of its own")
+            self._open[request.id] = request, queue, set(range(request.params.n))
+        try:
+            self._send(request)
+        except BaseException:
+            self._open.pop(request.id, None)
+            raise
+        return queue
+
+    def abort(self, id: str) -> None:
+        """End a request and free what it holds; does nothing if it has ended. Its reader gets outputs that say so."""
+        with self._lock:
+            entry = self._open.pop(id, None)
+        if entry is None or os.getpid() != self._pid:
+            return
+        self._send_abort(id)
+        for index in sorted(entry[2]):
+            entry[1].put(EngineOutput(id, index, end_reason="abort"))
+
+    def stats(self) -> EngineStats:
+        """How the engine stands."""
+        found: EngineStats = self._call("stats")
+        return found
+
+    def move(self, device: str) -> None:
+        """Put the weights on another device. Raises CapacityError while requests run."""
+        self._call("move", device)
+
+    def invalidate(self) -> None:
+        """Forget what was computed with earlier weights; see `Engine.invalidate`."""
+        self._call("invalidate")
+
+    def _deliver(self, outputs: Sequence[EngineOutput]) -> None:
+        """Put outputs into the queues of their requests; those of requests that were aborted meanwhile are dropped."""
+        for output in outputs:
+            with self._lock:
+                entry = self._open.get(output.id)
+                if entry is None:
+                    continue
+                if output.end_reason is not None:
+                    entry[2].discard(output.index)
+                    if not entry[2]:
+                        del self._open[output.id]
+            entry[1].put(output)
+
+    def _fail(self, reason: str, ids: Set[str] | None = None) -> None:
+        """End every open request, or those of `ids`, with an EngineError."""
+        with self._lock:
+            entries = [self._open.pop(id) for id in list(self._open) if ids is None or id in ids]
+        for request, queue, indexes in entries:
+            for index in sorted(indexes):
+                queue.put(EngineOutput(request.id, index, end_reason="error", error=EngineError(reason, request.id)))
+
+    def _check_process(self, id: str) -> None:
+        """Threads do not survive a fork: say so instead of waiting for ever. Raises EngineError."""
+        if os.getpid() != self._pid:
+            raise EngineError(
+                "this process was forked after the model was loaded, and a forked model cannot answer; start processes"
+                ' with the "spawn" method, as in multiprocessing.get_context("spawn"), and load the model in each',
+                id,
+            )
+
+
+class InlineClient(EngineClient):
+    """The engine in the caller's thread: waiting for an output takes steps. For one thread at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+        self._aborted: deque[str] = deque()
+        self._stepping = False
+        self._closed = False
+
+    @property
+    def facts(self) -> EngineFacts:
+        """See EngineClient."""
+        return self._engine.facts
+
+    def close(self) -> None:
+        """See EngineClient."""
+        self._closed = True
+        for id in list(self._open):
+            self._engine.abort(id)
+        self._fail(CLOSED)
+
+    def _queue(self) -> OutputQueue:
+        return OutputQueue(self._step)
+
+    def _send(self, request: EngineRequest) -> None:
+        if self._closed:
+            raise EngineError(CLOSED, request.id)
+        self._apply_aborts()
+        self._deliver(self._engine.accept(request))
+
+    def _send_abort(self, id: str) -> None:
+        self._aborted.append(id)
+        if not self._stepping:
+            self._apply_aborts()
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        self._apply_aborts()
+        return getattr(self._engine, method)(*arguments)
+
+    def _step(self) -> None:
+        assert not self._stepping, "an inline client is for one thread at a time"
+        self._apply_aborts()
+        self._stepping = True
+        try:
+            self._deliver(self._engine.step())
+        finally:
+            self._stepping = False
+
+    def _apply_aborts(self) -> None:
+        while self._aborted:
+            self._engine.abort(self._aborted.popleft())

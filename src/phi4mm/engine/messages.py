@@ -1,0 +1,142 @@
+"""What crosses the engine's border: plain values that can be pickled, logged, or sent to another process.
+
+A client sends an `EngineRequest` and gets `EngineOutput`s of its id until one says how the answer ended. A request with
+`params.n` answers gets outputs of n indexes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from phi4mm.config.engine import Limits
+from phi4mm.errors import InputError, PhiError
+from phi4mm.protocol.inputs import Adapter, Prompt
+from phi4mm.protocol.response import TokenLogprobs
+from phi4mm.protocol.sampling import GREEDY, SamplingParams
+
+DIGEST = 32  # bytes of SHA-256
+EndReason: TypeAlias = Literal["stop", "length", "abort", "error"]
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """One prompt to be answered `params.n` times.
+
+    id       chosen by the caller, once: outputs of an aborted request may still be on their way
+    grammar  source of the grammar that the answer must keep to; compiled by the engine
+    adapter  its name, None for the model without one
+    """
+
+    id: str
+    prompt: Prompt
+    params: SamplingParams = GREEDY
+    adapter: Adapter | None = None
+    grammar: str | None = None
+
+
+@dataclass(frozen=True)
+class EngineOutput:
+    """What a step did for one answer.
+
+    index          which of the request's `n` answers
+    ids            new token ids; the last one is the end-of-sequence id where that ended the answer
+    logprobs       one a new id where the request asked for them
+    end_reason     why the answer ended, None while it goes on
+    error          why it failed, where end_reason is "error"
+    cached_tokens  prompt tokens whose keys and values were found, not computed; of the whole request so far
+    cached_media   images and audio clips whose encoder output was found, likewise
+    """
+
+    id: str
+    index: int = 0
+    ids: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    end_reason: EndReason | None = None
+    error: PhiError | None = None
+    cached_tokens: int = 0
+    cached_media: int = 0
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What is fixed of a running engine, and the adapters that it has now.
+
+    limits        with the memory that was chosen; `reasons` for that choice
+    context       most tokens of prompt and answer together
+    cache_tokens  tokens that the pages hold
+    towers        kinds of media that the model was loaded with
+    """
+
+    limits: Limits
+    reasons: tuple[str, ...]
+    context: int
+    cache_tokens: int
+    towers: frozenset[str]
+    adapters: tuple[Adapter, ...]
+
+    def check(self, request: EngineRequest) -> None:
+        """Refuse what can never run. Raises InputError."""
+        ids, spans = request.prompt.ids, request.prompt.spans
+        if not ids:
+            raise InputError("the prompt is empty; expected at least one token")
+        if len(ids) >= self.context:
+            raise InputError(
+                f"the prompt has {len(ids)} tokens and the context holds {self.context}, the answer included;"
+                " shorten the text or use fewer or smaller pictures and recordings"
+            )
+        if missing := sorted({span.kind for span in spans} - self.towers):
+            raise InputError(
+                f"the prompt holds {' and '.join(missing)} but the model was loaded without what encodes that;"
+                ' load a checkpoint that has it, with modalities="all"'
+            )
+        if request.adapter is not None and request.adapter not in self.adapters:
+            raise InputError(
+                f"the model has no {request.adapter} adapter; it has {', '.join(self.adapters) or 'none'}:"
+                " load one, or name another"
+            )
+        # The last token of an answer is never run.
+        most = min(len(ids) + request.params.max_tokens, self.context) - 1
+        if -(-most // self.limits.page_tokens) * self.limits.page_tokens > self.cache_tokens:
+            raise InputError(
+                f"prompt and answer may need {most} cached tokens and the cache holds {self.cache_tokens};"
+                " lower max_tokens, shorten the prompt, or raise the engine's cache_bytes"
+            )
+        for span in spans:
+            if len(span.digest) != DIGEST:
+                raise InputError(
+                    f"the digest of an {span.kind} has {len(span.digest)} bytes; expected the {DIGEST} of SHA-256 over"
+                    " its processed array, by which caches tell media apart"
+                )
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """A moment of a running engine; counts since it began end in `_total`.
+
+    waiting, running     answers
+    pages                of keys and values in all: free + held + cached
+    encoder_tokens       encoder outputs kept, `encoder_held` of them by requests
+    prompt_tokens_total  prompt tokens run, those computed again after preemption included
+    cached_tokens_total  prompt tokens found instead
+    """
+
+    waiting: int = 0
+    running: int = 0
+    pages: int = 0
+    pages_free: int = 0
+    pages_held: int = 0
+    pages_cached: int = 0
+    encoder_tokens: int = 0
+    encoder_held: int = 0
+    steps_total: int = 0
+    prompt_tokens_total: int = 0
+    cached_tokens_total: int = 0
+    answer_tokens_total: int = 0
+    preemptions_total: int = 0
+    adapters: tuple[Adapter, ...] = field(default=())
+
+    @property
+    def busy(self) -> bool:
+        """Whether any answer waits or runs."""
+        return bool(self.waiting or self.running)

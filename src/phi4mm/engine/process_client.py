@@ -1,0 +1,239 @@
+"""An engine in a process of its own: it survives the caller's crashes of memory, and the caller survives its death.
+
+When the worker dies, its open requests end with an `EngineError` that names each, and another worker is started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from phi4mm.engine.client import CLOSED, EngineClient
+from phi4mm.engine.messages import EngineFacts, EngineOutput, EngineRequest
+from phi4mm.engine.transport import Transport
+from phi4mm.engine.worker import Abort, Call, EngineFactory, Result, Start
+from phi4mm.errors import EngineError
+
+RESTARTS, RESTART_SECONDS = 3, 60.0  # so many deaths within that time and it is given up
+LEAVE_SECONDS = 5.0
+log = logging.getLogger("phi4mm.engine")
+
+
+class Worker:
+    """One worker process, its connection and its facts."""
+
+    def __init__(self, make: EngineFactory, threads: int) -> None:
+        """Start it and wait until its engine is made. Raises what that raises, EngineError if it dies."""
+        here, there = socket.socketpair()
+        command = [sys.executable, "-c", "from phi4mm.engine.worker import main; main()", str(there.fileno())]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        with there:
+            self.process = subprocess.Popen(
+                command, pass_fds=[there.fileno()], stdin=subprocess.DEVNULL, env=environment
+            )
+        self.transport = Transport(here)
+        try:
+            self.transport.send(Start(make, threads))
+            ready: Result = self.transport.receive()
+        except (EOFError, OSError):
+            raise EngineError(f"{self.end()} while it loaded the model", "start") from None
+        except BaseException:
+            self.end()
+            raise
+        if ready.error is not None:
+            self.end()
+            raise ready.error
+        assert ready.facts is not None
+        self.facts: EngineFacts = ready.facts
+
+    def end(self) -> str:
+        """Hang up, wait for it, and say how it ended."""
+        self.transport.close()
+        try:
+            code = self.process.wait(LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        return f"the worker process died ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
+
+
+class ProcessClient(EngineClient):
+    """Starts the worker, sends it requests, and reads what comes back in a thread of its own."""
+
+    def __init__(self, make: EngineFactory, *, threads: int = 0) -> None:
+        """make: a picklable function that loads the engine, called in the worker. Raises what it raises.
+
+        threads  torch's, in the worker; 0 leaves the choice to torch
+        """
+        super().__init__()
+        self._make, self._threads = make, threads
+        self._gone = ""
+        self._deaths: list[float] = []
+        self._numbers = itertools.count(1)
+        self._calls: dict[int, Future[Any]] = {}
+        self._sent: set[str] = set()  # requests that the worker has, or may have
+        self._changed = threading.Condition(self._lock)  # another worker, or none for good
+        worker = Worker(make, threads)
+        self._facts = worker.facts
+        self._workers = [worker]  # the one that runs, or none
+        self._finalizer = weakref.finalize(self, _hang_up, self._workers)
+        threading.Thread(target=_read, args=(weakref.ref(self), worker), name="phi4mm-worker", daemon=True).start()
+
+    @property
+    def facts(self) -> EngineFacts:
+        """See EngineClient. Those of the last worker while another one starts."""
+        return self._facts
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id; None while there is none."""
+        return self._workers[0].process.pid if self._workers else None
+
+    def close(self) -> None:
+        """See EngineClient."""
+        self._check_process("close")
+        with self._changed:
+            self._gone = self._gone or CLOSED
+            workers = self._workers[:]
+            self._workers.clear()
+            self._changed.notify_all()
+        for worker in workers:
+            worker.end()
+        self._fail(self._gone)
+        self._fail_calls(self._gone)
+
+    def _send(self, request: EngineRequest) -> None:
+        while request.id in self._open:
+            worker = self._running(request.id)
+            self._sent.add(request.id)
+            try:
+                worker.transport.send(request)
+            except OSError:
+                self._sent.discard(request.id)
+                self._wait_for_another(worker)
+            else:
+                return
+
+    def _send_abort(self, id: str) -> None:
+        self._sent.discard(id)
+        with contextlib.suppress(OSError):  # a worker that died runs nothing any more
+            for worker in self._workers[:]:
+                worker.transport.send(Abort(id))
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        self._check_process(method)
+        worker, number, result = self._running(method), next(self._numbers), Future[Any]()
+        self._calls[number] = result
+        try:
+            worker.transport.send(Call(number, method, arguments))
+        except OSError:
+            self._calls.pop(number, None)
+            raise EngineError("the worker process died before it was asked; try again", method) from None
+        return result.result()
+
+    def _running(self, id: str) -> Worker:
+        """The worker that runs; waits for one that starts. Raises EngineError when there will be none."""
+        with self._changed:
+            while not self._workers and not self._gone:
+                self._changed.wait()
+            if self._gone:
+                raise EngineError(self._gone, id)
+            return self._workers[0]
+
+    def _wait_for_another(self, worker: Worker) -> None:
+        with self._changed:
+            while worker in self._workers:
+                self._changed.wait()
+
+    def _take(self, message: Result | Sequence[EngineOutput]) -> None:
+        """What the worker sent."""
+        if not isinstance(message, Result):
+            for output in message:
+                if output.end_reason is not None and output.id not in self._open:
+                    self._sent.discard(output.id)
+            self._deliver(message)
+            return
+        if message.facts is not None:
+            self._facts = message.facts
+        future = self._calls.pop(message.number, None)
+        if future is not None and message.error is not None:
+            future.set_exception(message.error)
+        elif future is not None:
+            future.set_result(message.value)
+
+    def _died(self, worker: Worker) -> Worker | None:
+        """End what the worker ran, and start another; None when the client was closed or it died too often."""
+        with self._changed:
+            if worker not in self._workers:
+                return None
+            self._workers.clear()
+            self._changed.notify_all()
+        reason = f"{worker.end()} while it ran this request"
+        log.error("%s", reason)
+        with self._lock:
+            lost, self._sent = self._sent, set()
+        self._fail(reason, lost)
+        self._fail_calls(reason)
+        try:
+            another = self._restart(time.monotonic())
+        except Exception as error:
+            with self._changed:
+                self._gone = f"the worker process died and cannot be started again: {error}"
+                self._changed.notify_all()
+            self._fail(self._gone)
+            return None
+        with self._changed:
+            if self._gone:
+                another.end()
+                return None
+            self._facts = another.facts
+            self._workers.append(another)
+            self._changed.notify_all()
+        return another
+
+    def _restart(self, now: float) -> Worker:
+        self._deaths = [death for death in self._deaths if now - death < RESTART_SECONDS] + [now]
+        if len(self._deaths) > RESTARTS:
+            raise EngineError(f"{len(self._deaths)} times within {RESTART_SECONDS:.0f} seconds", "restart")
+        worker = Worker(self._make, self._threads)
+        return worker
+
+    def _fail_calls(self, reason: str) -> None:
+        while self._calls:
+            _, future = self._calls.popitem()
+            future.set_exception(EngineError(reason, "call"))
+
+
+def _read(owner: weakref.ref[ProcessClient], worker: Worker | None) -> None:
+    """Hand over what the worker sends, and what the next worker sends when one dies."""
+    while worker is not None:
+        try:
+            message = worker.transport.receive()
+        except EOFError:
+            client = owner()
+            if client is None:
+                worker.end()
+                return
+            worker = client._died(worker)
+        else:
+            client = owner()
+            if client is not None:
+                client._take(message)
+        client = None
+
+
+def _hang_up(workers: list[Worker]) -> None:
+    """A worker whose client is gone leaves by itself when its connection ends."""
+    for worker in workers:
+        worker.transport.close()

@@ -1,0 +1,138 @@
+"""An engine in a thread of its own: the form behind `phi4mm.load`. Any thread or event loop may send requests."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import weakref
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+
+from phi4mm.engine.client import CLOSED, EngineClient
+from phi4mm.engine.core import Engine
+from phi4mm.engine.messages import EngineFacts, EngineRequest
+from phi4mm.errors import EngineError
+
+
+@dataclass(frozen=True)
+class _Abort:
+    id: str
+
+
+@dataclass(frozen=True)
+class _Call:
+    method: str
+    arguments: tuple[object, ...]
+    result: Future[Any] = field(default_factory=Future)
+
+
+log = logging.getLogger("phi4mm.engine")
+# A SimpleQueue may be put to from a finalizer, whatever its thread holds at that moment. None ends the thread.
+Inbox: TypeAlias = "queue.SimpleQueue[EngineRequest | _Abort | _Call | None]"
+
+
+class ThreadClient(EngineClient):
+    """Holds the engine and the thread that steps it; the thread ends when the client is closed or collected."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._torch_threads = torch.get_num_threads()
+        self._gone = ""
+        self._thread = threading.Thread(
+            target=_serve, args=(engine, self._inbox, weakref.ref(self)), name="phi4mm-engine", daemon=True
+        )
+        self._thread.start()
+        # Also at exit, before the interpreter takes threads away from under torch.
+        self._finalizer = weakref.finalize(self, _end, self._inbox, self._thread)
+
+    @property
+    def facts(self) -> EngineFacts:
+        """See EngineClient."""
+        return self._engine.facts
+
+    def close(self) -> None:
+        """See EngineClient."""
+        self._gone = self._gone or CLOSED
+        if os.getpid() == self._pid:
+            self._finalizer()
+        self._fail(self._gone)
+
+    def _send(self, request: EngineRequest) -> None:
+        if self._gone:
+            raise EngineError(self._gone, request.id)
+        self._torch_threads = torch.get_num_threads()
+        self._inbox.put(request)
+
+    def _send_abort(self, id: str) -> None:
+        self._inbox.put(_Abort(id))
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        self._check_process(method)
+        if self._gone:
+            raise EngineError(self._gone, method)
+        call = _Call(method, arguments)
+        self._inbox.put(call)
+        return call.result.result()
+
+    def _break(self, reason: str) -> None:
+        """The engine cannot go on: nothing may wait for it any more."""
+        self._gone = reason
+        self._fail(reason)
+
+
+def _serve(engine: Engine, inbox: Inbox, owner: weakref.ref[ThreadClient]) -> None:
+    """Take what has come, then a step, until None comes or the owner is gone."""
+    try:
+        while True:
+            while not engine.busy or not inbox.empty():
+                message = inbox.get()
+                if message is None:
+                    return
+                _handle(engine, message, owner)
+            client = owner()
+            if client is None:
+                return
+            if client._torch_threads != torch.get_num_threads():  # torch keeps one a thread: follow the callers'
+                torch.set_num_threads(client._torch_threads)
+            client._deliver(engine.step())
+            del client
+    except Exception as error:
+        log.exception("the engine's thread ends")
+        if (client := owner()) is not None:
+            client._break(f"the engine failed: {type(error).__name__}: {error}")
+    finally:
+        _refuse_calls(inbox)
+
+
+def _handle(engine: Engine, message: EngineRequest | _Abort | _Call, owner: weakref.ref[ThreadClient]) -> None:
+    if isinstance(message, EngineRequest):
+        refused = engine.accept(message)
+        if (client := owner()) is not None:
+            client._deliver(refused)
+    elif isinstance(message, _Abort):
+        engine.abort(message.id)
+    else:
+        try:
+            message.result.set_result(getattr(engine, message.method)(*message.arguments))
+        except Exception as error:
+            message.result.set_exception(error)
+
+
+def _refuse_calls(inbox: Inbox) -> None:
+    """Nobody may wait for an answer of a thread that has ended."""
+    while not inbox.empty():
+        if isinstance(message := inbox.get(), _Call):
+            message.result.set_exception(EngineError(CLOSED, message.method))
+
+
+def _end(inbox: Inbox, thread: threading.Thread) -> None:
+    inbox.put(None)
+    if thread is not threading.current_thread():  # the collector may run anywhere
+        thread.join()

@@ -1,0 +1,116 @@
+"""The other side of a ProcessClient: one engine, served over the socket whose descriptor is the program's argument."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from phi4mm.engine.messages import EngineFacts, EngineOutput, EngineRequest
+from phi4mm.engine.transport import Transport
+
+if TYPE_CHECKING:
+    from phi4mm.engine.core import Engine
+
+EngineFactory: TypeAlias = "Callable[[], Engine]"  # picklable
+
+
+@dataclass(frozen=True)
+class Start:
+    """The first message: how to make the engine, and torch's threads (0: its own choice)."""
+
+    make: EngineFactory
+    threads: int
+
+
+@dataclass(frozen=True)
+class Abort:
+    """End a request."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """Call a method of the engine between two steps; `number` tells the result to whom."""
+
+    number: int
+    method: str
+    arguments: tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a call came to, with the engine's facts afterwards. Number 0 answers `Start`."""
+
+    number: int
+    value: object
+    error: Exception | None
+    facts: EngineFacts | None
+
+
+Outputs: TypeAlias = "list[EngineOutput]"
+
+
+def serve(transport: Transport) -> None:
+    """Make the engine, then take messages and steps until the other side hangs up."""
+    start: Start = transport.receive()
+    engine = _start(start, transport)
+    while engine is not None:
+        while not engine.busy or transport.waiting():
+            message = transport.receive()
+            if isinstance(message, EngineRequest):
+                if refused := engine.accept(message):
+                    transport.send(refused)
+            elif isinstance(message, Abort):
+                engine.abort(message.id)
+            else:
+                transport.send(_call(engine, message))
+            del message  # its media are needed no longer than the request
+        if outputs := engine.step():
+            transport.send(outputs)
+
+
+def _start(start: Start, transport: Transport) -> Engine | None:
+    import torch
+
+    if start.threads:
+        torch.set_num_threads(start.threads)
+    try:
+        engine = start.make()
+    except Exception as error:
+        transport.send(Result(0, None, _portable(error), None))
+        return None
+    transport.send(Result(0, None, None, engine.facts))
+    return engine
+
+
+def _call(engine: Engine, call: Call) -> Result:
+    try:
+        value = getattr(engine, call.method)(*call.arguments)
+    except Exception as error:
+        return Result(call.number, None, _portable(error), engine.facts)
+    return Result(call.number, value, None, engine.facts)
+
+
+def _portable(error: Exception) -> Exception:
+    """An error that another process can read: as it is, or as its words."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def main() -> None:
+    """Serve on the socket whose descriptor is the program's argument."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that started this one
+    transport = Transport(socket.socket(fileno=int(sys.argv[1])))
+    # When the other side is gone, there is nobody to tell, and nothing left to do.
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        serve(transport)

@@ -1,0 +1,185 @@
+"""An answer while it comes: the outputs of one request, as text."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Iterator
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+
+from phi4mm.engine.client import EngineClient
+from phi4mm.engine.messages import EndReason, EngineOutput, EngineRequest
+from phi4mm.errors import InputError, PhiError
+from phi4mm.processing.detokenizer import TextStream
+from phi4mm.processing.tokenizer import Tokenizer
+from phi4mm.processing.tool_calls import parse_tool_calls
+from phi4mm.protocol.inputs import Prompt
+from phi4mm.protocol.response import FinishReason, Reply, TokenLogprobs, Usage
+
+
+@dataclass(eq=False)
+class _Answer:
+    """One of the request's answers; text that is certain and not yet taken lies in `pieces`."""
+
+    text: TextStream
+    pieces: deque[str] = field(default_factory=deque)
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    last: EngineOutput | None = None
+
+    @property
+    def end_reason(self) -> EndReason | None:
+        return None if self.last is None else self.last.end_reason
+
+    @property
+    def error(self) -> PhiError | None:
+        return None if self.last is None else self.last.error
+
+    def take(self, output: EngineOutput, eos_ids: Collection[int]) -> None:
+        self.last = output
+        self.ids += output.ids
+        self.logprobs += output.logprobs
+        for id in output.ids:
+            if id not in eos_ids:
+                self.pieces.append(self.text.push(id))
+        if output.end_reason is not None:
+            self.pieces.append(self.text.finish())
+
+
+class Stream:
+    """An answer while it comes: iterate, with `for` or `async for`, for its text; then read `reply`.
+
+    For one reader at a time. Closing it early, or dropping it, frees its place at once.
+    """
+
+    def __init__(
+        self,
+        client: EngineClient,
+        request: EngineRequest,
+        tokenizer: Tokenizer,
+        eos_ids: Collection[int],
+        *,
+        tools: bool = False,
+    ) -> None:
+        """Sends the request. With `tools`, calls are read from the answer. Raises InputError, EngineError."""
+        self._client = client
+        self._eos_ids = eos_ids
+        self._tools = tools
+        self._prompt = request.prompt
+        self._id = request.id
+        self._answers = [
+            _Answer(TextStream(tokenizer.answer_bytes, request.params.stop)) for _ in range(request.params.n)
+        ]
+        self._closed = False
+        self._outputs = client.submit(request)
+        self._dropped = weakref.finalize(self, client.abort, request.id)
+        self._dropped.atexit = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        """The next piece of text, never empty, never half a character. Raises what the engine refused or failed at."""
+        while (piece := self._next_piece()) is None:
+            self._take(self._outputs.get())
+        if not piece:
+            raise StopIteration
+        return piece
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self
+
+    async def __anext__(self) -> str:
+        """As `__next__`, without holding up the event loop."""
+        while (piece := self._next_piece()) is None:
+            self._take(await self._outputs.aget())
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    @property
+    def reply(self) -> Reply:
+        """The whole answer, once iteration has ended. Raises InputError before that, and after an early close."""
+        return self._reply(self._answers[0])
+
+    def finish(self) -> Reply:
+        """Run to the end and return the whole answer, with its alternatives. Raises what the engine failed at."""
+        try:
+            while not self._ended:
+                self._take(self._outputs.get())
+            return self._whole()
+        finally:
+            self.close()
+
+    async def afinish(self) -> Reply:
+        """As `finish`, without holding up the event loop."""
+        try:
+            while not self._ended:
+                self._take(await self._outputs.aget())
+            return self._whole()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop the answer, and its alternatives; does nothing once they have ended."""
+        if not self._ended and not self._closed:
+            self._closed = True
+            self._dropped()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _ended(self) -> bool:
+        return all(answer.end_reason is not None for answer in self._answers)
+
+    def _take(self, output: EngineOutput) -> None:
+        self._answers[output.index].take(output, self._eos_ids)
+        if self._ended:
+            self._dropped.detach()
+
+    def _next_piece(self) -> str | None:
+        """Text of the first answer; "" at its end, None while there is none yet."""
+        first = self._answers[0]
+        while first.pieces and not self._closed:
+            if piece := first.pieces.popleft():
+                return piece
+        if self._closed:
+            return ""
+        if first.error is not None:
+            raise first.error
+        return "" if first.end_reason is not None else None
+
+    def _whole(self) -> Reply:
+        first, *others = (self._reply(answer) for answer in self._answers)
+        return replace(first, alternatives=tuple(others))
+
+    def _reply(self, answer: _Answer) -> Reply:
+        if answer.error is not None:
+            raise answer.error
+        last = answer.last
+        if last is None or last.end_reason in (None, "abort") or self._closed:
+            raise InputError("the answer has not ended; iterate to the end first, or call finish()")
+        text = answer.text.text
+        calls = tuple(parse_tool_calls(text)) if self._tools else ()
+        length = last.end_reason == "length" and not answer.text.stopped
+        reason: FinishReason = "tool_calls" if calls else "length" if length else "stop"
+        usage = _usage(self._prompt, len(answer.ids), last)
+        return Reply(text, reason, usage, calls, tuple(answer.ids), tuple(answer.logprobs))
+
+
+def _usage(prompt: Prompt, completion: int, last: EngineOutput) -> Usage:
+    return Usage(
+        prompt_tokens=len(prompt.ids),
+        completion_tokens=completion,
+        image_tokens=sum(span.length for span in prompt.spans if span.kind == "image"),
+        audio_tokens=sum(span.length for span in prompt.spans if span.kind == "audio"),
+        cached_tokens=last.cached_tokens,
+        cached_media=last.cached_media,
+    )

@@ -1,0 +1,322 @@
+"""An engine in this thread, in another one and in another process: the same answers, and nobody waits in vain."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phi4mm.checkpoint.load import load_model
+from phi4mm.config.engine import Limits
+from phi4mm.engine.client import EngineClient, InlineClient, OutputQueue
+from phi4mm.engine.core import Engine
+from phi4mm.engine.messages import EngineOutput, EngineRequest
+from phi4mm.engine.process_client import ProcessClient
+from phi4mm.engine.thread_client import ThreadClient
+from phi4mm.errors import CapacityError, EngineError, InputError
+from phi4mm.protocol.inputs import Prompt
+from phi4mm.protocol.sampling import SamplingParams
+from tests.prompts import clip, make_prompt, picture
+
+LIMITS = Limits(cache_bytes=900_000, page_tokens=8, max_rows=6, chunk_tokens=60, max_queue=64)
+EXAMPLES = itertools.count()
+FORMS = ("inline", "thread", "process")
+
+
+def make_engine(folder: Path, limits: Limits = LIMITS) -> Engine:
+    """Also called in the worker process."""
+    torch.set_num_threads(1)
+    return Engine(load_model(folder, device="cpu", dtype=torch.float32), eos_ids=(), limits=limits)
+
+
+def make_client(form: str, folder: Path, limits: Limits = LIMITS) -> EngineClient:
+    if form == "process":
+        return ProcessClient(partial(make_engine, folder, limits), threads=1)
+    return (ThreadClient if form == "thread" else InlineClient)(make_engine(folder, limits))
+
+
+@pytest.fixture(scope="module")
+def clients(rope96_folder: Path) -> Iterator[dict[str, EngineClient]]:
+    made = {form: make_client(form, rope96_folder) for form in FORMS}
+    yield made
+    for client in made.values():
+        client.close()
+
+
+def read(queue: OutputQueue, count: int = 1) -> list[list[int]]:
+    """The ids of each answer. Raises what the engine refused or failed at."""
+    answers: list[list[int]] = [[] for _ in range(count)]
+    going = set(range(count))
+    while going:
+        output = queue.get()
+        answers[output.index] += output.ids
+        if output.error is not None:
+            raise output.error
+        if output.end_reason is not None:
+            going.discard(output.index)
+    return answers
+
+
+def request(id: str, prompt: Prompt, **params: Any) -> EngineRequest:
+    return EngineRequest(id, prompt, SamplingParams(**{"max_tokens": 8, **params}), prompt.adapter)
+
+
+PROMPTS: dict[str, Callable[[], Prompt]] = {
+    "text": lambda: make_prompt("text", [], 40),
+    "same beginning": lambda: Prompt((*make_prompt("text", [], 40).ids[:38], 77, 78)),
+    "image": lambda: make_prompt("image", [picture(60, 37)], 3),
+    "audio": lambda: make_prompt("audio", [clip(24000)], 11),
+    "both": lambda: make_prompt("both", [picture(60, 37), clip(24000)], 6),
+}
+
+
+def test_what_crosses_the_border_can_be_pickled() -> None:
+    """A value that holds a lock, a library's object or a function could not go to another process or machine."""
+    asked = request("r", PROMPTS["both"](), stop=("x",))
+    again = pickle.loads(pickle.dumps(replace(asked, grammar="start: /a+/")))
+    assert (again.id, again.prompt.ids, again.params, again.adapter) == ("r", asked.prompt.ids, asked.params, "vision")
+    failed = EngineOutput("r", 1, (3,), end_reason="error", error=EngineError("x", "r"))
+    back = pickle.loads(pickle.dumps(failed))
+    assert (back.ids, str(back.error), back.end_reason) == ((3,), str(failed.error), "error")
+
+
+@settings(deadline=None, max_examples=8)
+@given(st.data())
+def test_all_forms_give_equal_tokens_on_random_schedules(clients: dict[str, EngineClient], data: st.DataObject) -> None:
+    """Who steps the engine, and when requests come and go, must not show in any answer."""
+    kinds = data.draw(st.lists(st.sampled_from(sorted(PROMPTS)), min_size=1, max_size=6))
+    params = [
+        {"n": data.draw(st.integers(1, 2)), "temperature": data.draw(st.sampled_from([0.0, 1.0])), "seed": n}
+        for n in range(len(kinds))
+    ]
+    pauses = [data.draw(st.sampled_from([0.0, 0.0, 0.004])) for _ in kinds]
+    dropped = data.draw(st.sets(st.integers(0, len(kinds) - 1), max_size=2))
+    found, example = {}, next(EXAMPLES)
+    for form, client in clients.items():
+        queues = []
+        for n, (kind, own) in enumerate(zip(kinds, params, strict=True)):
+            queues.append(client.submit(request(f"{example} {n}", PROMPTS[kind](), **own)))
+            time.sleep(pauses[n])
+        for n in dropped:
+            client.abort(f"{example} {n}")
+        kept = [n for n in range(len(kinds)) if n not in dropped]
+        found[form] = [read(queues[n], int(params[n]["n"])) for n in kept]
+        assert not client.stats().busy
+    assert found["inline"] == found["thread"] == found["process"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_refused_is_refused_in_every_form(clients: dict[str, EngineClient], form: str) -> None:
+    """What never fits at once, what the engine alone can tell as an output; the next request is answered."""
+    client = clients[form]
+    with pytest.raises(InputError, match="the prompt is empty"):
+        client.submit(request("a", Prompt(())))
+    with pytest.raises(InputError, match="the model has no mine adapter; it has vision, speech"):
+        client.submit(replace(request("a", PROMPTS["text"]()), adapter="mine"))
+    with pytest.raises(InputError, match="stop strings need the tokenizer's bytes"):
+        read(client.submit(request("a", PROMPTS["text"](), stop=("x",))))
+    first = client.submit(request("b", PROMPTS["text"](), max_tokens=60))
+    with pytest.raises(InputError, match="request id b is running already"):
+        client.submit(request("b", PROMPTS["text"]()))
+    client.abort("b")
+    while (output := first.get()).end_reason is None:
+        pass
+    assert output.end_reason == "abort"
+    assert len(read(client.submit(request("c", PROMPTS["text"]())))[0]) == 8
+
+
+@pytest.mark.parametrize("form", ["inline", "thread"])
+def test_a_full_queue_is_told_and_empties(rope96_folder: Path, form: str) -> None:
+    """Whoever comes too early must be able to come again."""
+    client = make_client(form, rope96_folder, replace(LIMITS, max_queue=2, max_rows=1))
+    queues = [client.submit(request(f"{n}", PROMPTS["text"](), max_tokens=30)) for n in range(9)]
+    refused = 0
+    for queue in queues:
+        try:
+            read(queue)
+        except CapacityError:
+            refused += 1
+    assert 1 <= refused <= 7
+    assert len(read(client.submit(request("again", PROMPTS["text"]())))[0]) == 8
+    client.close()
+
+
+def test_many_threads_and_tasks_at_once_answer_as_if_alone(clients: dict[str, EngineClient]) -> None:
+    """The queues of one client are shared by whoever asks."""
+    client = clients["thread"]
+    kinds = sorted(PROMPTS)
+    alone = {kind: read(client.submit(request(f"alone {kind}", PROMPTS[kind]())))[0] for kind in kinds}
+
+    def ask(n: int) -> bool:
+        kind = kinds[n % len(kinds)]
+        return read(client.submit(request(f"thread {n}", PROMPTS[kind]())))[0] == alone[kind]
+
+    async def ask_async(n: int) -> bool:
+        kind = kinds[n % len(kinds)]
+        queue = client.submit(request(f"task {n}", PROMPTS[kind]()))
+        ids: list[int] = []
+        while True:
+            output = await queue.aget()
+            ids += output.ids
+            if output.end_reason is not None:
+                return ids == alone[kind]
+
+    async def ask_all() -> list[bool]:
+        return await asyncio.gather(*(ask_async(n) for n in range(30)))
+
+    with ThreadPoolExecutor(8) as pool:
+        threads = [pool.submit(ask, n) for n in range(24)]
+        assert all(asyncio.run(ask_all()))
+        assert all(thread.result() for thread in threads)
+
+
+def test_an_error_of_the_forward_pass_ends_those_in_the_step_and_no_others(
+    rope96_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a thread of its own an exception has nobody to reach but the requests; a thread that died would hang them."""
+    engine = make_engine(rope96_folder)
+    client = ThreadClient(engine)
+    run = engine._runner.run
+    monkeypatch.setattr(engine._runner, "run", lambda plan: (_ for _ in ()).throw(RuntimeError("out of memory")))
+    with pytest.raises(EngineError, match="request bad: a step failed: RuntimeError: out of memory"):
+        read(client.submit(request("bad", PROMPTS["text"]())))
+    monkeypatch.setattr(engine._runner, "run", run)
+    assert len(read(client.submit(request("good", PROMPTS["text"]())))[0]) == 8
+    stats = client.stats()
+    assert (stats.pages_held, stats.encoder_held, stats.busy) == (0, 0, False)
+    client.close()
+
+
+def test_an_engine_that_cannot_go_on_fails_its_requests(rope96_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise everybody who waits waits for ever."""
+    engine = make_engine(rope96_folder)
+    client = ThreadClient(engine)
+    monkeypatch.setattr(engine._scheduler, "plan", lambda: (_ for _ in ()).throw(AssertionError("lost count")))
+    with pytest.raises(EngineError, match="the engine failed: AssertionError: lost count"):
+        read(client.submit(request("a", PROMPTS["text"]())))
+    with pytest.raises(EngineError, match="the engine failed"):
+        client.submit(request("b", PROMPTS["text"]()))
+    with pytest.raises(EngineError, match="the engine failed"):
+        client.stats()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_closing_ends_what_runs(rope96_folder: Path, form: str) -> None:
+    """And nobody may wait for a closed engine."""
+    client = make_client(form, rope96_folder)
+    queue = client.submit(request("a", PROMPTS["text"](), max_tokens=100))
+    queue.get()
+    client.close()
+    client.close()
+    with pytest.raises(EngineError, match="the engine was closed"):
+        read(queue)
+    with pytest.raises(EngineError, match="the engine was closed"):
+        client.submit(request("b", PROMPTS["text"]()))
+
+
+def test_a_client_that_is_dropped_takes_its_thread_along(rope96_folder: Path) -> None:
+    """A model loaded in a loop must not leave an engine behind each time."""
+
+    def engines() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "phi4mm-engine"]
+
+    before = len(engines())
+    client = make_client("thread", rope96_folder)
+    assert len(read(client.submit(request("a", PROMPTS["text"]())))[0]) == 8
+    assert len(engines()) == before + 1
+    del client
+    gc.collect()
+    assert len(engines()) == before
+
+
+def test_a_worker_that_is_killed_fails_its_20_streams_by_name_and_another_answers(rope96_folder: Path) -> None:
+    """In the middle of answers: each ends with an error that names it, none hangs, and the next request is answered."""
+    client = make_client("process", rope96_folder)
+    assert isinstance(client, ProcessClient)
+    alone = read(client.submit(request("alone", PROMPTS["both"]())))
+    kinds = sorted(PROMPTS)
+    queues = {f"s{n}": client.submit(request(f"s{n}", PROMPTS[kinds[n % 5]](), max_tokens=80)) for n in range(20)}
+    queues["s0"].get()
+    first = client.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    for id, queue in queues.items():
+        with pytest.raises(EngineError, match=rf"request {id}: the worker process died \(signal 9\)"):
+            read(queue)
+    assert read(client.submit(request("after", PROMPTS["both"]()))) == alone
+    assert client.pid != first
+    client.close()
+    assert client.pid is None
+
+
+def test_a_worker_whose_client_is_gone_leaves(rope96_folder: Path) -> None:
+    """A program that ends, however it ends, must not leave gigabytes running."""
+    client = make_client("process", rope96_folder)
+    assert isinstance(client, ProcessClient)
+    process = client._workers[0].process
+    del client
+    gc.collect()
+    process.wait(20)
+
+
+def test_a_worker_that_cannot_load_says_why(tmp_path: Path) -> None:
+    """Its own words, and no restart: a folder that is wrong stays wrong."""
+    with pytest.raises(Exception, match=r"config\.json not found"):
+        ProcessClient(partial(make_engine, tmp_path))
+
+
+def test_large_media_cross_without_a_copy_in_the_message(clients: dict[str, EngineClient]) -> None:
+    """Arrays in the worker are views of memory that both map; the message itself stays small."""
+    big = make_prompt("big", [picture(448 * 2, 448)], 3)
+    assert read(clients["process"].submit(request("big", big))) == read(clients["inline"].submit(request("big", big)))
+
+
+def _run_forked(work: Callable[[], object]) -> str:
+    """What `work` raises in a forked child, within 20 seconds."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os.write(writing, b"no error")
+        except BaseException as error:
+            os.write(writing, f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    deadline = time.monotonic() + 20
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return "hangs"
+        time.sleep(0.01)
+    return os.read(reading, 10_000).decode()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("form", ["inline", "thread"])
+def test_case_b14_a_forked_child_is_told_to_spawn(clients: dict[str, EngineClient], form: str) -> None:
+    """Case B14: threads do not survive a fork, so that chat in the child waited for ever."""
+    client = clients[form]
+    read(client.submit(request("first", PROMPTS["text"]())))
+    said = _run_forked(lambda: read(client.submit(request("child", PROMPTS["text"]()))))
+    assert said.startswith("EngineError: request child: this process was forked")
+    assert '"spawn"' in said
+    assert len(read(client.submit(request("parent goes on", PROMPTS["text"]())))[0]) == 8

@@ -1,0 +1,186 @@
+"""One model asked from many threads, event loops and processes; streams that are dropped; what usage tells."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import phi4mm
+from phi4mm import CapacityError, ChatRequest, EngineError, InputError, Limits, SamplingParams
+from phi4mm.api import Model
+
+WORDS = ("Hello.", "Good morning.", "Thank you.", "Goodbye.")
+SHORT = SamplingParams(max_tokens=16)
+
+
+@pytest.fixture(scope="module")
+def nano() -> Iterator[Model]:
+    """In float32, where a neighbour must not change a single bit."""
+    with phi4mm.load("nano", device="cpu", dtype="float32") as model:
+        yield model
+
+
+def picture(seed: int) -> PIL.Image.Image:
+    return PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 70, 3), np.uint8))
+
+
+def test_case_a1_several_threads_get_each_their_own_answer(nano: Model) -> None:
+    """Case A1: 12 of 12 answers were mixed up; with streams and batches between them too."""
+    alone = {words: nano.chat(words).text for words in WORDS}
+    with ThreadPoolExecutor(4) as pool:
+        chats = pool.map(lambda words: (words, nano.chat(words).text), WORDS * 3)
+        streams = pool.map(lambda words: (words, "".join(nano.stream(words))), WORDS * 3)
+        batches = pool.map(lambda _: [reply.text for reply in nano.batch([ChatRequest(w) for w in WORDS])], range(3))
+        assert all(text == alone[words] for words, text in [*chats, *streams])
+        assert all(texts == list(alone.values()) for texts in batches)
+
+
+def test_case_a1_through_asyncio(nano: Model) -> None:
+    """Case A1 through `asyncio.to_thread`, with awaited and iterated streams beside it."""
+    alone = {words: nano.chat(words).text for words in WORDS}
+
+    def chat(words: str) -> str:
+        return nano.chat(words).text
+
+    async def iterate(words: str) -> str:
+        return "".join([piece async for piece in nano.stream(words)])
+
+    async def ask_all() -> list[str]:
+        threads = (asyncio.to_thread(chat, words) for words in WORDS * 3)
+        replies = (nano.stream(words).afinish() for words in WORDS * 3)
+        found = await asyncio.gather(*threads, *(iterate(words) for words in WORDS * 3))
+        return [*found, *(reply.text for reply in await asyncio.gather(*replies))]
+
+    assert asyncio.run(ask_all()) == [alone[words] for words in WORDS] * 9
+
+
+def test_8_threads_and_200_tasks_at_once_answer_as_if_alone(nano: Model) -> None:
+    """Text and pictures, in one engine: the bar of the border."""
+
+    def request(n: int) -> tuple[str, list[PIL.Image.Image]]:
+        return f"What is shown in picture {n % 7}?", [picture(n % 3)] if n % 2 else []
+
+    alone = {}
+    for n in range(42):
+        words, images = request(n)
+        alone[n] = nano.chat(words, images=images, params=SHORT).ids
+
+    async def task(n: int) -> bool:
+        words, images = request(n)
+        stream = nano.stream(words, images=images, params=SHORT)
+        return (await stream.afinish()).ids == alone[n % 42]
+
+    async def tasks() -> list[bool]:
+        return await asyncio.gather(*(task(n) for n in range(200)))
+
+    def thread(n: int) -> bool:
+        words, images = request(n)
+        return all(nano.chat(words, images=images, params=SHORT).ids == alone[n % 42] for _ in range(5))
+
+    with ThreadPoolExecutor(8) as pool:
+        threads = [pool.submit(thread, n) for n in range(8)]
+        assert asyncio.run(tasks()) == [True] * 200
+        assert all(each.result() for each in threads)
+    assert not nano.stats().busy
+
+
+def test_case_a12_dropped_streams_give_their_places_back(small_folder: Path) -> None:
+    """Case A12: as many as the queue holds, never iterated or half read, closed the model to everybody for good."""
+    limits = Limits(max_queue=4, max_rows=2, chunk_tokens=40)
+    with phi4mm.load(small_folder, device="cpu", limits=limits) as model:
+        long = SamplingParams(max_tokens=100)
+        for _ in range(3):
+            half_read = [model.stream("hello world", params=long) for _ in range(2)]
+            for stream in half_read:
+                next(stream)
+            never_read = [model.stream(f"hello {n}", params=long) for n in range(4)]
+            stats = model.stats()
+            assert stats.waiting + stats.running == 6
+            with pytest.raises(CapacityError, match="there is room for 0 more requests and 1 came"):
+                model.chat("hello", params=SHORT)
+            del half_read, never_read, stream
+            gc.collect()
+            assert model.chat("hello", params=SHORT).ids
+            assert not model.stats().busy
+
+
+def test_a_dropped_stream_stops_generating(nano: Model) -> None:
+    """A half-read one went on inside later calls, for nobody."""
+    stream = nano.stream("Hello.", params=SamplingParams(max_tokens=100))
+    next(stream)
+    del stream
+    gc.collect()
+    before = nano.stats()
+    assert not before.busy
+    nano.chat("Goodbye.", params=SamplingParams(max_tokens=3))
+    assert nano.stats().answer_tokens_total - before.answer_tokens_total <= 3
+
+
+def test_usage_tells_what_the_caches_held(small_folder: Path) -> None:
+    """Whoever pays for prompt tokens, or tunes a prompt, needs to see what was found."""
+    with phi4mm.load(small_folder, device="cpu", limits=Limits(page_tokens=8)) as model:
+        first = model.chat("what is in the picture", images=[picture(0)], params=SHORT)
+        again = model.chat("what is in the picture", images=[picture(0)], params=SHORT)
+        other = model.chat("red", images=[picture(0), picture(1)], params=SHORT)
+    assert (first.usage.cached_tokens, first.usage.cached_media) == (0, 0)
+    assert again.usage.cached_tokens == (first.usage.prompt_tokens - 1) // 8 * 8
+    assert again == first, "what was found is no part of the answer"
+    assert other.usage.cached_media == 1, "the image of before; not the new one"
+
+
+def test_a_worker_process_answers_the_same_and_survives_a_kill(small: Model, small_folder: Path) -> None:
+    """Through the whole surface: media, forms and alternatives cross, and the model heals."""
+    asked = [
+        ChatRequest("what", images=[picture(0)], params=SHORT),
+        ChatRequest("hello world", params=SamplingParams(max_tokens=12, temperature=1.0, seed=3, n=2, stop=("ab",))),
+        ChatRequest("hello", audios=[(np.zeros(8000, np.float32), 16000)], params=SHORT),
+        ChatRequest("hello", response_format=phi4mm.ResponseFormat(choice=("red", "green")), params=SHORT),
+    ]
+    with phi4mm.load(small_folder, device="cpu", engine="process") as model:
+        assert model.batch(asked) == small.batch(asked)
+        assert model.settings.limits == small.settings.limits or model.settings.limits.cache_bytes
+        with pytest.raises(InputError, match="192"):
+            model.chat("0123456789 " * 200)
+        stream = model.stream("hello", params=SamplingParams(max_tokens=100))
+        next(stream)
+        os.kill(model._client.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        with pytest.raises(EngineError, match="the worker process died"):
+            stream.finish()
+        assert model.chat("hello world", params=SHORT) == small.chat("hello world", params=SHORT)
+
+
+def test_a_closed_model_says_so(small_folder: Path) -> None:
+    """Not by waiting for ever."""
+    model = phi4mm.load(small_folder, device="cpu")
+    model.close()
+    with pytest.raises(EngineError, match="the engine was closed"):
+        model.chat("hello")
+    with pytest.raises(phi4mm.ConfigError, match="engine is 'threads'; expected one of thread, process, inline"):
+        phi4mm.load(small_folder, device="cpu", engine="threads")  # type: ignore[arg-type]
+
+
+def test_a_program_that_ends_with_a_stream_half_read_ends_at_once(small_folder: Path) -> None:
+    """The engine's thread must leave before the interpreter takes everything away."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, phi4mm\n"
+        "model = phi4mm.load(sys.argv[1], device='cpu')\n"
+        "stream = model.stream('hello', params=phi4mm.SamplingParams(max_tokens=150))\n"
+        "print(bool(next(stream)))\n"
+    )
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code, str(small_folder)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+    assert time.monotonic() - start < 45
