@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import sys
 import time
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from phi4mm.errors import ConfigError, InputError
-from phi4mm.processing import structured as grammar
+from phi4mm.processing.grammar import MAX_CALLS, grammar_source
 from phi4mm.processing.structured import Grammars, Matcher
 from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.processing.tool_calls import arguments_schema, parse_tool_calls
@@ -44,9 +45,9 @@ def allowed(matcher: Matcher) -> set[int]:
 def compiled(
     grammars: Grammars, form: ResponseFormat | None, tools: tuple[Tool, ...] = (), choice: str = "auto"
 ) -> Matcher:
-    matcher = grammars.compile(form, tools, choice)
-    assert matcher is not None
-    return matcher
+    source = grammar_source(form, tools, choice)
+    assert source is not None
+    return grammars.start(source)
 
 
 def accepts(grammars: Grammars, matcher: Matcher, text: str) -> bool:
@@ -121,10 +122,83 @@ def test_forks_go_their_own_ways(grammars: Grammars) -> None:
     assert not accepts(grammars, third, "reen")
 
 
+COSTLY = ResponseFormat(regex="(.*a.{1000}b.{1000}|.*c.{999}d.{888}){50}")
+
+
+def test_a_fork_that_runs_out_of_fuel_ends_no_other(grammars: Grammars) -> None:
+    """Case B15: the library's copies share a lexer, so a fork that was led on without masks, which bring the fuel,
+    ended its siblings and all that were copied after it."""
+    first = compiled(grammars, COSTLY)
+    starved, sibling = first.fork(), first.fork()
+    letters = grammars.tokenizer.encode_text("abcd" * 1000)
+
+    def spend() -> None:
+        for token in letters:
+            starved.accept(token)
+
+    with pytest.raises(InputError, match="too many expressions"):
+        spend()
+    with pytest.raises(InputError, match="too many expressions"):
+        starved.mask()
+    alone = compiled(grammars, COSTLY)
+    for token in letters[:5]:
+        expected = alone.mask()
+        for matcher in (first, sibling, first.fork()):
+            np.testing.assert_array_equal(matcher.mask(), expected)
+        for matcher in (first, sibling, alone):
+            matcher.accept(token)
+
+
+def test_what_a_fork_may_cost_does_not_depend_on_the_others(grammars: Grammars) -> None:
+    """Case B15, without starving: an answer of many must not end earlier, or go on longer, than it would alone."""
+
+    def length(matcher: Matcher, text: str) -> int:
+        """Tokens of an endless text until the answer is too costly."""
+        spelled = grammars.tokenizer.encode_text(text * 500)
+        for count, token in enumerate(spelled):
+            try:
+                matcher.mask()
+                matcher.accept(token)
+            except InputError:
+                return count
+        return len(spelled)
+
+    first = compiled(grammars, COSTLY)
+    forks = [first.fork() for _ in range(3)]
+    lengths = [length(fork, "abcd") for fork in forks]
+    assert lengths == [length(compiled(grammars, COSTLY), "abcd")] * 3
+    assert 5 < lengths[0] < 1900
+
+
+def test_a_fork_in_the_middle_of_an_answer_stands_where_it_was_made(grammars: Grammars) -> None:
+    """It is a parser of its own, led there over the tokens that were accepted, with fuel for each of them."""
+    matcher = compiled(grammars, COSTLY)
+    for token in grammars.tokenizer.encode_text("abcd" * 100):
+        matcher.mask()
+        matcher.accept(token)
+    fork = matcher.fork()
+    np.testing.assert_array_equal(fork.mask(), matcher.mask())
+    person = compiled(grammars, ResponseFormat(schema=PERSON))
+    for token in grammars.tokenizer.encode_text('{"name": "né", "age": '):
+        person.accept(token)
+    assert accepts(grammars, person.fork().fork(), "4}")
+    assert accepts(grammars, person.fork(), '4, "tags": "a"}')
+
+
+def test_a_source_is_a_plain_value_that_says_all(grammars: Grammars) -> None:
+    """It crosses to the engine, in another process or on another machine, and is compiled there."""
+    source = grammar_source(None, [WEATHER, CLOCK], "clock")
+    assert source is not None
+    there = pickle.loads(pickle.dumps(source))
+    assert accepts(grammars, grammars.start(there), 'functools[{"name": "clock", "arguments": {"zone": "UTC"}}]')
+    assert grammar_source(None, [WEATHER, CLOCK], "clock") == source
+
+
 def test_no_form_and_free_calls_need_no_grammar(grammars: Grammars) -> None:
     """Unconstrained rows must not pay for masks."""
+    assert grammar_source(None) is None
+    assert grammar_source(None, [Tool("f", "")]) is None
     assert grammars.compile(None) is None
-    assert grammars.compile(None, [Tool("f", "")]) is None
 
 
 @pytest.mark.parametrize(
@@ -180,7 +254,7 @@ def test_a_required_call_is_read_back_as_a_call_of_a_declared_tool(grammars: Gra
     answer = walk(grammars, compiled(grammars, None, (WEATHER, CLOCK, STOP), "required"), seed, most=3000)
     assert answer is not None
     calls = parse_tool_calls(answer)
-    assert 1 <= len(calls) <= grammar.MAX_CALLS
+    assert 1 <= len(calls) <= MAX_CALLS
     for call in calls:
         if call.name == "weather":
             assert isinstance(call.arguments["city"], str)
@@ -241,11 +315,11 @@ def test_parameters_that_are_no_declaration_are_refused(parameters: dict[str, An
     ],
 )
 def test_a_choice_of_tools_that_cannot_be_is_refused(
-    grammars: Grammars, tools: tuple[Tool, ...], choice: str, form: ResponseFormat | None, told: str
+    tools: tuple[Tool, ...], choice: str, form: ResponseFormat | None, told: str
 ) -> None:
     """A name with a slip of the pen must not become a free answer."""
     with pytest.raises(InputError, match=told):
-        grammars.compile(form, tools, choice)
+        grammar_source(form, tools, choice)
 
 
 @pytest.mark.parametrize(
@@ -382,5 +456,6 @@ def test_a_missing_library_is_named_with_its_cure(tokenizer: Tokenizer, monkeypa
     monkeypatch.setitem(sys.modules, "llguidance", None)
     grammars = Grammars(tokenizer, tokenizer.size, (tokenizer.id(Special.END),))
     assert grammars.compile(None) is None
-    with pytest.raises(ConfigError, match=r"pip install 'phi4mm\[structured\]'"):
-        grammars.compile(ResponseFormat(regex="a"))
+    for form in (ResponseFormat(regex="a"), ResponseFormat(choice=("a",))):
+        with pytest.raises(ConfigError, match=r"pip install 'phi4mm\[structured\]'"):
+            grammars.compile(form)
