@@ -4,7 +4,7 @@
 
 OLD_SOURCE and --new (default: this checkout's) are `src` folders; each turn is a fresh process. Machines drift by tens
 of percent within minutes, so only neighbours are compared: a pair is one turn of each, in alternating order, and the
-interval is that of the mean logarithm of the pairs' ratios (Student's t). In MODEL's tokenizer a letter must be a token,
+interval is that of the mean logarithm of the pairs' ratios (Student's t). A letter must be a token of MODEL,
 as in that of bench/turns/vocabulary.py, which `--vocabulary` puts there. A line a pair on stderr, one JSON line last.
 """
 

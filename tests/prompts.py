@@ -20,13 +20,14 @@ from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor
+from phi4mm.processing.pixels import to_tiles
 from phi4mm.processing.processor import media_digest
-from phi4mm.protocol.inputs import AudioFrames, ImageTiles, MediaSpan, Prompt
+from phi4mm.protocol.inputs import AudioFrames, ImageCrops, ImageTiles, MediaData, MediaSpan, Prompt
 from phi4mm.protocol.request import AUTO
 from phi4mm.protocol.sampling import GREEDY, SamplingParams
 
 
-def picture(width: int, height: int) -> ImageTiles:
+def picture(width: int, height: int) -> ImageCrops:
     return ImageProcessor(448, 14, 36)(PIL.Image.fromarray(image(width, height)))
 
 
@@ -34,12 +35,12 @@ def clip(samples: int) -> AudioFrames:
     return AudioFrames(log_mel(audio(samples, WIDE), WIDE), samples / WIDE)
 
 
-def make_prompt(name: str, media: Sequence[ImageTiles | AudioFrames], words: int) -> Prompt:
+def make_prompt(name: str, media: Sequence[MediaData], words: int) -> Prompt:
     """A chat turn with media first."""
     ids, spans = [USER], []
     for item in media:
-        if isinstance(item, ImageTiles):
-            kind, length = "image", _image_tokens(item)
+        if isinstance(item, (ImageCrops, ImageTiles)):
+            kind, length = "image", _image_tokens(to_tiles(item))
             spans.append(MediaSpan("image", len(ids), length, media_digest(item), item))
         else:
             kind, length = "audio", audio_tokens(len(item.features))

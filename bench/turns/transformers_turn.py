@@ -21,6 +21,7 @@ from turn import AUDIO_SECONDS, IMAGE_SIDE, QUESTION, arguments, report, residen
 from phi4mm.config.model import ADAPTER_FOLDERS
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor
+from phi4mm.processing.pixels import to_tiles
 from phi4mm.protocol.inputs import Adapter
 
 IMAGE_MARK, AUDIO_MARK = 200010, 200011
@@ -79,7 +80,7 @@ def picture() -> Given:
     """A picture of noise and a short question."""
     processor = ImageProcessor()
     noise = np.random.default_rng(0).integers(0, 256, (IMAGE_SIDE, IMAGE_SIDE, 3), dtype=np.uint8)
-    tiles = processor(PIL.Image.fromarray(noise))
+    tiles = to_tiles(processor(PIL.Image.fromarray(noise)))
     return {
         "input_ids": ids(len(QUESTION), [IMAGE_MARK] * processor.plan(IMAGE_SIDE, IMAGE_SIDE).tokens),
         "image_pixel_values": torch.from_numpy(tiles.pixels)[None].bfloat16(),

@@ -12,9 +12,10 @@ import torch
 
 from phi4mm.compat import AutoProcessor, GenerationConfig, Inputs
 from phi4mm.errors import ConfigError, InputError
+from phi4mm.processing.pixels import to_tiles
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.tokenizer import Special
-from phi4mm.protocol.inputs import AudioFrames, ImageTiles
+from phi4mm.protocol.inputs import AudioFrames, ImageCrops
 from phi4mm.protocol.messages import Audio, Image
 from tests.compat.conftest import picture, recording
 
@@ -31,8 +32,9 @@ def test_one_prompt_gives_the_published_tensors(processor: AutoProcessor) -> Non
     """Scripts that read these tensors themselves rely on names, padding, and what each number counts."""
     inputs = processor(text=IMAGE, images=picture(120, 80, 0))
     made = inner(processor).prompt(IMAGE, [Image(picture(120, 80, 0))])
-    tiles = made.spans[0].data
-    assert isinstance(tiles, ImageTiles)
+    crops = made.spans[0].data
+    assert isinstance(crops, ImageCrops)
+    tiles = to_tiles(crops)
     assert list(inputs) == [
         "input_ids",
         "attention_mask",

@@ -8,6 +8,7 @@ import torch
 from phi4mm.engine.encoders import encode_image
 from phi4mm.model import vision as module
 from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.processing.pixels import to_tiles
 from tests.prompts import picture
 
 CPU = torch.device("cpu")
@@ -24,7 +25,7 @@ def test_how_many_crops_run_at_once_does_not_matter(tiny: Phi4MM, monkeypatch: p
 
 def test_padding_never_reaches_the_picture(tiny: Phi4MM) -> None:
     """448x200 leaves an odd number of valid rows: a padded query that attended would leak through the 2x2 average."""
-    tiles = picture(448, 200)
+    tiles = to_tiles(picture(448, 200))
     assert int(tiles.mask[1, :, 0].sum()) % 2 == 1
     assert tiny.image is not None
     pixels, mask = torch.from_numpy(tiles.pixels), torch.from_numpy(tiles.mask)
@@ -50,7 +51,7 @@ def test_positions_of_a_padded_crop_are_stretched_over_the_grid(tiny: Phi4MM) ->
 
 def test_pictures_encoded_together_equal_each_alone(tiny: Phi4MM) -> None:
     """Training encodes a batch of pictures in one call."""
-    tiles = [picture(448, 448), picture(300, 200), picture(500, 900)]
+    tiles = [to_tiles(picture(width, height)) for width, height in ((448, 448), (300, 200), (500, 900))]
     assert tiny.image is not None
     with torch.inference_mode():
         together = tiny.image(

@@ -19,7 +19,8 @@ from phi4mm.diagnostics.verify import VALUES_BOUND, text_ids
 from phi4mm.engine.encoders import encode_audio, encode_media
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.protocol.inputs import AudioFrames, ImageTiles, Prompt
+from phi4mm.processing.pixels import to_tiles
+from phi4mm.protocol.inputs import ImageTiles, MediaData, Prompt
 from phi4mm.protocol.sampling import SamplingParams
 from tests.parity.theirs import (
     DIFFERENT,
@@ -47,7 +48,7 @@ def my_rows(model: Phi4MM, prompt: Prompt) -> Tensor:
     return rows
 
 
-def media_prompt(*media: ImageTiles | AudioFrames) -> Prompt:
+def media_prompt(*media: MediaData) -> Prompt:
     return make_prompt("media", media, 2)
 
 
@@ -64,7 +65,7 @@ def test_their_default_attention_runs_the_image_tower_causally_on_a_square_pictu
     assert error(media_rows(bare, inputs(narrow)), my_rows(rope96, narrow)) <= VALUES_BOUND
     before = media_rows(bare, inputs(square))
     assert error(before, my_rows(rope96, square)) > DIFFERENT
-    other = media_prompt(with_black_end(picture(448, 448)))
+    other = media_prompt(with_black_end(to_tiles(picture(448, 448))))
     assert torch.equal(media_rows(bare, inputs(other))[0], before[0]), "the first patches see the last after all"
     assert error(my_rows(rope96, other)[0], my_rows(rope96, square)[0]) > VALUES_BOUND
 
@@ -82,7 +83,7 @@ def test_their_padded_patches_attend_and_leak_where_an_odd_number_is_valid(rope9
     Pooling averages 2 x 2 patches, so at an odd border a valid patch meets a padded one. Silencing what padded queries
     bring makes their model equal, which shows that nothing else differs.
     """
-    tiles = picture(448, 200)  # 15 valid lines of patches, of which the eighth line of averages has one
+    tiles = to_tiles(picture(448, 200))  # 15 valid lines of patches, of which the eighth line of averages has one
     prompt = media_prompt(tiles)
     right, found = my_rows(rope96, prompt), media_rows(theirs, inputs(prompt))
     border = torch.zeros(len(right), dtype=torch.bool)
@@ -159,7 +160,7 @@ def test_their_generate_forgets_the_prompt_where_it_crosses_the_switch(rope96: P
 
 @pytest.mark.parametrize("media", [picture(224, 448), clip(24_000)], ids=["picture", "clip"])
 def test_from_pretrained_alone_runs_without_the_adapters_that_lie_in_the_folder(
-    rope96: Phi4MM, bare: Theirs, media: ImageTiles | AudioFrames
+    rope96: Phi4MM, bare: Theirs, media: MediaData
 ) -> None:
     """A picture needs the vision adapter and a clip the speech adapter; the decoder alone was never trained on them.
 

@@ -19,6 +19,7 @@ from transformers import Phi4MultimodalForCausalLM
 from phi4mm.config.model import ADAPTER_FOLDERS
 from phi4mm.diagnostics.verify import PLACEHOLDER
 from phi4mm.processing.audio import audio_tokens
+from phi4mm.processing.pixels import to_tiles
 from phi4mm.protocol.inputs import Adapter, AudioFrames, ImageTiles, Prompt
 
 Theirs: TypeAlias = Any  # transformers types its classes in part, and not what peft adds to them
@@ -51,7 +52,7 @@ def adapted(theirs: Theirs, adapter: Adapter | None) -> Theirs:
 def inputs(prompt: Prompt) -> Inputs:
     """A prompt under the class's names, as its processor batches: clips are padded to the longest."""
     given: Inputs = {"input_ids": torch.tensor([prompt.ids])}
-    tiles = [span.data for span in prompt.spans if isinstance(span.data, ImageTiles)]
+    tiles = [to_tiles(span.data) for span in prompt.spans if not isinstance(span.data, AudioFrames)]
     clips = [span.data for span in prompt.spans if isinstance(span.data, AudioFrames)]
     return given | (_image_inputs(*tiles) if tiles else {}) | (_audio_inputs(clips) if clips else {})
 

@@ -17,7 +17,7 @@ from phi4mm.processing.audio import log_mel
 from phi4mm.processing.image import ImageProcessor
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.tokenizer import Special
-from phi4mm.protocol.inputs import AudioFrames, ImageTiles
+from phi4mm.protocol.inputs import AudioFrames, ImageCrops
 from phi4mm.protocol.messages import Audio, Image, Message
 from tests.processing.conftest import tokenizer_json
 
@@ -38,7 +38,7 @@ def test_placeholders_are_repeated_where_the_media_stand(processor: Processor) -
         covered.update(range(span.start, span.start + span.length))
     assert {n for n, id in enumerate(prompt.ids) if id in (image, audio)} == covered
     assert [span.length for span in prompt.spans] == [13, 545, processor.images.plan(1000, 100).tokens, 13]
-    assert isinstance(prompt.spans[2].data, ImageTiles)
+    assert isinstance(prompt.spans[2].data, ImageCrops)
     assert prompt.spans[2].data.grid == (1, 3)
     assert prompt.adapter == "vision"
 
@@ -100,7 +100,7 @@ def test_many_pictures_share_the_crop_budget_and_65_are_refused(processor: Proce
     small = Processor(processor.tokenizer, ImageProcessor(56, 14), 100_000)
     picture = Image(np.zeros((336, 336, 3), np.uint8))
     spans = small.chat([Message.user(*[picture] * 16)]).spans
-    assert {span.data.grid for span in spans if isinstance(span.data, ImageTiles)} == {(3, 3)}
+    assert {span.data.grid for span in spans if isinstance(span.data, ImageCrops)} == {(3, 3)}
     assert small.chat([Message.user(picture)]).spans[0].length > spans[0].length
     with pytest.raises(InputError, match="65 images were given; a prompt holds at most 64"):
         small.chat([Message.user(*[picture] * 65)])

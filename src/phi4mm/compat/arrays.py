@@ -25,9 +25,10 @@ import numpy.typing as npt
 from phi4mm.errors import InputError
 from phi4mm.processing.audio import MEL_BINS, audio_tokens
 from phi4mm.processing.image import image_tokens
+from phi4mm.processing.pixels import to_tiles
 from phi4mm.processing.processor import Processor, media_digest
 from phi4mm.processing.tokenizer import Special
-from phi4mm.protocol.inputs import F32, AudioFrames, ImageTiles, MediaSpan, Prompt
+from phi4mm.protocol.inputs import F32, AudioFrames, ImageCrops, ImageTiles, MediaSpan, Prompt
 
 Arrays: TypeAlias = "dict[str, npt.NDArray[Any]]"
 Medium: TypeAlias = "tuple[ImageTiles | AudioFrames, int]"  # with its placeholders
@@ -52,7 +53,7 @@ def to_arrays(prompts: Sequence[Prompt], pad_id: int) -> Arrays:
         ids[row, start:] = prompt.ids
         mask[row, start:] = 1
     spans = [span for prompt in prompts for span in prompt.spans]
-    images = [span.data for span in spans if isinstance(span.data, ImageTiles)]
+    images = [span.data for span in spans if not isinstance(span.data, AudioFrames)]
     clips = [span.data.features for span in spans if isinstance(span.data, AudioFrames)]
     modes = np.array([_mode(prompt) for prompt in prompts], np.int64)
     arrays = {"input_ids": ids, "attention_mask": mask}
@@ -91,16 +92,17 @@ def _mode(prompt: Prompt) -> int:
     return ("image" in kinds) + 2 * ("audio" in kinds)
 
 
-def _image_arrays(images: Sequence[ImageTiles]) -> Arrays:
+def _image_arrays(images: Sequence[ImageCrops | ImageTiles]) -> Arrays:
     if not images:
         return {}
-    crops, side = max(len(tiles.pixels) for tiles in images), images[0].pixels.shape[-1]
-    pixels = _zeros((len(images), crops, *images[0].pixels.shape[1:]), "images")
-    mask = np.ones((len(images), crops, *images[0].mask.shape[1:]), np.bool_)
-    for n, tiles in enumerate(images):
+    grids = np.array([image.grid for image in images], np.int64)
+    size, side, crops = images[0].size, images[0].side, 1 + int(grids.prod(1).max())
+    pixels = _zeros((len(images), crops, 3, size, size), "images")
+    mask = np.ones((len(images), crops, side, side), np.bool_)
+    for n, tiles in enumerate(map(to_tiles, images)):
         pixels[n, : len(tiles.pixels)] = tiles.pixels
         mask[n, : len(tiles.mask)] = tiles.mask
-    sizes = np.array([tiles.grid for tiles in images], np.int64) * side
+    sizes = grids * size
     return dict(zip(IMAGE_NAMES, (pixels, sizes, mask), strict=True))
 
 

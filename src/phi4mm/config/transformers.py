@@ -102,7 +102,7 @@ def to_transformers(config: Phi4MMConfig) -> tuple[dict[str, Any], dict[str, dic
 
 
 def _peft_lora(fields: Fields) -> AdapterConfig:
-    for name, only in _PEFT_FIXED.items():
+    for name, only in PEFT_FIXED.items():
         fields.expect(name, only, optional=True)
     return AdapterConfig(
         rank=fields.integer("r"), alpha=fields.number("lora_alpha"), dropout=fields.number("lora_dropout", low=0.0)
@@ -146,7 +146,7 @@ _TRANSFORMERS_IGNORED = frozenset(
     " rope_theta sliding_window torch_dtype transformers_version use_cache".split()
 )
 # What PEFT writes for a plain LoRA; its other keys are bookkeeping. Another value would be another adapter.
-_PEFT_FIXED: dict[str, Any] = {
+PEFT_FIXED: dict[str, Any] = {
     "alpha_pattern": {},
     "bias": "none",
     "fan_in_fan_out": False,

@@ -28,9 +28,10 @@ from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.kv import PagedCache
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
-from phi4mm.processing.image import ImageProcessor
+from phi4mm.processing.image import ImageProcessor, image_tokens
+from phi4mm.processing.pixels import to_tiles
 from phi4mm.processing.processor import media_digest
-from phi4mm.protocol.inputs import Adapter, AudioFrames, AudioProjection, ImageTiles, MediaSpan, Prompt
+from phi4mm.protocol.inputs import Adapter, AudioFrames, AudioProjection, ImageCrops, MediaData, MediaSpan, Prompt
 from phi4mm.protocol.sampling import SamplingParams
 
 Array = npt.NDArray[Any]
@@ -127,12 +128,13 @@ class Checker:
 
     def _image(self, size: str, recorded: dict[str, Array]) -> list[Finding]:
         width, height = _numbers(size, "x")
-        tiles = self._tiles(width, height)
+        crops = self._crops(width, height)
+        tiles = to_tiles(crops)
         rows, columns = tiles.grid
         side = self._model.config.vision.image_size
         step = int(recorded["pixels_step"]) if "pixels_step" in recorded else 1
         mine: dict[str, Array] = {
-            "tokens": np.array([self._images.plan(width, height).tokens]),
+            "tokens": np.array([image_tokens(crops.side, *crops.valid)]),
             "canvas_hw": np.array([[rows * side, columns * side]]),
             "shape": np.array(tiles.pixels.shape),
             "mask_valid_per_crop": tiles.mask.sum((1, 2)),
@@ -157,7 +159,7 @@ class Checker:
     def _tower(self, name: str, recorded: dict[str, Array]) -> list[Finding]:
         kind, _, rest = name.partition(".")
         if kind == "image":
-            rows = encode_image(self._model, self._tiles(*_numbers(rest, "x")), self._device)
+            rows = encode_image(self._model, self._crops(*_numbers(rest, "x")), self._device)
             return [_values("rows", rows, recorded["rows"])]
         frames = _frames(_numbers(rest, "@")[0])
         projections: tuple[AudioProjection, ...] = ("speech", "vision")
@@ -198,14 +200,15 @@ class Checker:
             findings.append(_same("argmax", logits.argmax(-1).cpu().numpy(), recorded["argmax"]))
         return findings
 
-    def _tiles(self, width: int, height: int) -> ImageTiles:
+    def _crops(self, width: int, height: int) -> ImageCrops:
         return self._images(PIL.Image.fromarray(image(width, height)))
 
     def _prompt(self, name: str, recorded: dict[str, Array]) -> tuple[tuple[MediaSpan, ...], npt.NDArray[np.int64]]:
         """The run's media spans and its ids: user, images, audios, words, end, assistant."""
-        media: list[tuple[str, int, ImageTiles | AudioFrames]] = []
+        media: list[tuple[str, int, MediaData]] = []
         for width, height in recorded["images"].tolist():
-            media.append(("image", self._images.plan(width, height).tokens, self._tiles(width, height)))
+            crops = self._crops(width, height)
+            media.append(("image", image_tokens(crops.side, *crops.valid), crops))
         for samples in recorded["audios"].tolist():
             frames = _frames(samples)
             media.append(("audio", audio_tokens(len(frames.features)), frames))

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.protocol.inputs import AudioFrames, AudioProjection, ImageTiles, MediaSpan, Prompt
+from phi4mm.processing.pixels import to_tiles
+from phi4mm.protocol.inputs import AudioFrames, AudioProjection, ImageCrops, ImageTiles, MediaSpan, Prompt
 
 
 def encode_media(model: Phi4MM, prompt: Prompt, device: torch.device) -> Tensor | None:
@@ -21,17 +22,18 @@ def encode_media(model: Phi4MM, prompt: Prompt, device: torch.device) -> Tensor 
 
 def encode_span(model: Phi4MM, span: MediaSpan, projection: AudioProjection, device: torch.device) -> Tensor:
     """(span.length, D) rows of one medium, by itself, so that they never depend on what stands beside it."""
-    if isinstance(span.data, ImageTiles):
-        rows = encode_image(model, span.data, device)
-    else:
+    if isinstance(span.data, AudioFrames):
         rows = encode_audio(model, span.data, projection, device)
+    else:
+        rows = encode_image(model, span.data, device)
     assert len(rows) == span.length, f"{span.kind}: {len(rows)} encoder rows for {span.length} placeholders"
     return rows
 
 
-def encode_image(model: Phi4MM, tiles: ImageTiles, device: torch.device) -> Tensor:
-    """(tokens, D) rows of one picture."""
+def encode_image(model: Phi4MM, image: ImageCrops | ImageTiles, device: torch.device) -> Tensor:
+    """(tokens, D) rows of one image; its float pixels, if it has none, live only as long as this runs."""
     assert model.image is not None
+    tiles = to_tiles(image)
     pixels, mask = torch.from_numpy(tiles.pixels).to(device), torch.from_numpy(tiles.mask).to(device)
     rows: Tensor = model.image(pixels, mask, [tiles.grid])[0]
     return rows

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from torch import Tensor
 
 from phi4mm.config.model import TextConfig
 
+Place: TypeAlias = "tuple[int, str]"  # layer number and projection
 PROJECTIONS = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AdapterWeights:
     """One LoRA over any of the decoder's projections: y = W x + scaling * B(A(x)).
 
@@ -24,7 +26,7 @@ class AdapterWeights:
     scaling  what B(A(x)) is multiplied by: alpha / R
     """
 
-    layers: Mapping[tuple[int, str], tuple[Tensor, Tensor]]
+    layers: Mapping[Place, tuple[Tensor, Tensor]]
     scaling: float
 
 

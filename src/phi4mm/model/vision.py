@@ -156,8 +156,9 @@ class ImageEmbedder(nn.Module):
     def _features(self, pixels: Tensor, mask: Tensor) -> Tensor:
         """(C, P/2, P/2, W) pooled features; equal crops run once."""
         distinct, which = distinct_crops(pixels, mask)
-        parts = zip(pixels[distinct].split(CROPS_AT_ONCE), mask[distinct].split(CROPS_AT_ONCE), strict=True)
-        return torch.cat([self._pooled(p, m) for p, m in parts])[which]
+        # Picked part by part: all distinct crops together would be a second copy of the pixels.
+        parts = [distinct[n : n + CROPS_AT_ONCE] for n in range(0, len(distinct), CROPS_AT_ONCE)]
+        return torch.cat([self._pooled(pixels[part], mask[part]) for part in parts])[which]
 
     def _pooled(self, pixels: Tensor, mask: Tensor) -> Tensor:
         """(C, P/2, P/2, W): features averaged over 2x2 patches, padded ones included."""

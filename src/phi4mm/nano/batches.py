@@ -18,6 +18,7 @@ from phi4mm.nano.speech_bank import RATE, SpeechBank
 from phi4mm.nano.synth import augment, questions, world
 from phi4mm.processing.audio import audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor, open_image
+from phi4mm.processing.pixels import to_tiles
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.tokenizer import Tokenizer
 from phi4mm.protocol.inputs import F32, ImageTiles
@@ -99,7 +100,8 @@ def make_pictures(seed: int, size: int, step: int) -> Pictures:
         image = next(part for part in example.messages[-1].parts if isinstance(part, Image))
         made = IMAGES(open_image(image))
         if made.grid == (1, 1):
-            tiles.append(ImageTiles(made.pixels[1:], made.mask[1:], made.grid))
+            whole = to_tiles(made)
+            tiles.append(ImageTiles(whole.pixels[1:], whole.mask[1:], whole.grid))
             shown.append(word_ids(example.shown, NAMES))
     return join_pictures(tiles, shown)
 

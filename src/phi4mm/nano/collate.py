@@ -15,7 +15,8 @@ from torch import Tensor
 
 from phi4mm.model.batch import Row as PackedRow
 from phi4mm.nano.data import Row
-from phi4mm.protocol.inputs import F32, Adapter, ImageTiles
+from phi4mm.processing.pixels import to_tiles
+from phi4mm.protocol.inputs import F32, Adapter, AudioFrames, ImageTiles
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,11 @@ def collate(rows: Sequence[Row]) -> TrainBatch:
         start = len(ids)
         for span in row.prompt.spans:
             index[span.kind] += range(start + span.start, start + span.start + span.length)
-            if isinstance(span.data, ImageTiles):
-                tiles.append(span.data)
-            else:
+            if isinstance(span.data, AudioFrames):
                 frames.append(span.data.features)
                 projections.append("vision" if row.prompt.adapter == "vision" else "speech")
+            else:
+                tiles.append(to_tiles(span.data))
         ids += (*row.prompt.ids, *row.answer[:-1])
         outputs += range(start + len(row.prompt.ids) - 1, len(ids))
         labels += row.answer

@@ -1,6 +1,6 @@
-"""Pictures to tiles: a dynamic grid of crops, and a global view of the whole canvas.
+"""Images to crops: files and arrays decoded to RGB, and cut along a dynamic grid (pixels.py makes floats of them).
 
-Shape legend: C crops of one image (the global view first), P patches along a crop's side, S pixels along a crop's side.
+Shape legend: N crops of one image, S pixels along a crop's side.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import PIL.ImageOps
 
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.media_io import open_source
-from phi4mm.protocol.inputs import F32, ImageTiles
+from phi4mm.protocol.inputs import ImageCrops
 from phi4mm.protocol.messages import Image
 
 MAX_ENCODED = 64 * 2**20  # bytes
@@ -43,8 +43,6 @@ _SIGNATURES = {
     b"\0\0\0\x0cjP": "JPEG 2000",
     b"\xff\x4f\xff\x51": "JPEG 2000",
 }
-_BYTE_TO_UNIT: F32 = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
-_CUBIC_HALFWAY = (-3 / 32, 19 / 32, 19 / 32, -3 / 32)  # cubic convolution, a = -0.75, between two samples
 
 
 @dataclass(frozen=True)
@@ -111,25 +109,18 @@ class ImageProcessor:
         valid = (side * columns - padding[0] // patch, side * rows - padding[1] // patch)
         return ImagePlan((rows, columns), resized, padding, valid, side)
 
-    def __call__(self, picture: PIL.Image.Image, max_crops: int | None = None) -> ImageTiles:
-        """Resize, pad with white, normalise to [-1, 1] and cut an RGB picture into tiles.
+    def __call__(self, picture: PIL.Image.Image, max_crops: int | None = None) -> ImageCrops:
+        """Resize an RGB picture, pad it with white on the right and bottom, and cut it into (N, S, S, 3) uint8 crops.
 
         raises  InputError as `plan` does
         """
         plan = self.plan(*picture.size, max_crops)
-        (rows, columns), size, side = plan.grid, self.crop_size, plan.side
+        (rows, columns), size = plan.grid, self.crop_size
         canvas = np.full((rows * size, columns * size, 3), 255, np.uint8)
         resized = picture.resize(plan.resized, PIL.Image.Resampling.BILINEAR)
         canvas[: plan.resized[1], : plan.resized[0]] = np.asarray(resized)
-        pixels = np.empty((1 + rows * columns, 3, size, size), np.float32)
-        pixels[0] = _global_view(canvas, size)
-        crops = canvas.reshape(rows, size, columns, size, 3).transpose(0, 2, 4, 1, 3)
-        np.take(_BYTE_TO_UNIT, crops, out=pixels[1:].reshape(crops.shape), mode="clip")
-        mask = np.ones((1 + rows * columns, side, side), np.bool_)
-        valid = np.zeros((rows * side, columns * side), np.bool_)
-        valid[: plan.valid[1], : plan.valid[0]] = True
-        mask[1:] = valid.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
-        return ImageTiles(pixels, mask, plan.grid)
+        crops = canvas.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
+        return ImageCrops(np.ascontiguousarray(crops), plan.grid, plan.valid, plan.side)
 
     def _grid(self, width: int, height: int, max_crops: int) -> tuple[int, int]:
         """(rows, columns): as many crops as cover the picture or, past the limit, the nearest aspect ratio."""
@@ -245,31 +236,6 @@ def _from_array(array: npt.NDArray[Any]) -> PIL.Image.Image:
         raise InputError(f"a picture's array is {array.dtype}; expected uint8, or floats in [0, 1]")
     pixels = np.ascontiguousarray(array, np.uint8)
     return _to_rgb(PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels))
-
-
-def _global_view(canvas: npt.NDArray[np.uint8], size: int) -> F32:
-    """(H, W, 3) to (3, S, S): bicubic without antialiasing and unclamped, as published.
-
-    The canvas is a whole number of crops along each side, so every output lies on a pixel or halfway between two.
-    """
-    rows = _every(canvas, canvas.shape[0] // size)  # (S, W, 3)
-    view = _every(rows.swapaxes(0, 1), canvas.shape[1] // size)  # (S columns, S rows, 3)
-    return np.ascontiguousarray(view.transpose(2, 1, 0))
-
-
-def _every(lines: npt.NDArray[Any], factor: int) -> F32:
-    """One bicubic sample, in [-1, 1], at the middle of each `factor` lines of axis 0; lines are bytes or float32."""
-    if factor % 2:
-        return _unit(lines[factor // 2 :: factor])
-    first = np.arange(len(lines) // factor) * factor + factor // 2 - 2
-    out: F32 = np.zeros((len(first), *lines.shape[1:]), np.float32)
-    for tap, weight in enumerate(_CUBIC_HALFWAY):
-        out += np.float32(weight) * _unit(lines[np.clip(first + tap, 0, len(lines) - 1)])
-    return out
-
-
-def _unit(lines: npt.NDArray[Any]) -> F32:
-    return _BYTE_TO_UNIT[lines] if lines.dtype == np.uint8 else lines
 
 
 def _check_pixels(width: int, height: int, name: str) -> None:

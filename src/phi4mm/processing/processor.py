@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy.typing as npt
+
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.audio import MAX_AUDIOS, audio_tokens, log_mel, open_audio
 from phi4mm.processing.chat_template import render, resolve_marks
-from phi4mm.processing.image import MAX_IMAGES, ImageProcessor, crop_limit, open_image
+from phi4mm.processing.image import MAX_IMAGES, ImageProcessor, crop_limit, image_tokens, open_image
 from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.processing.tool_calls import as_tool
-from phi4mm.protocol.inputs import AudioFrames, ImageTiles, MediaSpan, Prompt
+from phi4mm.protocol.inputs import AudioFrames, ImageCrops, ImageTiles, MediaData, MediaSpan, Prompt
 from phi4mm.protocol.messages import Audio, Image, Message, Tool
 
 _FIXED = {"audio_compression_rate": 8, "audio_downsample_rate": 1, "audio_feat_stride": 1}
@@ -73,7 +75,7 @@ class Processor:
         _check_count("recordings", len(audios), MAX_AUDIOS)
         self._check_context(len(ids), "the text alone")
         media = {
-            self.tokenizer.id(Special.IMAGE): self._tiles(images),
+            self.tokenizer.id(Special.IMAGE): self._crops(images),
             self.tokenizer.id(Special.AUDIO): self._frames(audios),
         }
         out: list[int] = []
@@ -86,22 +88,21 @@ class Processor:
             data, length = next(media[id])
             total += length - 1
             self._check_context(total, "the prompt with its media")
-            kind: Literal["image", "audio"] = "image" if isinstance(data, ImageTiles) else "audio"
+            kind: Literal["image", "audio"] = "audio" if isinstance(data, AudioFrames) else "image"
             spans.append(MediaSpan(kind, len(out), length, media_digest(data), data))
             out.extend([id] * length)
         return Prompt(tuple(out), tuple(spans))
 
-    def _tiles(self, images: Sequence[Image]) -> Iterator[tuple[ImageTiles | AudioFrames, int]]:
+    def _crops(self, images: Sequence[Image]) -> Iterator[tuple[MediaData, int]]:
         limit = crop_limit(max(1, len(images)), self.images.max_crops)
         for number, image in enumerate(images, 1):
             try:
-                picture = open_image(image)
-                tokens = self.images.plan(*picture.size, limit).tokens
-                yield self.images(picture, limit), tokens
+                crops = self.images(open_image(image), limit)
+                yield crops, image_tokens(crops.side, *crops.valid)
             except InputError as error:
                 raise InputError(f"image {number}: {error}") from error
 
-    def _frames(self, audios: Sequence[Audio]) -> Iterator[tuple[ImageTiles | AudioFrames, int]]:
+    def _frames(self, audios: Sequence[Audio]) -> Iterator[tuple[MediaData, int]]:
         for number, audio in enumerate(audios, 1):
             try:
                 samples, rate = open_audio(audio)
@@ -123,11 +124,17 @@ def _check_count(what: str, count: int, most: int) -> None:
         raise InputError(f"{count} {what} were given; a prompt holds at most {most}")
 
 
-def media_digest(data: ImageTiles | AudioFrames) -> bytes:
-    """SHA-256 over kind, shapes and bytes of the processed arrays: equal just when the encoder sees the same."""
-    arrays = (data.pixels, data.mask) if isinstance(data, ImageTiles) else (data.features,)
-    grid = data.grid if isinstance(data, ImageTiles) else ()
-    digest = hashlib.sha256(repr((type(data).__name__, grid, [array.shape for array in arrays])).encode())
+def media_digest(data: MediaData) -> bytes:
+    """SHA-256 over kind, facts, shapes and bytes: for values of one kind, equal just when the encoder sees the same."""
+    facts: tuple[object, ...] = ()
+    if isinstance(data, ImageCrops):
+        arrays: tuple[npt.NDArray[Any], ...] = (data.crops,)
+        facts = (data.grid, data.valid, data.side)
+    elif isinstance(data, ImageTiles):
+        arrays, facts = (data.pixels, data.mask), (data.grid,)
+    else:
+        arrays = (data.features,)
+    digest = hashlib.sha256(repr((type(data).__name__, facts, [array.shape for array in arrays])).encode())
     for array in arrays:
         digest.update(array.data)
     return digest.digest()

@@ -1,6 +1,7 @@
 """What the model receives: token ids with one placeholder an encoder row, and the media that fill them.
 
-Shape legend: C crops of one image (the global view first), P patches along a crop's side, F mel frames, M mel bins.
+Shape legend: N crops of one image, C those and its global view, P patches along a crop's side, S pixels along it,
+F mel frames, M mel bins.
 """
 
 from __future__ import annotations
@@ -17,17 +18,48 @@ F32: TypeAlias = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class ImageTiles:
-    """A processed picture.
+class ImageCrops:
+    """An image cut into crops of 8 bits a channel: all that its tiles are made from, in a quarter of their bytes.
 
-    pixels  (C, 3, S, S) float32 in about [-1, 1], S the crop side; crop 0 is the global view, then crops row by row
-    mask    (C, P, P) bool, true where a patch holds picture (partly padded patches count)
+    crops  (N, S, S, 3) uint8 of the canvas, row by row
+    grid   (rows, columns) of crops that make up the canvas; N is their product
+    valid  (across, down) patches of the canvas that hold image; partly padded ones count
+    side   P, patches along a crop's side
+    """
+
+    crops: npt.NDArray[np.uint8]
+    grid: tuple[int, int]
+    valid: tuple[int, int]
+    side: int
+
+    @property
+    def size(self) -> int:
+        """S, pixels along a crop's side."""
+        return self.crops.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTiles:
+    """An image as the tower reads it; the model card's scripts hand images over in this form.
+
+    pixels  (C, 3, S, S) float32 in about [-1, 1]; tile 0 is the global view, then crops row by row
+    mask    (C, P, P) bool, true where a patch holds image (partly padded patches count)
     grid    (rows, columns) of crops that make up the canvas
     """
 
     pixels: F32
     mask: npt.NDArray[np.bool_]
     grid: tuple[int, int]
+
+    @property
+    def side(self) -> int:
+        """P, patches along a crop's side."""
+        return self.mask.shape[-1]
+
+    @property
+    def size(self) -> int:
+        """S, pixels along a crop's side."""
+        return self.pixels.shape[-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,20 +70,23 @@ class AudioFrames:
     seconds: float
 
 
+MediaData: TypeAlias = ImageCrops | ImageTiles | AudioFrames
+
+
 @dataclass(frozen=True)
 class MediaSpan:
     """Where one picture or recording sits in a prompt.
 
     start   index of its first placeholder
     length  placeholders, equal to the encoder's rows for `data`
-    digest  of the processed array
+    digest  of `data`, its kind included
     """
 
     kind: Literal["image", "audio"]
     start: int
     length: int
     digest: bytes
-    data: ImageTiles | AudioFrames
+    data: MediaData
 
 
 @dataclass(frozen=True)
