@@ -6,6 +6,8 @@ PhiError
     InputError         this request can never work
     CapacityError      it could work later
     EngineError        our fault; carries the request id
+
+Every one survives pickling and copying with its words and attributes: workers raise them in other processes.
 """
 
 from __future__ import annotations
@@ -35,5 +37,10 @@ class EngineError(PhiError):
     """A fault of phi4mm itself while it ran a request."""
 
     def __init__(self, message: str, request_id: str) -> None:
-        super().__init__(f"request {request_id}: {message}")
+        # Both arguments go to Exception as they are: unpickling and copying call the class with them again.
+        super().__init__(message, request_id)
+        self.message = message
         self.request_id = request_id
+
+    def __str__(self) -> str:
+        return f"request {self.request_id}: {self.message}"
