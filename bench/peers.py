@@ -25,7 +25,7 @@ from measure import provenance
 from turns import inputs
 
 from phi4mm.config.load import load_config
-from phi4mm.diagnostics.benchmark import prefill_flops
+from phi4mm.diagnostics.ceilings import prefill_flops
 from phi4mm.machine import usable_cores
 
 Record: TypeAlias = dict[str, Any]

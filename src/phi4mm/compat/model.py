@@ -22,13 +22,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from phi4mm.checkpoint.hub import resolve as resolve_folder
 from phi4mm.compat.arrays import NAMES, from_arrays, to_arrays
 from phi4mm.config.engine import EngineConfig
 from phi4mm.config.json_file import read_json
 from phi4mm.config.load import load_config
 from phi4mm.config.model import Phi4MMConfig
 from phi4mm.errors import ConfigError, InputError
-from phi4mm.inference.load import eos_ids, find_folder, load_model, load_processor
+from phi4mm.inference.load import eos_ids, load_model, load_processor
 from phi4mm.inference.model import Model, Stream
 from phi4mm.inference.resolve import resolve
 from phi4mm.processing.chat_template import count_marks
@@ -143,7 +144,7 @@ class AutoProcessor:
         raises             ConfigError, CheckpointError
         """
         _refuse("AutoProcessor.from_pretrained", unknown, inspect.signature(cls.from_pretrained).parameters)
-        return cls(load_processor(find_folder(model, revision=revision)))
+        return cls(load_processor(resolve_folder(model, revision=revision)))
 
     def __call__(
         self, text: str | Sequence[str], images: object = None, audios: object = None, return_tensors: str = "pt"
@@ -235,7 +236,7 @@ class GenerationConfig:
         """Read it from the folder of `model`, as `AutoProcessor.from_pretrained` finds it. Raises ConfigError."""
         if os.path.basename(config_file_name) != config_file_name:
             raise ConfigError(f"config_file_name is {config_file_name!r}; expected a file's name without a folder")
-        path = find_folder(model, revision=revision) / config_file_name
+        path = resolve_folder(model, revision=revision) / config_file_name
         stated = {name: value for name, value in read_json(path).items() if name not in WITHOUT_EFFECT}
         _refuse(str(path), stated, [field.name for field in fields(cls)])
         try:
@@ -299,7 +300,7 @@ class AutoModelForCausalLM:
                     f"attn_implementation is {name!r}; expected one of {', '.join(filter(None, ATTENTION))}"
                 )
         device = _resolved("cpu" if device_map is None else device_map)
-        folder = find_folder(model, revision=revision)
+        folder = resolve_folder(model, revision=revision)
         loaded = load_model(folder, device=device, dtype=str(torch_dtype or "auto").removeprefix("torch."))
         stated = (folder / "generation_config.json").is_file()
         generation = GenerationConfig.from_pretrained(folder) if stated else GenerationConfig()

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from phi4mm.checkpoint.hub import resolve as resolve_folder
-from phi4mm.checkpoint.load import load_model as load_weights
-from phi4mm.config.engine import EngineConfig, Limits, Modalities, Quantization
+from phi4mm.checkpoint.load import load_model as read_weights
+from phi4mm.config.engine import EngineConfig, Limits, Modalities, Quantization, ResolvedEngineConfig
 from phi4mm.config.json_file import read_json
 from phi4mm.config.load import load_config
 from phi4mm.config.model import Phi4MMConfig
@@ -18,6 +18,7 @@ from phi4mm.engine.core import Engine
 from phi4mm.errors import ConfigError
 from phi4mm.inference.model import Model
 from phi4mm.inference.resolve import resolve_in
+from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.processor import Processor
 
 
@@ -34,25 +35,30 @@ def load_model(
 ) -> Model:
     """See `phi4mm.load`."""
     folder = resolve_folder(model, revision=revision)
-    resolved = resolve_in(folder, EngineConfig(device, dtype, modalities, quantize, limits or Limits()))
+    engine_config = EngineConfig(device, dtype, modalities, quantize, limits or Limits())
     config = load_config(folder)
     processor = load_processor(folder, max_crops=max_crops)
-    weights = load_weights(
-        folder,
-        device=resolved.device,
-        dtype=getattr(torch, resolved.dtype),
-        modalities=resolved.adapters,
-        quantize=resolved.quantize,
-    )
+    weights, resolved = load_weights(folder, engine_config)
     ends = eos_ids(folder, config)
     engine = Engine(weights, ends, resolved.limits)
     settings = replace(resolved, limits=engine.limits, reasons=(*resolved.reasons, *engine.reasons))
     return Model(engine, processor, config=config, eos_ids=ends, settings=settings)
 
 
-def find_folder(model: str | os.PathLike[str], *, revision: str | None = None) -> Path:
-    """The local folder of "nano", a folder or a hub id, downloaded if needed. Raises ConfigError, CheckpointError."""
-    return resolve_folder(model, revision=revision)
+def load_weights(folder: Path, config: EngineConfig) -> tuple[Phi4MM, ResolvedEngineConfig]:
+    """The network of the checkpoint in `folder` as `config` comes out on this machine, and what it came to.
+
+    raises  ConfigError, CheckpointError
+    """
+    resolved = resolve_in(folder, config)
+    weights = read_weights(
+        folder,
+        device=resolved.device,
+        dtype=getattr(torch, resolved.dtype),
+        modalities=resolved.adapters,
+        quantize=resolved.quantize,
+    )
+    return weights, resolved
 
 
 def load_processor(folder: Path, *, max_crops: int | None = None) -> Processor:
@@ -68,7 +74,7 @@ def load_processor(folder: Path, *, max_crops: int | None = None) -> Processor:
 
 
 def eos_ids(folder: Path, config: Phi4MMConfig) -> tuple[int, ...]:
-    """Every id that ends an answer: those of generation_config.json, else those of config.json (model.md 5)."""
+    """Every id that ends an answer: those of generation_config.json, else those of config.json."""
     path = folder / "generation_config.json"
     if not path.is_file():
         return config.eos_token_ids
