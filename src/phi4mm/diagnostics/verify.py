@@ -21,6 +21,7 @@ from torch import Tensor
 
 from phi4mm.checkpoint.load import load_model
 from phi4mm.checkpoint.synthetic import uniform
+from phi4mm.config.json_file import regular_file_bytes
 from phi4mm.engine.core import Engine
 from phi4mm.engine.encoders import encode_audio, encode_image, encode_media
 from phi4mm.errors import InputError
@@ -78,11 +79,10 @@ class Group:
 
 def read_golden(path: Path) -> dict[str, Array]:
     """All arrays of an npz, without pickle. Raises InputError."""
+    regular_file_bytes(path, "a golden .npz file", InputError)
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except FileNotFoundError:
-        raise InputError(f"{path} not found; expected a golden .npz file") from None
     except (OSError, ValueError, EOFError, AttributeError) as error:
         raise InputError(f"{path} is no golden file: expected an .npz of plain arrays ({error})") from None
 
