@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TypeGuard
 
 from phi4mm.errors import ConfigError, InputError, PhiError
@@ -58,6 +58,14 @@ def nearest(name: str, known: Collection[str]) -> str:
     """A hint for an unknown name: the known one it resembles, or all of them."""
     near = closest(name, known)
     return f"did you mean {near}?" if near else f"expected one of {', '.join(known)}"
+
+
+def refuse_unknown(where: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse the first of the keywords `names` that is not known. Raises ConfigError."""
+    allowed = sorted(known)
+    for name in names:
+        if name not in allowed:
+            raise ConfigError(f"{where}: unknown keyword {name:.{SHOWN}}; {nearest(name, allowed)}")
 
 
 def closest(name: str, known: Collection[str]) -> str | None:
