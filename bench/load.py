@@ -15,14 +15,15 @@ import time
 from pathlib import Path
 
 import torch
-from measure import GB, child, provenance, status_bytes
+from measure import GB, child, provenance
 
 from phi4mm.checkpoint.load import load_model
+from phi4mm.machine import peak_resident_bytes
 
 
 def measure(folder: Path) -> None:
     """Load one checkpoint here; one JSON line."""
-    before = status_bytes("VmHWM")
+    before = peak_resident_bytes()
     start = time.perf_counter()
     model = load_model(folder, device="cpu", dtype=torch.bfloat16)
     seconds = time.perf_counter() - start
@@ -32,9 +33,9 @@ def measure(folder: Path) -> None:
         "tensors": len(model.state_dict()),
         "parameters": sum(p.numel() for p in model.parameters()),
         "weights_gb": round(weights / GB, 3),
-        "peak_gb": round(status_bytes("VmHWM") / GB, 3),
+        "peak_gb": round(peak_resident_bytes() / GB, 3),
         "before_gb": round(before / GB, 3),
-        "over_weights_gb": round((status_bytes("VmHWM") - weights) / GB, 3),
+        "over_weights_gb": round((peak_resident_bytes() - weights) / GB, 3),
         "load_s": round(seconds, 1),
     }
     print(json.dumps(record))

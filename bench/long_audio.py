@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measure import GB, provenance, status_bytes
+from measure import GB, provenance
 
 from phi4mm.checkpoint.load import load_model
+from phi4mm.machine import peak_resident_bytes, resident_bytes
 from phi4mm.model import audio as encoder_module
 from phi4mm.processing.audio import WIDE, log_mel
 
@@ -35,7 +36,7 @@ def main() -> None:
     with torch.inference_mode():
         error = untiled_difference(encoder.encoder, features[:, :6000])
         Path("/proc/self/clear_refs").write_text("5")  # begin a new peak
-        before = status_bytes("VmRSS")
+        before = resident_bytes()
         start = time.perf_counter()
         rows = encoder(features, torch.tensor([features.shape[1]]), ["speech"])[0]
         seconds = time.perf_counter() - start
@@ -43,7 +44,7 @@ def main() -> None:
         "bench": "long_audio",
         "minutes": args.minutes,
         "tokens": len(rows),
-        "peak_beyond_weights_gb": round((status_bytes("VmHWM") - before) / GB, 3),
+        "peak_beyond_weights_gb": round((peak_resident_bytes() - before) / GB, 3),
         "bound_gb": 3.0,
         "seconds": round(seconds, 1),
         "real_time_factor": round(args.minutes * 60 / seconds, 1),

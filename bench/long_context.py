@@ -17,9 +17,10 @@ import time
 from pathlib import Path
 
 import torch
-from measure import GB, child, provenance, status_bytes
+from measure import GB, child, provenance
 
 from phi4mm.checkpoint.load import load_model
+from phi4mm.machine import peak_resident_bytes, resident_bytes
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.kv import PagedCache, token_bytes
 
@@ -30,7 +31,7 @@ PAGE = 32
 def measure(folder: Path, tokens: int) -> None:
     """Load, fill, run the last chunk and a decoding step; one JSON line."""
     model = load_model(folder, device="cpu", dtype=torch.bfloat16)
-    loaded = status_bytes("VmRSS")
+    loaded = resident_bytes()
     pages = -(-(tokens + 1) // PAGE)
     cache = PagedCache(model.config.text, pages=pages, page_tokens=PAGE, device=torch.device("cpu"), dtype=torch.int8)
     for layer in range(model.config.text.num_layers):
@@ -58,7 +59,7 @@ def measure(folder: Path, tokens: int) -> None:
                 "tokens": tokens,
                 "loaded_gb": round(loaded / GB, 3),
                 "keys_gb": round(token_bytes(model.config.text, torch.int8) * tokens / GB, 3),
-                "peak_gb": round(status_bytes("VmHWM") / GB, 3),
+                "peak_gb": round(peak_resident_bytes() / GB, 3),
                 "last_chunk_s": round(chunk, 1),
                 "decode_s": round(step, 2),
             }

@@ -1,4 +1,4 @@
-"""What every benchmark reports beside its figures, and how memory is read (Linux)."""
+"""What every benchmark reports beside its figures."""
 
 from __future__ import annotations
 
@@ -7,28 +7,20 @@ import platform
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from phi4mm.machine import cpu_name
+
 GB = 1e9
-
-
-def status_bytes(field: str) -> int:
-    """A field of /proc/self/status in bytes: VmHWM is the peak of resident memory, VmRSS the present one."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status has no {field}")
 
 
 def provenance() -> dict[str, Any]:
     """Hardware, versions, commit and time of a result."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
     return {
-        "cpu": cpu.partition(":")[2].strip(),
+        "cpu": cpu_name(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

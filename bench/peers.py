@@ -25,7 +25,8 @@ from measure import provenance
 from turns import inputs
 
 from phi4mm.config.load import load_config
-from phi4mm.diagnostics.benchmark import prefill_flops
+from phi4mm.diagnostics.ceilings import prefill_flops
+from phi4mm.machine import usable_cores
 
 Record: TypeAlias = dict[str, Any]
 TURNS = Path(__file__).with_name("turns")
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     work = args.work.expanduser().resolve()

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import torch
-from measure import provenance, status_bytes
+from measure import provenance
 
 from phi4mm.checkpoint.load import load_model
 from phi4mm.checkpoint.synthetic import write_synthetic
@@ -35,6 +35,7 @@ from phi4mm.engine.core import Engine
 from phi4mm.engine.messages import EngineRequest
 from phi4mm.engine.request import Request, State
 from phi4mm.errors import CapacityError, InputError
+from phi4mm.machine import resident_bytes
 from phi4mm.processing.audio import audio_tokens
 from phi4mm.processing.image import ImageProcessor
 from phi4mm.processing.processor import media_digest
@@ -129,7 +130,7 @@ class Soak:
             while added < requests and self.maker.random.random() < 0.2:
                 added += 1
                 if added % max(requests // 100, 1) == 0:
-                    resident.append(status_bytes("VmRSS"))
+                    resident.append(resident_bytes())
                 self.add(running)
             if running and self.maker.random.random() < 0.01:
                 self.engine.abort(self.maker.random.choice(running).group)

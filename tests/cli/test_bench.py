@@ -1,22 +1,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from phi4mm.checkpoint.hub import resolve
-from phi4mm.checkpoint.load import load_model
-from phi4mm.cli.inspect import describe
 from phi4mm.cli.main import main
-from phi4mm.diagnostics import benchmark as speed
-from phi4mm.diagnostics.benchmark import Speed, prefill_flops, step_bytes
+from phi4mm.diagnostics import ceilings
 from phi4mm.engine.core import Engine
 from phi4mm.engine.messages import EngineRequest
 from phi4mm.engine.request import Request
-from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Prompt
 
 PROMISED = (
@@ -29,8 +21,8 @@ SMALL = ["--turns", "1", "--prompt", "16", "--tokens", "3"]
 @pytest.fixture(autouse=True)
 def _small_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gigabyte read is for machines that are measured, not for tests."""
-    monkeypatch.setattr(speed, "READ_BYTES", 2**22)
-    monkeypatch.setattr(speed, "PRODUCT", (16, 64, 64))
+    monkeypatch.setattr(ceilings, "READ_BYTES", 2**22)
+    monkeypatch.setattr(ceilings, "PRODUCT", (16, 64, 64))
 
 
 @pytest.fixture
@@ -81,49 +73,6 @@ def test_no_prompt_comes_twice(asked: list[Prompt]) -> None:
     digests = [span.digest for prompt in asked for span in prompt.spans]
     assert len(set(beginnings)) == len(beginnings) == 3 + 3 * 2 + 2 * 5
     assert len(set(digests)) == len(digests) == 2 + 2 * 2 + 2 * 4  # the five: text, picture, recording, both, text
-
-
-def test_the_bytes_of_a_step_are_those_that_the_checkpoint_tells() -> None:
-    """Counting an adapter that the row has not, or a tower, would make decoding look nearer to its ceiling."""
-
-    folder = resolve("nano")
-    parts = describe(folder)["parts"]
-    model = load_model(folder, device="cpu", dtype=torch.float32)
-    text = 4 * parts["text"]["parameters"]
-    assert step_bytes(model, None) == text
-    assert step_bytes(model, "vision") == text + 4 * parts["vision adapter"]["parameters"]
-    assert step_bytes(model, "speech") == text + 4 * parts["speech adapter"]["parameters"]
-
-
-def test_the_operations_of_a_prefill_are_those_that_torch_counts(tiny: Phi4MM) -> None:
-    """A formula that left a projection out would put prefill nearer to its ceiling. Two lengths, so that what each
-    answer adds falls out; torch counts no attention on a CPU, so the formula's is taken off."""
-    config = tiny.config.text
-    counted = []
-    for tokens in (64, 128):
-        with FlopCounterMode(display=False) as counter:
-            Speed(tiny).text(tokens, 2)
-        counted.append(counter.get_total_flops())
-    pairs = (128 * 129 - 64 * 65) // 2  # of a query and a key that it sees; two products of a head's width each
-    attention = config.num_layers * config.num_heads * pairs * 2 * 2 * config.head_dim
-    assert counted[1] - counted[0] == prefill_flops(config, 128) - prefill_flops(config, 64) - attention
-
-
-def test_concurrent_requests_share_steps(tiny: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests that ran one after the other would be compared with themselves."""
-    together = []
-    step = Engine.step
-
-    def noting(self: Engine) -> Any:
-        outputs = step(self)
-        together.append(len(outputs))
-        return outputs
-
-    monkeypatch.setattr(Engine, "step", noting)
-    found = Speed(tiny).together(3, 4)
-    assert max(together) == 3
-    assert together.count(1) >= 3 * 4  # those that ran alone
-    assert found.tok_s > 0
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ import argparse
 import importlib
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +89,33 @@ def test_a_command_is_imported_only_when_it_is_called() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "['phi4mm.cli.main']"
+
+
+def test_the_help_of_every_command_needs_no_torch() -> None:
+    """Whoever asks how a command is used must not wait seconds for what only its work needs."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from phi4mm.cli.main import COMMANDS, main\n"
+        "for name in COMMANDS:\n"
+        "    try: main([name, '--help'])\n"
+        "    except SystemExit as leaving: assert leaving.code == 0\n"
+        "    else: raise AssertionError(name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [name for name in COMMANDS if f"phi4mm {name} " not in done.stdout] == []
+
+
+def test_a_command_knows_no_other_command_s_file() -> None:
+    """What two commands need is a library's: in a command's file it comes with that command's arguments and printing.
+    The chat is part of `run`, and `main` imports each by its name."""
+    folder = Path(program.__file__).parent
+    found = {
+        (path.stem, name)
+        for path in folder.glob("*.py")
+        for name in re.findall(r"phi4mm\.cli(?:\.| import )(\w+)", path.read_text(encoding="utf-8"))
+    }
+    assert found == {("run", "chat")}
 
 
 def test_a_reader_that_leaves_is_no_traceback() -> None:

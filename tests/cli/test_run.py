@@ -206,12 +206,12 @@ def test_nothing_to_ask_is_wrong_use(model: FakeModel, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"{", r"is not JSON ("),
-        (b"[" * 100_000, r"is not JSON ("),
-        (b"\xff\xfe", r"is not JSON ("),
-        (b'{"name": "f"}', r"holds dict; expected a list of tools"),
-        (b" " * (run.MAX_JSON_BYTES + 1), r"is longer than 1048576 bytes; expected a list of tools"),
-        (None, "cannot be read: No such file or directory"),
+        (b"{", "cannot be read as JSON: "),
+        (b"[" * 100_000, "cannot be read as JSON: "),
+        (b"\xff\xfe", "cannot be read as JSON: "),
+        (b'{"name": "f"}', "holds a dict; expected a list of tools"),
+        (b" " * (run.MAX_JSON_BYTES + 1), "has 1048577 bytes; expected a list of tools of at most 1048576"),
+        (None, "not found; expected a list of tools"),
     ],
 )
 def test_a_bad_tools_file_is_named(
@@ -267,9 +267,9 @@ def test_a_form_holds_for_every_answer_of_a_chat(model: FakeModel, type_lines: T
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"[]", "holds list; expected a JSON schema"),
-        (b"{", "is not JSON ("),
-        (None, "cannot be read: No such file or directory; expected a JSON schema"),
+        (b"[]", "holds a list; expected a JSON schema"),
+        (b"{", "cannot be read as JSON: "),
+        (None, "not found; expected a JSON schema"),
     ],
 )
 def test_a_bad_schema_file_is_named(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,10 @@ import PIL.Image
 import pytest
 import torch
 
-from phi4mm.compat import AutoProcessor, GenerationConfig, Inputs
+from phi4mm.compat import AutoProcessor, Inputs
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.pixels import to_tiles
 from phi4mm.processing.processor import Processor
-from phi4mm.processing.tokenizer import Special
 from phi4mm.protocol.inputs import AudioFrames, ImageCrops
 from phi4mm.protocol.messages import Audio, Image
 from tests.compat.conftest import picture, recording
@@ -136,95 +134,10 @@ def test_padding_media_to_the_largest_is_bounded(processor: AutoProcessor, monke
         processor(text=[IMAGE, IMAGE], images=[picture(50, 50, 0), picture(100, 50, 0)])
 
 
-def test_batch_decode_leaves_special_tokens_out_only_when_asked(processor: AutoProcessor) -> None:
-    """transformers keeps them by default; scripts pass skip_special_tokens=True."""
-    ids = processor(text=[TEXT, TEXT]).input_ids
-    assert processor.batch_decode(ids) == [TEXT, TEXT]
-    assert processor.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False) == ["hello"] * 2
-    assert processor.decode(ids[0].tolist(), skip_special_tokens=True) == "hello"
-    assert processor.tokenizer.batch_decode([[]]) == [""]
-
-
-def test_impossible_decoding_is_refused(processor: AutoProcessor) -> None:
-    """Rows of floats, or a whole batch as one row, would decode to something."""
-    with pytest.raises(InputError, match=r"ids have shape \(2, 2\) and are int64; expected one row"):
-        processor.decode(torch.zeros(2, 2, dtype=torch.int64))
-    with pytest.raises(InputError, match="are float32; expected one row of whole numbers"):
-        processor.decode(torch.zeros(2))
-    with pytest.raises(ConfigError, match=r"clean_up_tokenization_spaces is True; .* pass False"):
-        processor.batch_decode([[1]], clean_up_tokenization_spaces=True)
-
-
-def test_the_chat_template_is_the_published_one(processor: AutoProcessor) -> None:
-    """A line break or a reordered tool list is another prompt than the model was trained on."""
-    tools = '[{"name": "get_weather"}]'
-    messages = [
-        {"role": "system", "content": "Be brief.", "tools": tools},
-        {"role": "user", "content": "<|image_1|>hello"},
-    ]
-    text = processor.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    turns = f"<|system|>Be brief.<|tool|>{tools}<|/tool|><|end|><|user|><|image_1|>hello<|end|>"
-    assert text == turns + "<|assistant|>"
-    assert processor.tokenizer.apply_chat_template(messages, tokenize=False) == turns + "<|endoftext|>"
-    ids = processor.tokenizer.apply_chat_template([{"role": "user", "content": "hello"}], add_generation_prompt=True)
-    assert ids == processor(text=TEXT).input_ids[0].tolist()
-
-
-@pytest.mark.parametrize(
-    ("message", "error"),
-    [
-        ({"role": "bot", "content": "x"}, "message 1 has role 'bot' and content of type str; expected one of system"),
-        ({"role": "user", "content": [{"type": "image"}]}, "content of type list; .* media as marks such as"),
-        ({"role": "user", "content": "x", "tools": "[]"}, "message 1 is a user message with tools; only the system"),
-    ],
-)
-def test_messages_that_the_template_does_not_know_are_refused(
-    processor: AutoProcessor, message: dict[str, str], error: str
-) -> None:
-    """The published template fails on them without a word, or leaves the tools out."""
-    with pytest.raises(InputError, match=error):
-        processor.tokenizer.apply_chat_template([message], tokenize=False)
-
-
 def test_an_unknown_keyword_is_refused_with_the_nearest_name(small_folder: Path) -> None:
     """A misspelled keyword must not be swallowed with the published ones that have no effect."""
     with pytest.raises(ConfigError, match=r"unknown keyword trust_remote_cod; did you mean trust_remote_code\?"):
         AutoProcessor.from_pretrained(small_folder, trust_remote_cod=True)
-
-
-def test_the_generation_config_is_read_from_its_file(small_folder: Path, processor: AutoProcessor) -> None:
-    """Only both end ids together stop an answer where the published model does."""
-    tokenizer = inner(processor).tokenizer
-    config = GenerationConfig.from_pretrained(small_folder, "generation_config.json")
-    assert config.eos_ids == (tokenizer.id(Special.END), tokenizer.id(Special.ENDOFTEXT))
-    assert config.pad_token_id == tokenizer.id(Special.ENDOFTEXT)
-    assert config.max_new_tokens == 1000
-
-
-@pytest.mark.parametrize(
-    ("stated", "error"),
-    [
-        ({"temprature": 0.5}, r"generation_config.json: unknown keyword temprature; did you mean temperature\?"),
-        ({"top_p": 2}, "generation_config.json: top_p is 2; expected a number"),
-        ({"num_beams": 4}, "num_beams is 4; answers are decoded with 1 beam, so leave it out"),
-        ({"do_sample": "yes"}, "do_sample is 'yes'; expected True or False"),
-        ({"max_new_tokens": 0}, "max_new_tokens is 0; expected a whole number from 1"),
-        ({"eos_token_id": ["<|end|>"]}, r"eos_token_id is \['<\|end\|>'\] .* expected token ids"),
-    ],
-)
-def test_an_impossible_generation_config_is_refused(tmp_path: Path, stated: dict[str, object], error: str) -> None:
-    """A value that is ignored changes every answer and says nothing."""
-    (tmp_path / "generation_config.json").write_text(json.dumps(stated))
-    with pytest.raises(ConfigError, match=error):
-        GenerationConfig.from_pretrained(tmp_path)
-
-
-def test_a_generation_config_lies_in_the_models_folder(small_folder: Path) -> None:
-    """A name with a path in it would read any JSON file of the machine."""
-    with pytest.raises(ConfigError, match=r"config_file_name is '\.\./other\.json'; expected a file's name"):
-        GenerationConfig.from_pretrained(small_folder, "../other.json")
-    with pytest.raises(ConfigError, match=r"other\.json not found"):
-        GenerationConfig.from_pretrained(small_folder, "other.json")
 
 
 def test_a_picture_that_is_a_sequence_itself_is_one_picture(processor: AutoProcessor) -> None:

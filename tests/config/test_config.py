@@ -66,6 +66,13 @@ def _delete(raw: dict[str, Any]) -> None:
         (_set("hidden_size", value=True), "expected a whole number"),
         (_set("num_hidden_layers", value=10**9), "expected a whole number from 1 to 16777216"),
         (_set("rms_norm_eps", value=float("nan")), "rms_norm_eps is nan; expected a number"),
+        (_set("rms_norm_eps", value=10**400), "expected a number of at least 1e-12"),
+        (
+            _set("partial_rotary_factor", value=1e308),
+            r"partial_rotary_factor is 1e\+308; expected a number from 1e-12 to 1",
+        ),
+        (_set("original_max_position_embeddings", value=1), "original_max_position_embeddings is 1; expected a whole"),
+        (_set("x" * 10_000, value=1), f"unknown key {'x' * 60}; remove it if it has no effect"),
         (_set("hidden_size", value=3071), "must be a multiple of num_attention_heads 24"),
         (_set("num_key_value_heads", value=7), "must be a multiple of num_key_value_heads 7"),
         (_set("rope_scaling", "long_factor", value=[1.0]), "need 48 numbers each"),

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from phi4mm.config.json_file import read_json_as
 from phi4mm.errors import CheckpointError
 
 SHARD_BYTES = 5_000_000_000
@@ -88,13 +89,8 @@ def stored_tensors(folder: Path, name: str = "model") -> dict[str, StoredTensor]
 
 def _weight_map(index: Path) -> dict[str, str]:
     """Tensor name -> shard file name, a plain name inside the folder."""
-    try:
-        if index.stat().st_size > MAX_HEADER_BYTES:
-            raise CheckpointError(f"{index} has {index.stat().st_size} bytes; expected at most {MAX_HEADER_BYTES}")
-        found = json.loads(index.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{index} is no JSON: {error}") from error
-    listed = found.get("weight_map") if isinstance(found, dict) else None
+    found = read_json_as(index, dict, "an index of tensors", CheckpointError, MAX_HEADER_BYTES)
+    listed = found.get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise CheckpointError(f"{index} has no weight_map; expected tensor names and the shard that holds each")
     for shard in listed.values():

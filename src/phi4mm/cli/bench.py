@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
-
-from phi4mm.checkpoint.hub import resolve as resolve_folder
-from phi4mm.checkpoint.load import load_model
-from phi4mm.cli.doctor import cpu, cuda, versions
 from phi4mm.config.engine import DTYPES, QUANTIZATIONS, EngineConfig
-from phi4mm.diagnostics.benchmark import Ceilings, Speed, Timing, ceilings, prefill_flops, resident_gb, step_bytes
-from phi4mm.inference.resolve import resolve_in
 
 Record: TypeAlias = dict[str, Any]
-FEW = 2  # tokens of a warm-up's answer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,92 +31,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
-    record = measure(args)
+    from phi4mm.diagnostics.benchmark import measure
+
+    record = measure(
+        args.model,
+        EngineConfig(args.device, args.dtype, quantize=args.quantize),
+        prompt=args.prompt,
+        tokens=args.tokens,
+        turns=args.turns,
+        concurrent=args.concurrent,
+        threads=args.threads,
+    )
     print(as_text(record), file=sys.stderr if args.json else sys.stdout)
     if args.json:
         print(json.dumps(record))
     return 0
-
-
-def measure(args: argparse.Namespace) -> Record:
-    """Load, warm up every part, then time each kind of request `turns` times. Raises PhiError."""
-    folder = resolve_folder(args.model)
-    settings = resolve_in(folder, EngineConfig(args.device, args.dtype, quantize=args.quantize))
-    start = time.perf_counter()
-    model = load_model(
-        folder,
-        device=settings.device,
-        dtype=getattr(torch, settings.dtype),
-        modalities=settings.adapters,
-        quantize=settings.quantize,
-    )
-    speed = Speed(model)
-    load_s = time.perf_counter() - start
-    speed.text(min(args.prompt, 32), FEW)
-    ready_s = time.perf_counter() - start
-    speed.image(FEW, side=28)
-    speed.audio(FEW, seconds=1)
-    resident = resident_gb()  # here, when every weight was touched once: a mapped one is not resident before
-    before = ceilings(torch.device(settings.device))
-    texts = [speed.text(args.prompt, args.tokens) for _ in range(args.turns)]
-    images = [speed.image(args.tokens) for _ in range(args.turns)]
-    audios = [speed.audio(args.tokens) for _ in range(args.turns)]
-    limits = before.best(ceilings(torch.device(settings.device)))
-    record: Record = {
-        "bench": "speed",
-        "model": Path(args.model).name,
-        "quantize": settings.quantize,
-        "dtype": settings.dtype,
-        "device": settings.device,
-        "threads": torch.get_num_threads(),
-        "load_s": load_s,
-        "ready_s": ready_s,
-        "resident_gb": resident,
-        "ceilings": {"read_gb_s": limits.read_gb_s, "product_gflop_s": limits.product_gflop_s},
-        **prefill(texts, args.prompt, prefill_flops(model.config.text, args.prompt), limits),
-        **decode(texts, step_bytes(model, None), limits, "decode"),
-        "image_first_token_s": statistics.median(timing.first_s for timing in images),
-        **decode(images, step_bytes(model, "vision"), limits, "decode_vision"),
-        "audio_first_token_s": statistics.median(timing.first_s for timing in audios),
-        **decode(audios, step_bytes(model, "speech"), limits, "decode_speech"),
-    }
-    if args.concurrent:
-        record |= concurrent(speed, args.concurrent, args.tokens)
-    shown = {"prompt": args.prompt, "tokens": args.tokens, "turns": args.turns}
-    return record | shown | {"hardware": {"cpu": cpu(), "cuda": cuda()}, "versions": versions()}
-
-
-def prefill(timings: list[Timing], prompt: int, flops: int, limits: Ceilings) -> Record:
-    """Prompt tokens a second up to the first token, beside what a large floating-point product would allow."""
-    rate = prompt / statistics.median(timing.first_s for timing in timings)
-    return {
-        "prefill_tok_s": rate,
-        "prefill_ceiling_fraction": rate * flops / prompt / (limits.product_gflop_s * 1e9),
-    }
-
-
-def decode(timings: list[Timing], step: int, limits: Ceilings, name: str) -> Record:
-    """Tokens a second after the first, beside what reading `step` bytes a token would allow."""
-    rate = 1 / statistics.median(seconds for timing in timings for seconds in timing.steps_s)
-    return {
-        f"{name}_tok_s": rate,
-        f"{name}_gb": step / 1e9,
-        f"{name}_ceiling_fraction": rate * step / (limits.read_gb_s * 1e9),
-    }
-
-
-def concurrent(speed: Speed, count: int, tokens: int) -> Record:
-    """`count` mixed requests at once, beside others like them one at a time."""
-    found = speed.together(count, tokens)
-    return {
-        "concurrent": count,
-        "concurrent_tok_s": found.tok_s,
-        "one_at_a_time_tok_s": found.one_at_a_time_tok_s,
-        "concurrent_ratio": found.tok_s / found.one_at_a_time_tok_s,
-        "concurrent_decode_tok_s": found.decode_tok_s,
-    }
 
 
 def as_text(record: Record) -> str:

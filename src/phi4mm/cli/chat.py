@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from phi4mm.config.validate import closest
 from phi4mm.errors import PhiError
 from phi4mm.protocol.messages import Audio, Image, Message, Tool
 from phi4mm.protocol.request import ResponseFormat
@@ -59,8 +59,8 @@ def chat(
         elif command in ("/image", "/audio"):
             _attach(attached, command, rest.strip())
         elif command.startswith("/"):
-            near = difflib.get_close_matches(command, COMMANDS, n=1) or COMMANDS
-            _complain(f"unknown command {command}; expected {', '.join(near)}, or begin with a space to say it")
+            near = closest(command, COMMANDS) or ", ".join(COMMANDS)
+            _complain(f"unknown command {command}; expected {near}, or begin with a space to say it")
         elif parts := (*attached, *([line] if line.strip() else [])):
             # Media that failed would fail again, so they go with the message either way.
             turn, attached = Message.user(*parts), []

@@ -6,7 +6,6 @@ import argparse
 import json
 from pathlib import Path
 
-from phi4mm.cli.inspect import files
 from phi4mm.config.engine import DTYPES
 
 FORMS = ("original", "transformers", "adapters")
@@ -31,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
     from phi4mm.checkpoint.hub import resolve
     from phi4mm.checkpoint.save import convert
+    from phi4mm.diagnostics.inspect import files
 
     source = resolve(args.model, revision=args.revision)
     convert(source, args.out, form=args.layout, dtype=None if args.dtype is None else getattr(torch, args.dtype))

@@ -8,7 +8,6 @@ No output is coloured, so that NO_COLOR is honoured everywhere.
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import io
 import os
@@ -16,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from phi4mm import __version__
+from phi4mm.config.validate import nearest, shown
 from phi4mm.errors import PhiError
 
 COMMANDS = {
@@ -78,8 +78,6 @@ def _without_command(argv: list[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"phi4mm {__version__}")
     if argv and not argv[0].startswith("-"):
-        near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
-        parser.error(f"unknown command {argv[0]!r}; {hint}")
+        parser.error(f"unknown command {shown(argv[0])}; {nearest(argv[0], COMMANDS)}")
     parser.parse_args(argv)
     parser.error(f"a command is missing; expected one of {', '.join(COMMANDS)}")

@@ -7,7 +7,6 @@ import json
 import sys
 from pathlib import Path
 
-from phi4mm.cli.inspect import files
 from phi4mm.config.engine import Quantization
 
 SCHEMES: dict[int, Quantization] = {8: "int8", 4: "int4"}
@@ -28,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Quantize, one weight in memory at a time, and print what was written; progress goes to a terminal's stderr."""
     from phi4mm.checkpoint.hub import resolve
     from phi4mm.checkpoint.quantize import quantize_folder
+    from phi4mm.diagnostics.inspect import files
 
     scheme = SCHEMES[args.bits]
     source = resolve(args.model, revision=args.revision)

@@ -13,9 +13,10 @@ from typing import Any
 import phi4mm
 from phi4mm.cli.chat import chat, write_answer
 from phi4mm.config.engine import DTYPES, QUANTIZATIONS, EngineConfig
+from phi4mm.config.json_file import read_json_as
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.tool_calls import as_tool
-from phi4mm.protocol.messages import Audio, Image, Message
+from phi4mm.protocol.messages import Audio, Image, Message, Tool
 from phi4mm.protocol.request import ResponseFormat
 from phi4mm.protocol.response import Reply
 from phi4mm.protocol.sampling import SamplingParams
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     interactive = not text and sys.stdin is not None and sys.stdin.isatty()
     if not text and (args.raw or args.json or not (media or interactive)):
         raise argparse.ArgumentError(None, "there is no prompt; give one with -p or pipe one in")
-    tools = tuple(as_tool(tool) for tool in _read_json(Path(args.tools), list, "a list of tools")) if args.tools else ()
+    tools = _tools(args.tools)
     form = _response_format(args)
     model = phi4mm.load(args.model, device=args.device, dtype=args.dtype, quantize=args.quantize)
     if interactive:
@@ -126,30 +127,20 @@ def _prompt_text(prompt: str | None) -> str:
     return "\n".join(text for text in (prompt, piped) if text)
 
 
+def _tools(path: str | None) -> tuple[Tool, ...]:
+    if path is None:
+        return ()
+    declared = read_json_as(Path(path), list, "a list of tools", InputError, MAX_JSON_BYTES)
+    return tuple(as_tool(tool) for tool in declared)
+
+
 def _response_format(args: argparse.Namespace) -> ResponseFormat | None:
     if args.schema is not None:
-        return ResponseFormat(schema=_read_json(Path(args.schema), dict, "a JSON schema"))
+        schema = read_json_as(Path(args.schema), dict, "a JSON schema", InputError, MAX_JSON_BYTES)
+        return ResponseFormat(schema=schema)
     if args.regex is not None:
         return ResponseFormat(regex=args.regex)
     return ResponseFormat(choice=tuple(args.choice)) if args.choice else None
-
-
-def _read_json(path: Path, kind: type, expected: str) -> Any:
-    """Read a JSON file whose outermost value is of that kind."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_JSON_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; expected {expected}") from error
-    if len(data) > MAX_JSON_BYTES:
-        raise InputError(f"{path} is longer than {MAX_JSON_BYTES} bytes; expected {expected}")
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}); expected {expected}") from error
-    if not isinstance(value, kind):
-        raise InputError(f"{path} holds {type(value).__name__}; expected {expected}")
-    return value
 
 
 def _print_json(reply: Reply) -> None:

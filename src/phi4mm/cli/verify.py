@@ -7,12 +7,10 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from phi4mm.checkpoint.hub import resolve
-from phi4mm.checkpoint.load import load_model
-from phi4mm.diagnostics.verify import Group, read_golden, verify
+if TYPE_CHECKING:
+    from phi4mm.diagnostics.verify import Group
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +26,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one line a key group; 1 if any key misses its bound."""
+    from phi4mm.checkpoint.hub import resolve
+    from phi4mm.diagnostics.verify import read_golden, verify_folder
+
     golden = read_golden(args.golden)
-    model = load_model(resolve(args.model), device=args.device, dtype=torch.float32, modalities=("vision", "speech"))
     groups = keys = missed = 0
-    for group in verify(model, golden):
+    for group in verify_folder(resolve(args.model), golden, device=args.device):
         print(_json(group) if args.json else _line(group), flush=True)
         groups, keys = groups + 1, keys + len(group.findings)
         missed += sum(not finding.ok for finding in group.findings)

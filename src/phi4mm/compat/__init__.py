@@ -1,5 +1,8 @@
 """The model card's names: its script runs with `transformers` in its import line changed to `phi4mm.compat`."""
 
-from phi4mm.compat.model import AutoModelForCausalLM, AutoProcessor, CardTokenizer, GenerationConfig, Inputs
+from phi4mm.compat.generation_config import GenerationConfig
+from phi4mm.compat.model import AutoModelForCausalLM
+from phi4mm.compat.processor import AutoProcessor, Inputs
+from phi4mm.compat.tokenizer import CardTokenizer
 
 __all__ = ["AutoModelForCausalLM", "AutoProcessor", "CardTokenizer", "GenerationConfig", "Inputs"]

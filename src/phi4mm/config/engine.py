@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from phi4mm.config.validate import one_of
+from phi4mm.config.validate import integer, one_of
 from phi4mm.errors import ConfigError
 from phi4mm.protocol.inputs import Adapter
 
@@ -55,9 +55,7 @@ class Limits:
         if self.cache_bytes is not None:
             bounds["cache_bytes"] = (1, 2**50)
         for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ConfigError(f"{name} is {value!r}; expected a whole number from {low} to {high}")
+            integer(name, getattr(self, name), low, high, error=ConfigError)
         if self.chunk_tokens <= self.max_rows:
             raise ConfigError(
                 f"chunk_tokens is {self.chunk_tokens} and max_rows {self.max_rows}; expected more tokens than rows in a"

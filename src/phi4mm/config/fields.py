@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import Any
 
+from phi4mm.config.validate import closest, integer, is_integer, is_number, shown
 from phi4mm.errors import ConfigError
 
 MAX_SIZE = 1 << 24  # no width, count or length of a model comes near it
@@ -16,7 +16,7 @@ class Fields:
 
     def __init__(self, raw: object, path: str) -> None:
         if not isinstance(raw, dict):
-            raise ConfigError(f"{path} is {raw!r:.60}; expected an object")
+            raise ConfigError(f"{path} is {shown(raw)}; expected an object")
         self.raw: dict[str, Any] = raw
         self._path = path
         self._read: set[str] = set()
@@ -34,39 +34,37 @@ class Fields:
     def integer(self, name: str, *, low: int = 1) -> int:
         """A whole number from `low` to MAX_SIZE."""
         value = self._take(name)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= MAX_SIZE:
-            raise ConfigError(
-                f"{self._path}: {name} is {value!r:.60}; expected a whole number from {low} to {MAX_SIZE}"
-            )
-        return value
+        integer(f"{self._path}: {name}", value, low, MAX_SIZE, error=ConfigError)
+        return int(value)
 
     def integers(self, name: str) -> tuple[int, ...]:
         """One id or a list of them."""
         value = self._take(name)
         ids = value if isinstance(value, list) else [value]
-        if not ids or not all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i <= MAX_SIZE for i in ids):
-            raise ConfigError(f"{self._path}: {name} is {value!r:.60}; expected token ids")
+        if not ids or not all(is_integer(i) and 0 <= i <= MAX_SIZE for i in ids):
+            raise ConfigError(f"{self._path}: {name} is {shown(value)}; expected token ids")
         return tuple(ids)
 
-    def number(self, name: str, *, low: float = 1e-12) -> float:
-        """A finite number of at least `low`."""
+    def number(self, name: str, *, low: float = 1e-12, high: float = math.inf) -> float:
+        """A finite number from `low` to `high`."""
         value = self._take(name)
-        if not _is_number(value) or value < low:
-            raise ConfigError(f"{self._path}: {name} is {value!r:.60}; expected a number of at least {low:g}")
+        if not is_number(value) or not low <= value <= high:
+            bounds = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+            raise ConfigError(f"{self._path}: {name} is {shown(value)}; expected a number {bounds}")
         return float(value)
 
     def numbers(self, name: str) -> tuple[float, ...]:
         """A list of positive numbers."""
         value = self._take(name)
-        if not isinstance(value, list) or not value or not all(_is_number(v) and v > 0 for v in value):
-            raise ConfigError(f"{self._path}: {name} is {value!r:.60}; expected a list of positive numbers")
+        if not isinstance(value, list) or not value or not all(is_number(v) and v > 0 for v in value):
+            raise ConfigError(f"{self._path}: {name} is {shown(value)}; expected a list of positive numbers")
         return tuple(float(v) for v in value)
 
     def text(self, name: str) -> str:
         """A string."""
         value = self._take(name)
         if not isinstance(value, str):
-            raise ConfigError(f"{self._path}: {name} is {value!r:.60}; expected a string")
+            raise ConfigError(f"{self._path}: {name} is {shown(value)}; expected a string")
         return value
 
     def expect(self, name: str, only: object, *, optional: bool = False) -> None:
@@ -75,7 +73,7 @@ class Fields:
             return
         value = self._take(name)
         if value != only:
-            raise ConfigError(f"{self._path}: {name} is {value!r:.60}; phi4mm implements only {only!r}")
+            raise ConfigError(f"{self._path}: {name} is {shown(value)}; phi4mm implements only {only!r}")
 
     def finish(self, *, ignored: frozenset[str]) -> None:
         """Refuse every key that was neither read nor is known to be without effect."""
@@ -83,18 +81,14 @@ class Fields:
             inner.finish(ignored=ignored)
         for name in self.raw:
             if name not in self._read and name not in ignored:
-                near = difflib.get_close_matches(name, sorted(self._read | ignored), n=1)
-                hint = f"; did you mean {near[0]}?" if near else "; remove it if it has no effect"
-                raise ConfigError(f"{self._path}: unknown key {name}{hint}")
+                near = closest(name, sorted(self._read | ignored))
+                hint = f"did you mean {near}?" if near else "remove it if it has no effect"
+                raise ConfigError(f"{self._path}: unknown key {name:.60}; {hint}")
 
     def _take(self, name: str) -> Any:
         if name not in self.raw:
-            near = difflib.get_close_matches(name, list(self.raw), n=1)
-            hint = f"; found {near[0]} instead" if near else ""
+            near = closest(name, self.raw)
+            hint = f"; found {near:.60} instead" if near else ""
             raise ConfigError(f"{self._path}: {name} is missing{hint}")
         self._read.add(name)
         return self.raw[name]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,4 +1,4 @@
-"""The one reader of small JSON files: bounded before it is read."""
+"""The one reader of small JSON files: what could block, never end or fill the memory is refused before it is read."""
 
 from __future__ import annotations
 
@@ -24,24 +24,34 @@ def read_json_as(path: Path, kind: type[T], expected: str, error: type[PhiError]
     expected  what the file should hold, for messages
     raises    `error` for a file that is missing, not regular, too large, no JSON, or holds another kind
     """
+    if (size := regular_file_bytes(path, expected, error)) > limit:
+        raise error(f"{path} has {size} bytes; expected {expected} of at most {limit}")
     try:
-        # A pipe or device could block or never end, so only regular files are opened.
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise error(f"{path} is not a regular file; expected {expected}")
-        if found.st_size > limit:
-            raise error(f"{path} has {found.st_size} bytes; expected at most {limit}")
         with path.open("rb") as file:
             value = json.loads(file.read(limit + 1))
-    except FileNotFoundError:
-        raise error(f"{path} not found; expected {expected}") from None
     except OSError as problem:
-        raise error(f"{path} cannot be read: {problem.strerror}; expected {expected}") from None
-    except PhiError:
-        raise
+        raise error(f"{path} cannot be read: {problem.strerror}; expected {expected}") from problem
     # ValueError covers bad JSON, bad UTF-8, and whole numbers of more digits than Python reads.
     except (ValueError, RecursionError) as problem:
-        raise error(f"{path} cannot be read as JSON: {problem}; expected {expected}") from None
+        raise error(f"{path} cannot be read as JSON: {problem}; expected {expected}") from problem
     if not isinstance(value, kind):
         raise error(f"{path} holds a {type(value).__name__}; expected {expected}")
     return value
+
+
+def regular_file_bytes(path: Path, expected: str, error: type[PhiError]) -> int:
+    """Size of the file that `path` or its link names, which is safe to open: a pipe could block, a device never end.
+
+    raises  `error` for a file that is missing, out of reach, or not regular
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise error(f"{path} not found; expected {expected}") from None
+    # ValueError: a NUL in the name.
+    except (OSError, ValueError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else problem
+        raise error(f"{path} cannot be read: {reason}; expected {expected}") from problem
+    if not stat.S_ISREG(found.st_mode):
+        raise error(f"{path} is not a regular file; expected {expected}")
+    return found.st_size

@@ -1,4 +1,4 @@
-"""The model's facts. No field has a default: a checkpoint says everything (config_files.py reads it)."""
+"""The model's facts. No field has a default: a checkpoint says everything, and `config.load` reads it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ class RopeConfig:
 
     @property
     def attention_scale(self) -> float:
-        """What cos and sin are multiplied by, in short and long mode alike (model.md 1.2)."""
+        """What cos and sin are multiplied by, with the short and the long factors alike.
+
+        It is sqrt(1 + ln(max_positions / original_max_positions) / ln(original_max_positions)).
+        """
         ratio = self.max_positions / self.original_max_positions
         return 1.0 if ratio <= 1 else math.sqrt(1 + math.log(ratio) / math.log(self.original_max_positions))
 

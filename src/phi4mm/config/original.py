@@ -5,14 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from phi4mm.config.fields import Fields
-from phi4mm.config.model import (
-    CONV_STRIDE,
-    PUBLISHED_VISION,
-    AdapterConfig,
-    AudioConfig,
-    Phi4MMConfig,
-    checked,
-)
+from phi4mm.config.model import CONV_STRIDE, PUBLISHED_VISION, AdapterConfig, AudioConfig, Phi4MMConfig, checked
 from phi4mm.config.sections import one_or_list, read_text, read_vision, text_fields, write_vision
 from phi4mm.errors import ConfigError
 
@@ -129,7 +122,7 @@ def _original_audio(fields: Fields) -> AudioConfig:
 
 
 def _original_lora(fields: Fields) -> AdapterConfig:
-    fields.text("layer")  # the regular expression always names the decoder's four projections (model.md 1.3)
+    fields.text("layer")  # a regular expression that always names the decoder's four projections
     return AdapterConfig(
         rank=fields.integer("r"), alpha=fields.number("lora_alpha"), dropout=fields.number("dp", low=0.0)
     )

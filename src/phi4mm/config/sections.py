@@ -21,10 +21,10 @@ def read_text(top: Fields, rope: Fields, rope_facts: Fields) -> TextConfig:
         rms_norm_eps=top.number("rms_norm_eps"),
         rope=RopeConfig(
             theta=rope_facts.number("rope_theta"),
-            rotary_dim=int(hidden // heads * rope_facts.number("partial_rotary_factor")),
+            rotary_dim=int(hidden // heads * rope_facts.number("partial_rotary_factor", high=1.0)),
             short_factor=rope.numbers("short_factor"),
             long_factor=rope.numbers("long_factor"),
-            original_max_positions=top.integer("original_max_position_embeddings"),
+            original_max_positions=top.integer("original_max_position_embeddings", low=2),
             max_positions=top.integer("max_position_embeddings"),
         ),
     )

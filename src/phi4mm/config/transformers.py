@@ -47,9 +47,7 @@ def from_transformers(raw: dict[str, Any], adapters: dict[str, dict[str, Any]]) 
         bos_token_id=top.integer("bos_token_id", low=0),
         eos_token_ids=top.integers("eos_token_id"),
         pad_token_id=top.integer("pad_token_id", low=0),
-        dtype=top.text("dtype" if "dtype" in raw else "torch_dtype")
-        if {"dtype", "torch_dtype"} & set(raw)
-        else "bfloat16",
+        dtype=_dtype(top),
         layout="transformers",
     )
     top.finish(ignored=_TRANSFORMERS_IGNORED)
@@ -99,6 +97,12 @@ def to_transformers(config: Phi4MMConfig) -> tuple[dict[str, Any], dict[str, dic
         },
     }
     return raw, {name: _peft_dict(lora) for name, lora in loras.items() if lora is not None}
+
+
+def _dtype(top: Fields) -> str:
+    """Newer files say dtype, older ones torch_dtype, and some neither: the weights were published in bfloat16."""
+    name = next((name for name in ("dtype", "torch_dtype") if name in top), None)
+    return "bfloat16" if name is None else top.text(name)
 
 
 def _peft_lora(fields: Fields) -> AdapterConfig:

@@ -1,59 +1,44 @@
 """How fast a model runs here, and how near that is to what the machine could do.
 
-Prompts go through the processing and the engine that answer people; a token counts when the engine hands it out.
-Decoding is bound by reading weights and prefill by multiplying, so both ceilings are measured too: a stream read and a
-large matrix product. No prompt is used twice, or the engine's caches would answer for the model.
-
-S prompt tokens, D width, H query heads, K key/value heads, E head width, V vocabulary, L layers.
+Prompts go through the processing and the engine that answer people; a token counts when the engine hands it out. No
+prompt is used twice, or the engine's caches would answer for the model.
 """
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import PIL.Image
 import torch
 
-from phi4mm.config.engine import Limits
-from phi4mm.config.model import TextConfig
+from phi4mm.checkpoint.hub import resolve
+from phi4mm.config.engine import EngineConfig, Limits
+from phi4mm.diagnostics.ceilings import GB, Ceilings, ceilings, prefill_flops, step_bytes
+from phi4mm.diagnostics.hardware import cpu, cuda, versions
 from phi4mm.engine.core import Engine
 from phi4mm.engine.messages import EngineRequest
-from phi4mm.kernels.cpu import library as native
+from phi4mm.inference.load import load_weights
+from phi4mm.inference.resolve import resolve_in
+from phi4mm.machine import resident_bytes
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor
 from phi4mm.processing.processor import media_digest
-from phi4mm.protocol.inputs import Adapter, AudioFrames, MediaSpan, Prompt
+from phi4mm.protocol.inputs import AudioFrames, MediaSpan, Prompt
 from phi4mm.protocol.sampling import SamplingParams
 
-READ_BYTES = 2**30  # far more than any cache holds
-PRODUCT = (512, 3072, 8192)  # rows, inputs, outputs
-BEST_OF = 3
 IMAGE_SIDE = 448
 AUDIO_SECONDS = 30.0
 QUESTION = 16  # tokens of words beside a medium
-GB = 1e9
-
-
-@dataclass(frozen=True)
-class Ceilings:
-    """What this machine reaches with all its threads.
-
-    The product is in floating point; integer products of packed weights may pass it, with a fraction above 1.
-    """
-
-    read_gb_s: float
-    product_gflop_s: float
-
-    def best(self, other: Ceilings) -> Ceilings:
-        """Of two measurements the larger of each: a neighbour's load only ever lowers one."""
-        return Ceilings(max(self.read_gb_s, other.read_gb_s), max(self.product_gflop_s, other.product_gflop_s))
+FEW = 2  # tokens of a warm-up's answer
+Record: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -171,60 +156,93 @@ class Speed:
         return stamps
 
 
-def step_bytes(model: Phi4MM, adapter: Adapter | None) -> int:
-    """Bytes of weights that one decoding step reads: the decoder with its tied head, and the row's adapter.
+def measure(
+    model: str,
+    config: EngineConfig,
+    *,
+    prompt: int = 512,
+    tokens: int = 32,
+    turns: int = 3,
+    concurrent: int | None = None,
+    threads: int | None = None,
+) -> Record:
+    """Load, warm up every part, then time each kind of request `turns` times; the record is ready for JSON.
 
-    Keys and values come on top: 0.13 MB a cached token as published.
+    model       "nano", a folder or a hub id
+    prompt      tokens of text prompts
+    tokens      of each answer, 2 or more
+    concurrent  so many mixed requests besides, at once and one at a time
+    threads     of torch, set for the whole process and left so; None leaves them as they are
+    raises      ConfigError, CheckpointError, InputError when prompt and answer exceed the context
     """
-    tensors = model.text.state_dict()
-    return sum(
-        tensor.numel() * tensor.element_size()
-        for name, tensor in tensors.items()
-        if not {"lora_a", "lora_b"} & set(name.split(".")) or (adapter is not None and adapter in name.split("."))
-    )
+    if threads is not None:
+        torch.set_num_threads(threads)
+    folder = resolve(model)
+    start = time.perf_counter()
+    settings = resolve_in(folder, config)
+    weights = load_weights(folder, settings)
+    speed = Speed(weights)
+    load_s = time.perf_counter() - start
+    speed.text(min(prompt, 32), FEW)
+    ready_s = time.perf_counter() - start
+    speed.image(FEW, side=28)
+    speed.audio(FEW, seconds=1)
+    resident = resident_bytes()  # here, when every weight was touched once: a mapped one is not resident before
+    before = ceilings(torch.device(settings.device))
+    texts = [speed.text(prompt, tokens) for _ in range(turns)]
+    images = [speed.image(tokens) for _ in range(turns)]
+    audios = [speed.audio(tokens) for _ in range(turns)]
+    limits = before.best(ceilings(torch.device(settings.device)))
+    record: Record = {
+        "bench": "speed",
+        "model": Path(model).name,
+        "quantize": settings.quantize,
+        "dtype": settings.dtype,
+        "device": settings.device,
+        "threads": torch.get_num_threads(),
+        "load_s": load_s,
+        "ready_s": ready_s,
+        "resident_gb": None if resident is None else resident / GB,
+        "ceilings": {"read_gb_s": limits.read_gb_s, "product_gflop_s": limits.product_gflop_s},
+        **_prefill(texts, prompt, prefill_flops(weights.config.text, prompt), limits),
+        **_decode(texts, step_bytes(weights, None), limits, "decode"),
+        "image_first_token_s": statistics.median(timing.first_s for timing in images),
+        **_decode(images, step_bytes(weights, "vision"), limits, "decode_vision"),
+        "audio_first_token_s": statistics.median(timing.first_s for timing in audios),
+        **_decode(audios, step_bytes(weights, "speech"), limits, "decode_speech"),
+    }
+    if concurrent:
+        record |= _concurrent(speed, concurrent, tokens)
+    shown = {"prompt": prompt, "tokens": tokens, "turns": turns}
+    return record | shown | {"hardware": {"cpu": cpu(), "cuda": cuda()}, "versions": versions()}
 
 
-def prefill_flops(config: TextConfig, tokens: int) -> int:
-    """Floating-point operations of a text prompt's prefill: products, causal attention, and one position's head."""
-    width, head = config.hidden_size, config.head_dim
-    attended = (config.num_heads + 2 * config.num_kv_heads) * head + config.num_heads * head
-    layer = width * attended + 3 * width * config.intermediate_size
-    attention = config.num_heads * head * tokens * (tokens + 1)  # half of two S x S products a head
-    return 2 * (config.num_layers * (tokens * layer + attention) + width * config.vocab_size)
+def _prefill(timings: list[Timing], prompt: int, flops: int, limits: Ceilings) -> Record:
+    """Prompt tokens a second up to the first token, beside what a large floating-point product would allow."""
+    rate = prompt / statistics.median(timing.first_s for timing in timings)
+    return {
+        "prefill_tok_s": rate,
+        "prefill_ceiling_fraction": rate * flops / prompt / (limits.product_gflop_s * GB),
+    }
 
 
-def ceilings(device: torch.device) -> Ceilings:
-    """A stream read of 1 GiB, and a float32 or a bfloat16 product, whichever is faster here."""
-    block = torch.ones(READ_BYTES // 4, device=device)
-    rows, inputs, outputs = PRODUCT
-    products = []
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b = (torch.ones(n, inputs, device=device, dtype=dtype) for n in (rows, outputs))
-        products.append(_best(partial(torch.matmul, a, b.T), device))
-    return Ceilings(READ_BYTES / _best(block.sum, device) / GB, 2 * rows * inputs * outputs / min(products) / GB)
+def _decode(timings: list[Timing], step: int, limits: Ceilings, name: str) -> Record:
+    """Tokens a second after the first, beside what reading `step` bytes a token would allow."""
+    rate = 1 / statistics.median(seconds for timing in timings for seconds in timing.steps_s)
+    return {
+        f"{name}_tok_s": rate,
+        f"{name}_gb": step / GB,
+        f"{name}_ceiling_fraction": rate * step / (limits.read_gb_s * GB),
+    }
 
 
-def resident_gb() -> float | None:
-    """Resident memory of this process; None where the system does not tell (only Linux does)."""
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return None
-    return int(status.read_text().partition("VmRSS:")[2].split()[0]) * 1024 / GB
-
-
-def _best(work: Callable[[], torch.Tensor], device: torch.device) -> float:
-    """Seconds of the fastest of BEST_OF runs: a ceiling is what the machine reaches, not what it reaches on average."""
-    found = []
-    for _ in range(BEST_OF):
-        start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        found.append(time.perf_counter() - start)
-    return min(found)
-
-
-def kernels_here() -> str:
-    """Whether the kernels in C run on this machine: and if not, why not."""
-    found = native.status()
-    return found.reason if found.library is not None else f"slow, through torch: {found.reason}"
+def _concurrent(speed: Speed, count: int, tokens: int) -> Record:
+    """`count` mixed requests at once, beside others like them one at a time."""
+    found = speed.together(count, tokens)
+    return {
+        "concurrent": count,
+        "concurrent_tok_s": found.tok_s,
+        "one_at_a_time_tok_s": found.one_at_a_time_tok_s,
+        "concurrent_ratio": found.tok_s / found.one_at_a_time_tok_s,
+        "concurrent_decode_tok_s": found.decode_tok_s,
+    }

@@ -19,7 +19,9 @@ import PIL.Image
 import torch
 from torch import Tensor
 
+from phi4mm.checkpoint.load import load_model
 from phi4mm.checkpoint.synthetic import uniform
+from phi4mm.config.json_file import regular_file_bytes
 from phi4mm.engine.core import Engine
 from phi4mm.engine.encoders import encode_audio, encode_image, encode_media
 from phi4mm.engine.messages import EngineRequest
@@ -79,13 +81,20 @@ class Group:
 
 def read_golden(path: Path) -> dict[str, Array]:
     """All arrays of an npz, without pickle. Raises InputError."""
+    regular_file_bytes(path, "a golden .npz file", InputError)
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except FileNotFoundError:
-        raise InputError(f"{path} not found; expected a golden .npz file") from None
     except (OSError, ValueError, EOFError, AttributeError) as error:
         raise InputError(f"{path} is no golden file: expected an .npz of plain arrays ({error})") from None
+
+
+def verify_folder(folder: Path, golden: dict[str, Array], *, device: str) -> Iterator[Group]:
+    """Load the whole checkpoint in `folder` in float32 and compare it, one group at a time.
+
+    raises  ConfigError, CheckpointError, InputError for an unknown key
+    """
+    yield from verify(load_model(folder, device=device, dtype=torch.float32), golden)
 
 
 def verify(model: Phi4MM, golden: dict[str, Array]) -> Iterator[Group]:
@@ -275,7 +284,7 @@ class _Columns:
 
 
 def image(width: int, height: int) -> npt.NDArray[np.uint8]:
-    """(height, width, 3): a ramp, a ripple and a checkerboard, as reference/inputs.py defines them."""
+    """(height, width, 3): a ramp, a ripple and a checkerboard, as when the numbers were recorded."""
     y, x = np.mgrid[0:height, 0:width].astype(np.int64)
     channels = (
         x * 255 // max(width - 1, 1),
@@ -286,7 +295,7 @@ def image(width: int, height: int) -> npt.NDArray[np.uint8]:
 
 
 def audio(samples: int, rate: int) -> npt.NDArray[np.float32]:
-    """(samples,) in [-1, 1]: a rising tone, a steady tone and a little noise, as reference/inputs.py defines them."""
+    """(samples,) in [-1, 1]: a rising tone, a steady one and a little noise, as when the numbers were recorded."""
     t = np.arange(samples, dtype=np.float64) / rate
     tones = 0.3 * np.sin(2 * np.pi * (180 * t + 35 * t**1.5)) + 0.2 * np.sin(2 * np.pi * 660 * t)
     return (tones + 0.02 * uniform(f"audio.{rate}", (samples,))).astype(np.float32)

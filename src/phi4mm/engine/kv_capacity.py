@@ -5,14 +5,13 @@ D model width.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
 from phi4mm.config.engine import Limits
 from phi4mm.errors import ConfigError
+from phi4mm.machine import memory
 from phi4mm.model.kv import token_bytes
 from phi4mm.model.phi4mm import Phi4MM
 
@@ -57,14 +56,4 @@ def settle(limits: Limits, model: Phi4MM) -> tuple[Limits, Capacity, tuple[str, 
 
 def free_bytes(device: torch.device) -> int:
     """Memory that could be taken now, in bytes; inside a container with a limit, what is left of that."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    memory = Path("/proc/meminfo")
-    if memory.is_file():
-        fields = dict(line.split(":") for line in memory.read_text().splitlines())
-        free = int(fields["MemAvailable"].split()[0]) * 1024
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and (most := limit.read_text().strip()).isdecimal():
-        free = min(free, max(int(most) - int(used.read_text()), 0))
-    return free
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory().free

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from phi4mm.checkpoint.hub import resolve as resolve_folder
-from phi4mm.checkpoint.load import load_model as load_weights
+from phi4mm.checkpoint.load import load_model as read_weights
 from phi4mm.config.engine import EngineConfig, EngineForm, ResolvedEngineConfig
 from phi4mm.config.json_file import read_json
 from phi4mm.config.load import load_config
@@ -21,6 +21,7 @@ from phi4mm.engine.thread_client import ThreadClient
 from phi4mm.errors import ConfigError
 from phi4mm.inference.model import Model
 from phi4mm.inference.resolve import resolve_in
+from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.structured import Grammars
 from phi4mm.processing.tokenizer import Tokenizer
@@ -36,19 +37,12 @@ class EngineFactory:
 
     def __call__(self, tokenizer: Tokenizer | None = None) -> Engine:
         """Load the weights. `tokenizer` saves reading it again. Raises ConfigError, CheckpointError."""
-        weights = load_weights(
-            self.folder,
-            device=self.settings.device,
-            dtype=getattr(torch, self.settings.dtype),
-            modalities=self.settings.adapters,
-            quantize=self.settings.quantize,
-        )
+        weights = load_weights(self.folder, self.settings)
         tokenizer = tokenizer or Tokenizer(self.folder / "tokenizer.json")
         grammars = Grammars(tokenizer, weights.config.text.vocab_size, frozenset(self.eos_ids))
-        engine = Engine(
+        return Engine(
             weights, self.eos_ids, self.settings.limits, token_bytes=tokenizer.answer_bytes, grammars=grammars.start
         )
-        return engine
 
 
 def load_model(
@@ -77,6 +71,17 @@ def _client(make: EngineFactory, form: EngineForm, tokenizer: Tokenizer) -> Engi
     if form not in ("thread", "inline"):
         raise ConfigError(f"engine is {form!r}; expected one of thread, process, inline")
     return (ThreadClient if form == "thread" else InlineClient)(make(tokenizer))
+
+
+def load_weights(folder: Path, settings: ResolvedEngineConfig) -> Phi4MM:
+    """The network of the checkpoint in `folder`. Raises ConfigError, CheckpointError."""
+    return read_weights(
+        folder,
+        device=settings.device,
+        dtype=getattr(torch, settings.dtype),
+        modalities=settings.adapters,
+        quantize=settings.quantize,
+    )
 
 
 def load_processor(folder: Path, *, max_crops: int | None = None) -> Processor:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 from dataclasses import asdict
 from importlib.metadata import version
@@ -18,6 +16,7 @@ import torch
 from safetensors import safe_open
 
 from phi4mm.checkpoint.save import save_original
+from phi4mm.machine import cpu_name, usable_cores
 from phi4mm.nano.batches import IMAGES, open_workshop
 from phi4mm.nano.recipe import STAGES, NanoRecipe, load_state, new_learner, state_file
 from phi4mm.processing.tokenizer import Special
@@ -72,7 +71,7 @@ def provenance(recipe: NanoRecipe, command: str) -> dict[str, Any]:
         "commit": _commit(),
         "data": {"speech": recipe.recordings, "speech_digest": open_workshop(recipe.folder).bank.digest},
         "stages": {stage: plans[stage] | progress[stage] for stage in STAGES},
-        "hardware": {"processor": _processor(), "cores": os.cpu_count(), "device": "cpu"},
+        "hardware": {"processor": cpu_name(), "cores": usable_cores(), "device": "cpu"},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
         "limits": list(LIMITS),
     }
@@ -95,13 +94,3 @@ def _commit() -> str:
     except FileNotFoundError:
         return "unknown: git is not installed"
     return found.stdout.strip() or "unknown: no commit"
-
-
-def _processor() -> str:
-    """The processor's name, which Linux alone tells in a file."""
-    if sys.platform == "linux":
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()

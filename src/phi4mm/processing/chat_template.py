@@ -8,7 +8,7 @@ for it (the published template names no other). Pictures and recordings stand wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from phi4mm.errors import InputError
@@ -41,16 +41,24 @@ def render(
     raises                 InputError for a conversation the format does not allow
     """
     _check_conversation(messages, add_generation_prompt)
+    declared = _declaration(tools) if tools else None
     pieces: list[Piece] = []
-    if tools and messages[0].role != "system":
-        pieces += [Special.SYSTEM, *_declaration(tools), Special.END]
+    if declared is not None and messages[0].role != "system":
+        pieces += turn(Special.SYSTEM, (), declared)
     for message in messages:
-        pieces += [_MARK[message.role], *_content(message)]
-        if tools and message.role == "system":
-            pieces += _declaration(tools)
-        pieces.append(Special.END)
-    pieces.append(Special.ASSISTANT if add_generation_prompt else Special.ENDOFTEXT)
-    return pieces
+        pieces += turn(_MARK[message.role], _content(message), declared if message.role == "system" else None)
+    return [*pieces, ending(add_generation_prompt)]
+
+
+def turn(mark: Special, content: Iterable[Piece], tools: str | None = None) -> list[Piece]:
+    """One turn: its mark, its content, the JSON of the tools that it declares, and its end."""
+    declared: list[Piece] = [] if tools is None else [Special.TOOL, tools, Special.TOOL_END]
+    return [mark, *content, *declared, Special.END]
+
+
+def ending(add_generation_prompt: bool) -> Special:
+    """What follows the last turn: the beginning of an answer, or the end of a finished conversation."""
+    return Special.ASSISTANT if add_generation_prompt else Special.ENDOFTEXT
 
 
 def resolve_marks(text: str, tokenizer: Tokenizer, images: int, audios: int) -> str:
@@ -94,11 +102,11 @@ def _marks(tokenizer: Tokenizer) -> re.Pattern[str]:
     return re.compile(rf"<\|(image|audio)_(\d+)\|>|{'|'.join(bare)}")
 
 
-def _declaration(tools: Sequence[Tool]) -> list[Piece]:
+def _declaration(tools: Sequence[Tool]) -> str:
     names = [tool.name for tool in tools]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"two tools are named {twice}; each needs a name of its own")
-    return [Special.TOOL, tools_json(tools), Special.TOOL_END]
+    return tools_json(tools)
 
 
 def _content(message: Message) -> Iterator[Piece]:

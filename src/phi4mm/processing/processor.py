@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any, Literal
 
 import numpy.typing as npt
 
+from phi4mm.config.json_file import read_json
+from phi4mm.config.validate import is_integer, shown
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.audio import MAX_AUDIOS, audio_tokens, log_mel, open_audio
 from phi4mm.processing.chat_template import render, resolve_marks
@@ -141,18 +142,13 @@ def media_digest(data: MediaData) -> bytes:
 
 
 def _dynamic_hd(path: Path) -> int | None:
-    try:
-        stated = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    if not isinstance(stated, dict):
-        raise ConfigError(f"{path} holds a {type(stated).__name__}; expected a JSON object")
+    stated = read_json(path)
     for key, value in _FIXED.items():
         if stated.get(key, value) != value:
-            raise ConfigError(f"{path}: {key} is {stated[key]!r}; only {value} is known")
+            raise ConfigError(f"{path}: {key} is {shown(stated[key])}; only {value} is known")
     crops = stated.get("dynamic_hd")
-    if crops is not None and (not isinstance(crops, int) or isinstance(crops, bool)):
-        raise ConfigError(f"{path}: dynamic_hd is {crops!r}; expected a whole number")
+    if crops is not None and not is_integer(crops):
+        raise ConfigError(f"{path}: dynamic_hd is {shown(crops)}; expected a whole number")
     return crops

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import torch  # noqa: F401  # brings the OpenMP that the compiled library looks for
 
+from phi4mm.machine import cpu_flags, cpu_name
+
 SOURCES = sorted(Path(__file__).with_name("csrc").glob("*.[ch]"))
 # GOMP's functions are left undefined: they are those of the OpenMP that torch has loaded, so both share its threads.
 FLAGS = ("-O3", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
@@ -92,8 +94,9 @@ def _build() -> Path:
         raise OSError("no C compiler (cc, gcc or clang) is installed")
     native = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
     flags = (*FLAGS, native)
+    # What this processor can do is part of the name: a home folder may be shared between machines.
     key = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES))
-    key.update(repr((flags, compiler, platform.machine(), _cpu_flags())).encode())
+    key.update(repr((flags, compiler, platform.machine(), cpu_name(), cpu_flags())).encode())
     path = cache_folder() / f"{key.hexdigest()[:32]}.so"
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=path.parent) as work:
@@ -113,12 +116,3 @@ def _call(*command: str) -> None:
         raise OSError(f"{command[0]} took more than {COMPILE_SECONDS} s") from error
     except subprocess.CalledProcessError as error:
         raise OSError(f"{command[0]} failed: {error.stderr[-500:]}") from error
-
-
-def _cpu_flags() -> str:
-    """What this CPU can do: a home folder may be shared between machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -1,0 +1,97 @@
+"""What this machine can do, and what would be chosen on it, with reasons."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any, TypeAlias
+
+import PIL.features
+import soundfile
+import torch
+
+from phi4mm import machine
+from phi4mm.config.engine import EngineConfig
+from phi4mm.inference.resolve import resolve
+from phi4mm.kernels.cpu import library
+
+Report: TypeAlias = dict[str, dict[str, Any]]
+PACKAGES = ("torch", "numpy", "pillow", "soundfile", "soxr", "tokenizers", "safetensors", "huggingface_hub")
+CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16", "amx_int8", "sve", "bf16", "i8mm")
+IMAGE_CODECS = {"JPEG": "jpg", "PNG": "zlib", "TIFF": "libtiff", "WEBP": "webp"}
+PUBLISHED_BYTES = 11_148_920_768
+
+
+def describe() -> Report:
+    """Everything below by its name; plain values, ready for JSON."""
+    return {
+        "versions": versions(),
+        "cpu": cpu(),
+        "cuda": cuda(),
+        "memory": memory(),
+        "codecs": codecs(),
+        "chosen": chosen(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """phi4mm, Python, the system, and the packages of the core."""
+    return {
+        "phi4mm": version("phi4mm"),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def cpu() -> dict[str, Any]:
+    """Cores this process may use, torch's threads, the instructions that decide speed, and the kernels in C."""
+    flags = machine.cpu_flags()
+    return {
+        "name": machine.cpu_name(),
+        "cores": machine.usable_cores(),
+        "threads": torch.get_num_threads(),
+        "torch_capability": torch.backends.cpu.get_cpu_capability(),
+        "features": [flag for flag in CPU_FLAGS if flag in flags],
+        "kernels": kernels(),
+    }
+
+
+def kernels() -> str:
+    """Whether the kernels in C run on this machine, and if not, why not."""
+    found = library.status()
+    return found.reason if found.library is not None else f"slow, through torch: {found.reason}"
+
+
+def cuda() -> dict[str, Any]:
+    """CUDA devices by name: compute capability, bf16, free and total bytes; empty without one."""
+    devices: dict[str, Any] = {}
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        major, minor = torch.cuda.get_device_capability(index)
+        devices[f"cuda:{index}"] = {
+            "name": torch.cuda.get_device_name(index),
+            "capability": f"{major}.{minor}",
+            "bfloat16": major >= 8,
+            "free": free,
+            "total": total,
+        }
+    return devices
+
+
+def memory() -> dict[str, int]:
+    """Bytes of main memory: `free` without swapping, and within a container's limit where there is one; `total`."""
+    return machine.memory()._asdict()
+
+
+def codecs() -> dict[str, list[str]]:
+    """The formats of pictures and recordings that this installation decodes."""
+    pictures = ["BMP", "PGM", "PPM", *(name for name, codec in IMAGE_CODECS.items() if PIL.features.check(codec))]
+    return {"pictures": sorted(pictures), "recordings": sorted(soundfile.available_formats())}
+
+
+def chosen() -> dict[str, Any]:
+    """What `load` would choose for nano and for the published model if nothing were asked for, with its reasons."""
+    sizes = {"nano": 0, "published": PUBLISHED_BYTES}
+    return {name: asdict(resolve(EngineConfig(), weight_bytes=size)) for name, size in sizes.items()}
