@@ -1,9 +1,9 @@
-"""A workshop with a handful of made recordings: silence and tones, so that no synthesizer is needed."""
+"""A run's folder with a handful of made recordings: silence and tones, so that no synthesizer is needed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from phi4mm.nano.tokenizer import train_tokenizer
 from phi4mm.protocol.inputs import F32
 
 
-def in_process(make: Callable[[int], Any], start: int, end: int, stride: int = 1) -> Iterator[Any]:
+def in_process(make: Callable[[int], Any], start: int, end: int, stride: int = 1) -> Generator[Any, None, None]:
     """`Prefetch` without its process, which takes seconds to start."""
-    return map(make, range(start, end, stride))
+    yield from map(make, range(start, end, stride))
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> NanoRecipe:
     texts = sorted({world.example("train", n, task, world.silent).spoken for task in world.SPOKEN for n in range(300)})
     write_bank(folder / "speech", texts)
     plan, wide = StagePlan(steps=2, batch=2, rate=1e-3), StagePlan(steps=3, batch=12, rate=1e-3)
-    return NanoRecipe(folder, seed=0, vocabulary=512, recordings={}, hear=plan, look=plan, join=wide)
+    return NanoRecipe(folder, seed=0, vocabulary=512, recordings={}, audio=plan, vision=plan, joint=wide)
 
 
 def write_bank(folder: Path, texts: list[str]) -> None:

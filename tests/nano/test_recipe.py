@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from phi4mm.cli.main import main
 from phi4mm.cli.train import read_recipe
 from phi4mm.errors import ConfigError
-from phi4mm.nano.recipe import NanoRecipe, StagePlan, train_stage
+from phi4mm.nano.recipe import NanoRecipe, StagePlan, check_stages
+from phi4mm.nano.stages import train_stage
 
 SHIPPED = Path(__file__).parents[2] / "bench" / "nano.toml"
 
@@ -31,16 +33,19 @@ def test_the_shipped_recipe_reads_back_whole() -> None:
     recipe = read_recipe(SHIPPED)
     assert recipe.folder == Path("runs/nano")
     assert set(recipe.recordings) == {"transcribe", "spoken_scene", "spoken_chat"}
-    assert recipe.hear.batch == 16
+    assert recipe.audio.batch == 16
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("seed = 0", "sead = 0", "seed is missing; found sead instead"),
-        ("[hear]", "[hear]\nmomentum = 1", "unknown key momentum"),
+        ("[audio]", "[audio]\nmomentum = 1", "unknown key momentum"),
         ("batch = 16", "batch = 0", "batch is 0; expected a whole number from 1"),
         ("[recordings]", "[recordings", "cannot be read as TOML"),
+        ("[audio]", "[hear]", r"\[hear\] is called \[audio\] now"),
+        ("[vision]", "[look]", r"\[look\] is called \[vision\] now"),
+        ("[joint]", "[join]", r"\[join\] is called \[joint\] now"),
     ],
 )
 def test_a_slip_is_named_with_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -49,13 +54,42 @@ def test_a_slip_is_named_with_its_place(tmp_path: Path, old: str, new: str, mess
         read_recipe(changed(tmp_path, old, new))
 
 
-def test_joining_before_the_other_stages_says_which_to_run(recipe: NanoRecipe) -> None:
+def test_joint_training_before_the_other_stages_says_which_to_run(recipe: NanoRecipe) -> None:
     """Prevents an hour of joint training on random encoders."""
-    with pytest.raises(ConfigError, match="run stage hear first"):
-        train_stage(recipe, "join", resume=False)
+    with pytest.raises(ConfigError, match="run stage audio first"):
+        train_stage(recipe, "joint", resume=False)
 
 
 def test_a_plan_holds_what_the_file_says(tmp_path: Path) -> None:
     """Prevents an optional key that is read and dropped."""
-    path = changed(tmp_path, "[look]", "[look]\ndecay = 123")
-    assert read_recipe(path).look == StagePlan(2700, 32, 1.5e-3, 123)
+    path = changed(tmp_path, "[vision]", "[vision]\ndecay = 123")
+    assert read_recipe(path).vision == StagePlan(2700, 32, 1.5e-3, 123)
+
+
+def test_what_a_stage_starts_from_is_looked_for_before_any_work(recipe: NanoRecipe, tmp_path: Path) -> None:
+    """Prevents hours of speech and training that end in a file that was never there."""
+    check_stages(recipe, ("audio", "vision", "joint"), tmp_path / "new")
+    with pytest.raises(ConfigError, match=r"the model to be written needs .*audio\.safetensors; run stage audio first"):
+        check_stages(recipe, ("vision",), tmp_path / "new")
+    with pytest.raises(ConfigError, match=r"stage joint needs .*run stage audio first"):
+        check_stages(recipe, ("joint", "audio", "vision"), None)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(ConfigError, match="full is not an empty folder"):
+        check_stages(recipe, ("audio", "vision", "joint"), tmp_path / "full")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hear", "it is called audio now"),
+        ("visoin", "did you mean vision?"),
+        ("x", "one of audio, vision, joint"),
+    ],
+)
+def test_an_unknown_stage_is_refused_with_the_name_it_should_have(
+    name: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prevents a command from last month from ending in a riddle."""
+    assert main(["train", "nano", str(SHIPPED), "--stage", name]) == 1
+    assert message in capsys.readouterr().err

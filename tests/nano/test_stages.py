@@ -10,9 +10,12 @@ import pytest
 import torch
 
 import phi4mm
-from phi4mm.nano.export import ship
-from phi4mm.nano.recipe import STAGES, NanoRecipe, Stage, load_state, new_learner, state_file, train_stage
+from phi4mm.nano.export import export
+from phi4mm.nano.recipe import STAGES, NanoRecipe, Stage
+from phi4mm.nano.stages import new_stages, train_stage
 from phi4mm.processing.tokenizer import Special
+from phi4mm.training.loop import Progress
+from phi4mm.training.state import load_module
 from tests.nano.conftest import in_process
 
 
@@ -27,30 +30,30 @@ def trained(recipe: NanoRecipe) -> NanoRecipe:
 
 def test_a_new_model_is_the_same_for_every_stage(recipe: NanoRecipe) -> None:
     """Prevents stages that learn apart from being joined onto another beginning."""
-    first, again = new_learner(recipe).state_dict(), new_learner(recipe).state_dict()
+    first, again = new_stages(recipe).joint.state_dict(), new_stages(recipe).joint.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
-@pytest.mark.parametrize(("stage", "part"), [("hear", "audio.encoder."), ("look", "image.tower.")])
-def test_a_stage_alone_changes_its_encoder_and_joining_starts_from_it(
+@pytest.mark.parametrize(("stage", "part"), [("audio", "audio.encoder."), ("vision", "image.tower.")])
+def test_a_stage_alone_changes_its_encoder_and_the_joint_stage_starts_from_it(
     trained: NanoRecipe, stage: Stage, part: str
 ) -> None:
     """Prevents an encoder that trains in vain because its weights are not taken over."""
-    before, learner = new_learner(trained).model.state_dict(), new_learner(trained)
-    load_state(learner.listener() if stage == "hear" else learner.looker(), state_file(trained, stage))
-    after = learner.model.state_dict()
+    before, stages = new_stages(trained).joint.model.state_dict(), new_stages(trained)
+    load_module(trained.state(stage), stages.audio if stage == "audio" else stages.vision)
+    after = stages.joint.model.state_dict()
     changed = {name for name in after if not torch.equal(before[name], after[name])}
     assert changed and all(name.startswith(part) for name in changed)
     assert any("weight" in name for name in changed)
 
 
-def test_joining_trains_every_weight_that_is_ever_read(trained: NanoRecipe) -> None:
+def test_the_joint_stage_trains_every_weight_that_is_ever_read(trained: NanoRecipe) -> None:
     """Prevents a projection or adapter that no task reaches and that ships as noise."""
-    before, learner = new_learner(trained).model.state_dict(), new_learner(trained)
-    load_state(learner, state_file(trained, "join"))
-    after = learner.model.state_dict()
+    before, joint = new_stages(trained).joint.model.state_dict(), new_stages(trained).joint
+    load_module(trained.state("joint"), joint)
+    after = joint.model.state_dict()
     same = {name for name in after if torch.equal(before[name], after[name])}
-    last_layer = f"image.tower.layers.{learner.model.config.vision.num_layers - 1}."
+    last_layer = f"image.tower.layers.{joint.model.config.vision.num_layers - 1}."
     unread = (
         last_layer,
         "image.tower.head.",
@@ -61,26 +64,28 @@ def test_joining_trains_every_weight_that_is_ever_read(trained: NanoRecipe) -> N
     assert {name for name in same if not name.startswith(unread)} <= {"audio.encoder.relative_bias.weight"}
 
 
-def test_a_shipped_folder_loads_and_says_how_it_came_to_be(trained: NanoRecipe, tmp_path: Path) -> None:
+def test_an_exported_folder_loads_and_says_how_it_came_to_be(trained: NanoRecipe, tmp_path: Path) -> None:
     """Prevents a checkpoint that its own package refuses, or that hides its origin."""
-    ship(trained, tmp_path / "nano", command="phi4mm train nano recipe.toml")
+    export(trained, tmp_path / "nano", command="phi4mm train nano recipe.toml")
     model = phi4mm.load(tmp_path / "nano", dtype="bfloat16")
     reply = model.chat("Hello.", params=phi4mm.SamplingParams(max_tokens=3))
     assert reply.usage.completion_tokens <= 3
     record = json.loads((tmp_path / "nano" / "training.json").read_text(encoding="utf-8"))
     assert record["command"] == "phi4mm train nano recipe.toml"
-    assert record["stages"]["join"]["steps_taken"] == trained.join.steps
+    assert record["stages"]["joint"]["steps_taken"] == trained.joint.steps
     assert {"commit", "seed", "data", "hardware", "versions", "limits"} <= set(record)
     ends = json.loads((tmp_path / "nano" / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]
     tokenizer = model.processor.tokenizer
     assert ends == [tokenizer.id(Special.END), tokenizer.id(Special.ENDOFTEXT)]
 
 
-def test_resuming_a_finished_stage_takes_no_further_step(trained: NanoRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_a_finished_stage_takes_no_further_step(trained: NanoRecipe) -> None:
     """Prevents a second call from training past the schedule."""
-    before = state_file(trained, "look").read_bytes()
-    train_stage(trained, "look", resume=True)
-    assert state_file(trained, "look").read_bytes() == before
-    longer = replace(trained, look=replace(trained.look, steps=trained.look.steps + 1))
-    train_stage(longer, "look", resume=True)
-    assert state_file(trained, "look").read_bytes() != before
+    state = trained.state("vision")
+    before, reports = state.read_bytes(), list[Progress]()
+    train_stage(trained, "vision", resume=True, report=reports.append)
+    assert state.read_bytes() == before and [progress.step for progress in reports] == [2]
+    longer = replace(trained, vision=replace(trained.vision, steps=trained.vision.steps + 1))
+    train_stage(longer, "vision", resume=True, report=reports.append)
+    assert state.read_bytes() != before and reports[-1].step == 3
+    assert set(reports[-1].losses) == {"multilabel"}

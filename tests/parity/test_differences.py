@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from phi4mm.diagnostics.verify import VALUES_BOUND, text_ids
-from phi4mm.engine.encoders import encode_audio, encode_media
+from phi4mm.engine.encoders import encode_clip, encode_media
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.pixels import to_tiles
@@ -188,5 +188,5 @@ def test_their_batch_has_one_audio_projection_for_all_rows(rope96: Phi4MM, their
     both = inputs(seen) | inputs(heard) | {"input_ids": batch_of_ids(seen.ids, heard.ids)["input_ids"]}
     found = media_rows(theirs, both)[seen.spans[0].length :]
     with torch.inference_mode():
-        assert error(found, encode_audio(rope96, frames, "vision", CPU)) <= VALUES_BOUND
+        assert error(found, encode_clip(rope96, frames, "vision", CPU)) <= VALUES_BOUND
     assert error(found, my_rows(rope96, heard)) > DIFFERENT

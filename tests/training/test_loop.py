@@ -3,81 +3,237 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from phi4mm.errors import CheckpointError
-from phi4mm.training.loop import Prefetch, Schedule, Trainer
+from phi4mm.errors import CheckpointError, ConfigError
+from phi4mm.training.loop import Objective, Prefetch, Progress, Trainer
+from phi4mm.training.optimizers import ParameterGroup, Schedule, make_adamw, select_trainable
+from phi4mm.training.state import read_progress
+
+MEAN = "mean"  # the loss that some batches lack
 
 
-def make(step: int) -> Tensor:
-    return torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+@pytest.fixture(autouse=True)
+def _batches_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_process(make: Callable[[int], Any], start: int, end: int, stride: int = 1) -> Generator[Any, None, None]:
+        """`Prefetch` without its process, which takes seconds to start."""
+        yield from map(make, range(start, end, stride))
+
+    if "prefetch" not in request.node.name:
+        monkeypatch.setattr("phi4mm.training.loop.Prefetch", in_process)
 
 
-def trainer(path: Path, steps: int) -> tuple[Trainer, Callable[[Tensor], dict[str, Tensor]]]:
-    torch.manual_seed(0)
-    module = nn.Linear(3, 1)
-    made = Trainer(module, Schedule(steps, 1e-2, warm_up=2, decay=8), path)
-    return made, lambda x: {"fit": (module(x) - x.sum(1, keepdim=True)).square().mean()}
+@dataclass(frozen=True)
+class Numbers:
+    """A batch of as many vectors of 3 as its number says; every third number has no labels for `mean`."""
+
+    x: Tensor
+    labelled: bool
+
+    def to(self, device: torch.device) -> Numbers:
+        return Numbers(self.x.to(device), self.labelled)
 
 
-def test_a_resumed_run_ends_exactly_as_an_unbroken_one(tmp_path: Path) -> None:
-    """Prevents moments, step or learning rate from starting anew after a break."""
-    whole, losses = trainer(tmp_path / "whole", 8)
-    whole.run(make, losses, {"fit": 1.0})
-    first, losses = trainer(tmp_path / "broken", 3)
-    first.run(make, losses, {"fit": 1.0})
-    second, losses = trainer(tmp_path / "broken", 8)
+def make(number: int) -> Numbers:
+    return Numbers(torch.randn(2 + number % 3, 3, generator=torch.Generator().manual_seed(number)), number % 3 > 0)
+
+
+class Fit(Objective[Numbers]):
+    """Learns the sum of three numbers, and for labelled batches to be small on average."""
+
+    weights: ClassVar = {"fit": 1.0, "mean": 0.5}
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.dropout = nn.Linear(3, 4), nn.Dropout(dropout)
+        self.out = nn.Linear(4, 1)
+
+    def losses(self, batch: Numbers) -> dict[str, Tensor]:
+        found = self.out(self.dropout(self.layer(batch.x)))
+        losses = {"fit": (found - batch.x.sum(1, keepdim=True)).square().mean()}
+        return losses | {MEAN: found.square().mean()} if batch.labelled else losses
+
+    def counts(self, batch: Numbers) -> dict[str, int]:
+        return {"fit": len(batch.x), "mean": len(batch.x) if batch.labelled else 0}
+
+
+def trainer(path: Path, steps: int, *, dropout: float = 0.0, **options: Any) -> Trainer[Numbers]:
+    objective = Fit(dropout)
+    return Trainer(objective, make_adamw(objective), Schedule(steps, 1e-2, warm_up=2, decay=8), path, **options)
+
+
+def gradient_norm(module: nn.Module) -> float:
+    gradients = [parameter.grad.flatten() for parameter in module.parameters() if parameter.grad is not None]
+    return torch.cat(gradients).norm().item()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"accumulate": 3, "dropout": 0.5}, {"accumulate": 2, "dropout": 0.2, "autocast": torch.bfloat16, "seed": 7}],
+)
+def test_a_resumed_run_ends_exactly_as_an_unbroken_one(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Prevents moments, step, learning rate, batches or dropout from starting anew after a break."""
+    whole = trainer(tmp_path / "whole", 4, **options)
+    whole.run(make)
+    trainer(tmp_path / "broken", 2, **options).run(make)
+    torch.manual_seed(99)  # whatever else the program drew
+    second = trainer(tmp_path / "broken", 4, **options)
     second.resume()
-    assert second.step == 3
-    second.run(make, losses, {"fit": 1.0})
-    for name, value in whole.module.state_dict().items():
-        assert torch.equal(value, second.module.state_dict()[name]), name
+    assert second.step == 2
+    second.run(make)
+    states = [load_file(tmp_path / name) for name in ("whole", "broken")]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_dropout_differs_from_step_to_step_and_with_the_seed(tmp_path: Path) -> None:
+    """Prevents one mask for a whole training, which would train a smaller model."""
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    draws = []
+    for step, seed in ((0, 0), (1, 0), (0, 1)):
+        made = trainer(tmp_path / "state", 2, dropout=0.5, seed=seed)
+        made.step = step
+        torch.random.set_rng_state(before)
+        draws.append(made._losses(make(0), 0)["fit"].item())
+        assert torch.equal(torch.random.get_rng_state(), before), "the caller's random numbers moved"
+    assert len(set(draws)) == 3
+
+
+def test_accumulated_batches_equal_one_batch_of_them_all(tmp_path: Path) -> None:
+    """Prevents a mean of means, which gives the tokens of short batches more weight than those of long ones."""
+    numbers = range(4)
+    parts = trainer(tmp_path / "parts", 1, accumulate=4)
+    found, norm = parts._take_step([make(number) for number in numbers])
+    whole = trainer(tmp_path / "whole", 1)
+    outs = {number: whole.objective.losses(make(number)) for number in numbers}
+    labels = {number: len(make(number).x) for number in numbers}
+    fit = torch.stack([outs[n]["fit"] * labels[n] for n in numbers]).sum() / sum(labels.values())
+    small = (outs[1][MEAN] * labels[1] + outs[2][MEAN] * labels[2]) / (labels[1] + labels[2])
+    (fit + 0.5 * small).backward()
+    assert found == {"fit": pytest.approx(fit.item()), "mean": pytest.approx(small.item())}
+    assert norm == pytest.approx(gradient_norm(whole.objective))
+
+
+TWO_PROCESSES = """
+import sys, torch
+from pathlib import Path
+import torch.distributed as dist
+from tests.training import test_loop
+rank, folder = int(sys.argv[1]), Path(sys.argv[2])
+torch.set_num_threads(1)
+dist.init_process_group("gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2)
+made = test_loop.trainer(folder / "two", 3)
+for step in range(3):
+    made._take_step([test_loop.make(2 * step + rank)])
+if rank == 0:
+    made.save()
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes_equal_one_that_accumulates(tmp_path: Path) -> None:
+    """Prevents a loss averaged by process, in which a process with few labels pulls as hard as one with many."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((os.getcwd(), *sys.path))}
+    command = [sys.executable, "-c", TWO_PROCESSES]
+    ranks = [subprocess.Popen([*command, str(rank), str(tmp_path)], env=environment) for rank in (0, 1)]
+    assert [process.wait(120) for process in ranks] == [0, 0]
+    one, two = trainer(tmp_path / "one", 3, accumulate=2), trainer(tmp_path / "two", 3)
+    one.run(make)
+    two.resume()
+    for name, value in one.objective.state_dict().items():
+        torch.testing.assert_close(two.objective.state_dict()[name], value, rtol=0, atol=1e-6)
+
+
+def test_a_state_holds_what_is_trained_and_no_frozen_weights(tmp_path: Path) -> None:
+    """Prevents eleven gigabytes of unchanged weights in every state of a fine-tuning."""
+    objective = Fit()
+    select_trainable(objective, prefixes=("out.",))
+    before = objective.layer.weight.clone()
+    made = Trainer(objective, make_adamw(objective), Schedule(2, 1e-2), tmp_path / "state")
+    made.run(make)
+    assert torch.equal(objective.layer.weight, before) and objective.layer.weight.grad is None
+    assert read_progress(tmp_path / "state").step == 2
+    other = Fit()
+    with pytest.raises(CheckpointError, match=r"state does not fit this model; missing: layer\.bias, layer\.weight"):
+        Trainer(other, make_adamw(other), Schedule(2, 1e-2), tmp_path / "state").resume()
+    select_trainable(other, prefixes=("out.",))
+    Trainer(other, make_adamw(other), Schedule(2, 1e-2), tmp_path / "state").resume()
+    assert torch.equal(other.out.weight, objective.out.weight)
 
 
 def test_a_state_of_another_model_is_refused_by_name(tmp_path: Path) -> None:
     """Prevents a resume that silently starts from random weights."""
-    made, losses = trainer(tmp_path / "state", 1)
-    made.run(make, losses, {"fit": 1.0})
-    other = Trainer(nn.Linear(5, 1), Schedule(2, 1e-3), tmp_path / "state")
-    with pytest.raises(CheckpointError, match=r"(?s)state does not fit this model.*weight"):
-        other.resume()
+    made = trainer(tmp_path / "state", 1)
+    made.run(make)
+    other = Fit()
+    other.layer = nn.Linear(5, 4)
+    with pytest.raises(CheckpointError, match=r"misshaped: layer\.weight is \(4, 3\), expected \(4, 5\)"):
+        Trainer(other, make_adamw(other), Schedule(2, 1e-3), tmp_path / "state").resume()
 
 
 def test_a_failed_save_leaves_the_last_state_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents a full disk from destroying what was saved before."""
-    made, losses = trainer(tmp_path / "state", 1)
-    made.run(make, losses, {"fit": 1.0})
+    made = trainer(tmp_path / "state", 1)
+    made.run(make)
     before = (tmp_path / "state").read_bytes()
 
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("phi4mm.training.loop.save_file", fail)
+    monkeypatch.setattr("phi4mm.training.state.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         made.save()
     assert (tmp_path / "state").read_bytes() == before
 
 
-def test_the_learning_rate_climbs_peaks_and_falls_to_a_twentieth() -> None:
-    """Prevents a schedule off by one, or one that ends at zero long before the last step."""
-    schedule = Schedule(steps=1000, peak=1.0, warm_up=100)
-    assert schedule.rate(0) == pytest.approx(0.01)
-    assert schedule.rate(99) == schedule.rate(100) == pytest.approx(1.0)
-    assert schedule.rate(550) == pytest.approx(0.525)
-    assert schedule.rate(1000) == pytest.approx(0.05)
-
-
-def test_one_large_gradient_is_clipped(tmp_path: Path) -> None:
+def test_one_large_gradient_is_clipped_and_told(tmp_path: Path) -> None:
     """Prevents a single bad batch from throwing the weights far away."""
-    module = nn.Linear(1, 1, bias=False)
-    made = Trainer(module, Schedule(1, 1.0, warm_up=1, weight_decay=0.0), tmp_path / "state")
-    made._take_step({"fit": (1e6 * module.weight).sum()}, {"fit": 1.0})
-    assert module.weight.grad is not None and module.weight.grad.norm() <= 1.0 + 1e-4
+    made = trainer(tmp_path / "state", 1, max_norm=0.5)
+    _, norm = made._take_step([Numbers(1e6 * make(0).x, False)])
+    assert norm > 1e6 and gradient_norm(made.objective) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_a_gradient_that_is_no_number_stops_before_it_does_harm(tmp_path: Path) -> None:
+    """Prevents a state full of NaN in the place of the last good one."""
+    made = trainer(tmp_path / "state", 3)
+    before = made.objective.state_dict()["layer.weight"].clone()
+    with pytest.raises(ConfigError, match="the gradient of step 0 is nan"):
+        made.run(lambda _: Numbers(torch.full((2, 3), float("nan")), False))
+    assert torch.equal(made.objective.state_dict()["layer.weight"], before) and not (tmp_path / "state").exists()
+
+
+def test_each_group_takes_its_share_of_the_schedules_rate(tmp_path: Path) -> None:
+    """Prevents a slow group that moves as fast as the others."""
+    objective = Fit()
+    optimizer = make_adamw(objective, (ParameterGroup(("layer.",), rate=0.1), ParameterGroup()))
+    Trainer(objective, optimizer, Schedule(1, 1.0, warm_up=4), tmp_path / "state")._take_step([make(0)])
+    assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(0.025), 0.25]
+
+
+def test_progress_is_told_from_before_the_first_step_to_the_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prevents minutes of silence, and a library that prints where nobody asked."""
+    reports: list[Progress] = []
+    made = trainer(tmp_path / "state", 5)
+    made.run(make, reports.append)
+    assert [(progress.step, progress.steps) for progress in reports] == [(0, 5), (1, 5), (5, 5)]
+    assert [set(progress.losses) for progress in reports] == [set(), {"fit"}, {"fit", "mean"}]
+    assert all(progress.gradient_norm > 0 and progress.steps_per_second > 0 for progress in reports[1:])
+    assert [progress.rate for progress in reports[1:]] == [made.schedule.rate(0), made.schedule.rate(4)]
+    assert capsys.readouterr() == ("", "")
 
 
 def test_prefetch_makes_its_own_numbers_in_order_in_another_process() -> None:

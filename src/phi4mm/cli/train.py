@@ -7,16 +7,20 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi4mm.config.fields import Fields
+from phi4mm.config.validate import nearest
 from phi4mm.errors import ConfigError
 
 if TYPE_CHECKING:
     from phi4mm.nano.recipe import NanoRecipe, Stage, StagePlan
+    from phi4mm.training.loop import Progress
 
-STAGES: tuple[Stage, ...] = ("hear", "look", "join")
+STAGES: tuple[Stage, ...] = ("audio", "vision", "joint")
+RENAMED: dict[str, Stage] = {"hear": "audio", "look": "vision", "join": "joint"}  # as recipes before 0.2 name them
 MIN_VOCABULARY = 300  # 256 bytes, the special tokens, and some pairs
 
 
@@ -25,7 +29,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("nano",), help="what to train")
     parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="the recipe, such as bench/nano.toml")
     parser.add_argument(
-        "--stage", choices=STAGES, action="append", help="only this stage; may be repeated (default: all)"
+        "--stage",
+        action="append",
+        metavar="STAGE",
+        help=f"only this stage of {', '.join(STAGES)}; may be repeated (default: all)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on from the saved state of a stage, where there is one"
@@ -44,24 +51,26 @@ def run(args: argparse.Namespace) -> int:
     import torch
     import torch.distributed as dist
 
-    from phi4mm.nano.export import ship
-    from phi4mm.nano.recipe import prepare, train_stage
+    from phi4mm.nano.export import export
+    from phi4mm.nano.recipe import check_stages
+    from phi4mm.nano.stages import prepare, train_stage
 
     recipe = read_recipe(args.config)
+    stages: Sequence[Stage] = [_stage(name) for name in args.stage or STAGES]
+    check_stages(recipe, stages, args.out)
     if args.threads:
         torch.set_num_threads(args.threads)
     signal.signal(signal.SIGTERM, _leave)
     first = os.environ.get("RANK", "0") == "0"
     if first:
-        prepare(recipe, processes=os.cpu_count() or 1)
+        prepare(recipe, os.cpu_count() or 1, _show)
     if "WORLD_SIZE" in os.environ:
         dist.init_process_group("gloo")
         dist.barrier()
-    stages: Sequence[Stage] = args.stage or STAGES
     for stage in stages:
-        train_stage(recipe, stage, resume=args.resume)
+        train_stage(recipe, stage, resume=args.resume, report=partial(_show_step, stage))
     if args.out and first:
-        ship(recipe, args.out, command=" ".join(["phi4mm", *sys.argv[1:]]))
+        export(recipe, args.out, command=" ".join(["phi4mm", *sys.argv[1:]]))
         print(args.out)
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -72,19 +81,42 @@ def read_recipe(path: Path) -> NanoRecipe:
     """The recipe in a TOML file. Raises ConfigError for anything missing, unknown or impossible."""
     from phi4mm.nano.recipe import RECORDED, NanoRecipe
 
-    top = Fields(_read_toml(path), path.name)
+    raw = _read_toml(path)
+    for old, new in RENAMED.items():
+        if old in raw:
+            raise ConfigError(f"{path.name}: the stage [{old}] is called [{new}] now; rename the section")
+    top = Fields(raw, path.name)
     recordings = top.section("recordings")
     recipe = NanoRecipe(
         folder=Path(top.text("folder")),
         seed=top.integer("seed", low=0),
         vocabulary=top.integer("vocabulary", low=MIN_VOCABULARY),
         recordings={task: recordings.integer(task, low=0) for task in RECORDED},
-        hear=_plan(top.section("hear")),
-        look=_plan(top.section("look")),
-        join=_plan(top.section("join")),
+        audio=_plan(top.section("audio")),
+        vision=_plan(top.section("vision")),
+        joint=_plan(top.section("joint")),
     )
     top.finish(ignored=frozenset())
     return recipe
+
+
+def _stage(name: str) -> Stage:
+    """A stage by its name. Raises ConfigError with the name that it has now, or the nearest."""
+    for stage in STAGES:
+        if name == stage:
+            return stage
+    hint = f"it is called {RENAMED[name]} now" if name in RENAMED else nearest(name, STAGES)
+    raise ConfigError(f"no stage is called {name!r:.40}; {hint}")
+
+
+def _show(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _show_step(stage: Stage, progress: Progress) -> None:
+    losses = "".join(f" {name} {value:.4f}" for name, value in progress.losses.items())
+    pace = f" {progress.steps_per_second:.2f} steps/s" if progress.losses else ""
+    _show(f"stage {stage} step {progress.step}/{progress.steps}{losses}{pace}")
 
 
 def _plan(fields: Fields) -> StagePlan:

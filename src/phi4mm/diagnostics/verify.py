@@ -23,7 +23,7 @@ from phi4mm.checkpoint.load import load_model
 from phi4mm.checkpoint.synthetic import uniform
 from phi4mm.config.json_file import regular_file_bytes
 from phi4mm.engine.core import Engine
-from phi4mm.engine.encoders import encode_audio, encode_image, encode_media
+from phi4mm.engine.encoders import encode_clip, encode_image, encode_media
 from phi4mm.engine.messages import EngineRequest
 from phi4mm.errors import InputError
 from phi4mm.model.batch import ForwardBatch, Row
@@ -173,7 +173,7 @@ class Checker:
         frames = _frames(_numbers(rest, "@")[0])
         projections: tuple[AudioProjection, ...] = ("speech", "vision")
         return [
-            _values(name, encode_audio(self._model, frames, name, self._device), recorded[name])
+            _values(name, encode_clip(self._model, frames, name, self._device), recorded[name])
             for name in projections
             if name in recorded
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from phi4mm.model.media import batch_audio, batch_images, encode_audio, encode_images
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.pixels import to_tiles
 from phi4mm.protocol.inputs import AudioFrames, AudioProjection, ImageCrops, ImageTiles, MediaSpan, Prompt
@@ -23,7 +24,7 @@ def encode_media(model: Phi4MM, prompt: Prompt, device: torch.device) -> Tensor 
 def encode_span(model: Phi4MM, span: MediaSpan, projection: AudioProjection, device: torch.device) -> Tensor:
     """(span.length, D) rows of one medium, by itself, so that they never depend on what stands beside it."""
     if isinstance(span.data, AudioFrames):
-        rows = encode_audio(model, span.data, projection, device)
+        rows = encode_clip(model, span.data, projection, device)
     else:
         rows = encode_image(model, span.data, device)
     assert len(rows) == span.length, f"{span.kind}: {len(rows)} encoder rows for {span.length} placeholders"
@@ -32,16 +33,9 @@ def encode_span(model: Phi4MM, span: MediaSpan, projection: AudioProjection, dev
 
 def encode_image(model: Phi4MM, image: ImageCrops | ImageTiles, device: torch.device) -> Tensor:
     """(tokens, D) rows of one image; its float pixels, if it has none, live only as long as this runs."""
-    assert model.image is not None
-    tiles = to_tiles(image)
-    pixels, mask = torch.from_numpy(tiles.pixels).to(device), torch.from_numpy(tiles.mask).to(device)
-    rows: Tensor = model.image(pixels, mask, [tiles.grid])[0]
-    return rows
+    return encode_images(model, batch_images([to_tiles(image)]).to(device))[0]
 
 
-def encode_audio(model: Phi4MM, frames: AudioFrames, projection: AudioProjection, device: torch.device) -> Tensor:
-    """(tokens, D) rows of one clip: the `vision` projection beside a picture, else `speech`."""
-    assert model.audio is not None
-    features = torch.from_numpy(frames.features).to(device)[None]
-    rows: Tensor = model.audio(features, torch.tensor([features.shape[1]]), [projection])[0]
-    return rows
+def encode_clip(model: Phi4MM, frames: AudioFrames, projection: AudioProjection, device: torch.device) -> Tensor:
+    """(tokens, D) rows of one clip."""
+    return encode_audio(model, batch_audio([frames]).to(device), [projection]).embeddings[0]

@@ -5,13 +5,16 @@ N clips, F mel frames, M mel bins, S tokens (8 frames each), W encoder width, D 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from phi4mm.config.model import CONV_STRIDE, AudioConfig
 from phi4mm.kernels.precision import compute_dtype, widened
-from phi4mm.protocol.inputs import Adapter
+from phi4mm.protocol.inputs import AudioProjection
 
 CHUNK = 500  # tokens that attend to each other; a longer clip is folded into such chunks
 CHUNKS_AT_ONCE = 8  # bounds the activations of a long clip; results do not depend on it
@@ -201,12 +204,12 @@ class AudioEncoder(nn.Module):
 
 
 class AudioEmbedder(nn.Module):
-    """The encoder and its projections: `speech` for audio alone, `vision` beside a picture."""
+    """The encoder and its projections: `speech` for audio alone, `vision` beside an image."""
 
     def __init__(self, config: AudioConfig, width: int) -> None:
         super().__init__()
         self.encoder = AudioEncoder(config)
-        names: tuple[Adapter, ...] = ("speech", "vision")
+        names: tuple[AudioProjection, ...] = get_args(AudioProjection)
         self.projection = nn.ModuleDict(
             {
                 name: nn.Sequential(nn.Linear(config.hidden_size, width), nn.GELU(), nn.Linear(width, width))
@@ -214,14 +217,17 @@ class AudioEmbedder(nn.Module):
             }
         )
 
-    def forward(self, features: Tensor, frames: Tensor, projections: list[Adapter]) -> list[Tensor]:
+    def forward(self, features: Tensor, frames: Tensor, projections: Sequence[AudioProjection]) -> list[Tensor]:
         """Encode clips together.
 
         features     (N, F, M) log-mel, zero past each clip's end; frames (N,) int64 on the CPU
         projections  which projection each clip takes
         returns one (ceil(frames/8), D) tensor a clip
         """
-        encoded = self.encoder(features, frames)
+        return self.project(self.encoder(features, frames), frames, projections)
+
+    def project(self, encoded: Tensor, frames: Tensor, projections: Sequence[AudioProjection]) -> list[Tensor]:
+        """One (ceil(frames/8), D) tensor a clip, of what the encoder made of it: encoded (N, S, W)."""
         counts = (-(-frames // CONV_STRIDE)).tolist()
         clips = zip(encoded, counts, projections, strict=True)
         return [widened(self.projection[name])(rows[:count]) for rows, count, name in clips]

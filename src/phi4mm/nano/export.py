@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from phi4mm.checkpoint.save import save_original
 from phi4mm.machine import cpu_name, usable_cores
-from phi4mm.nano.batches import IMAGES, open_workshop
-from phi4mm.nano.recipe import STAGES, NanoRecipe, load_state, new_learner, state_file
+from phi4mm.nano.batches import IMAGES, open_batch_maker
+from phi4mm.nano.recipe import STAGES, NanoRecipe
+from phi4mm.nano.stages import new_stages
 from phi4mm.processing.tokenizer import Special
+from phi4mm.training.state import load_module, read_progress
 
 VERSIONED = ("torch", "numpy", "tokenizers", "pillow", "espeakng-loader")
 LIMITS = (
@@ -30,14 +31,14 @@ LIMITS = (
 )
 
 
-def ship(recipe: NanoRecipe, out: Path, command: str) -> None:
-    """Write the joined model into the new folder `out`: the original layout, bfloat16, with training.json.
+def export(recipe: NanoRecipe, out: Path, command: str) -> None:
+    """Write the jointly trained model into the new folder `out`: the original layout, bfloat16, with training.json.
 
     raises  ConfigError when `out` is not empty, CheckpointError when the state does not fit the recipe
     """
-    learner = new_learner(recipe)
-    load_state(learner, state_file(recipe, "join"))
-    tokenizer = open_workshop(recipe.folder).processor.tokenizer
+    joint = new_stages(recipe).joint
+    load_module(recipe.state("joint"), joint)
+    tokenizer = open_batch_maker(recipe.folder).processor.tokenizer
     ends = [tokenizer.id(Special.END), tokenizer.id(Special.ENDOFTEXT)]
     files = {
         "generation_config": {"bos_token_id": ends[1], "eos_token_id": ends, "pad_token_id": ends[1]},
@@ -57,31 +58,26 @@ def ship(recipe: NanoRecipe, out: Path, command: str) -> None:
             text = json.dumps(value, indent=2) + "\n"
             Path(companions, f"{name}.json").write_text(text, encoding="utf-8")
         shutil.copyfile(recipe.folder / "tokenizer.json", Path(companions, "tokenizer.json"))
-        save_original(learner.model.to(torch.bfloat16), out, source=Path(companions))
+        save_original(joint.model.to(torch.bfloat16), out, source=Path(companions))
 
 
 def provenance(recipe: NanoRecipe, command: str) -> dict[str, Any]:
     """Where a model comes from, by name; scores are added by bench/nano_scores.py."""
-    progress = {stage: _progress(state_file(recipe, stage)) for stage in STAGES}
-    plans = {stage: asdict(getattr(recipe, stage)) for stage in STAGES}
+    progress = {stage: read_progress(recipe.state(stage)) for stage in STAGES}
     return {
         "what": "nano, trained from nothing by phi4mm on the world of phi4mm.nano.synth",
         "command": command,
         "seed": recipe.seed,
         "commit": _commit(),
-        "data": {"speech": recipe.recordings, "speech_digest": open_workshop(recipe.folder).bank.digest},
-        "stages": {stage: plans[stage] | progress[stage] for stage in STAGES},
+        "data": {"speech": recipe.recordings, "speech_digest": open_batch_maker(recipe.folder).bank.digest},
+        "stages": {
+            stage: asdict(recipe.plan(stage)) | {"steps_taken": done.step, "seconds": round(done.seconds)}
+            for stage, done in progress.items()
+        },
         "hardware": {"processor": cpu_name(), "cores": usable_cores(), "device": "cpu"},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
         "limits": list(LIMITS),
     }
-
-
-def _progress(path: Path) -> dict[str, Any]:
-    """Steps taken and seconds spent, as a stage's state says."""
-    with safe_open(path, "pt") as file:
-        progress = json.loads(file.metadata()["progress"])
-    return {"steps_taken": progress["step"], "seconds": round(progress["seconds"])}
 
 
 def _commit() -> str:

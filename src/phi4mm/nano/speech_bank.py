@@ -11,8 +11,7 @@ import json
 import os
 import random
 from collections import defaultdict
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,6 +22,7 @@ import soxr
 from phi4mm.nano.synth import augment, voice, world
 from phi4mm.nano.synth.split import Split
 from phi4mm.protocol.messages import Audio
+from phi4mm.training.workers import worker_pool
 
 Recording: TypeAlias = tuple[str, npt.NDArray[np.int16], tuple[float, ...]]
 RATE = 16000
@@ -62,8 +62,10 @@ class SpeechBank:
         return self._samples[end - self.samples(number) : end].astype(np.float32) / np.float32(32768)
 
 
-def build_bank(folder: Path, counts: dict[world.Task, int], seed: int, processes: int) -> None:
-    """Speak the first `counts` training examples of each task and write the bank whole."""
+def build_bank(
+    folder: Path, counts: dict[world.Task, int], seed: int, processes: int, report: Callable[[str], None]
+) -> None:
+    """Speak the first `counts` training examples of each task and write the bank whole; `report` is told how far."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         (task, start, min(start + CHUNK, count), seed)
@@ -73,7 +75,8 @@ def build_bank(folder: Path, counts: dict[world.Task, int], seed: int, processes
     texts: list[str] = []
     onsets: list[tuple[float, ...]] = []
     ends, digest = [0], hashlib.sha256()
-    with open(folder / "samples.part", "wb") as out, ProcessPoolExecutor(processes) as pool:
+    report(f"speech: 0 of {sum(counts.values())} recordings")
+    with open(folder / "samples.part", "wb") as out, worker_pool(processes) as pool:
         for spoken in pool.map(_speak_chunk, jobs):
             for text, samples, begun in spoken:
                 out.write(samples.tobytes())
@@ -81,6 +84,7 @@ def build_bank(folder: Path, counts: dict[world.Task, int], seed: int, processes
                 onsets.append(begun)
                 ends.append(ends[-1] + len(samples))
                 digest.update(f"{text} {len(samples)} ".encode())
+            report(f"speech: {len(texts)} of {sum(counts.values())} recordings")
     os.replace(folder / "samples.part", folder / "samples.i16")
     index = {"texts": texts, "onsets": onsets, "ends": ends[1:], "digest": digest.hexdigest()}
     (folder / "index.part").write_text(json.dumps(index), encoding="utf-8")

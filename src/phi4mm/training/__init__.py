@@ -1,1 +1,1 @@
-"""General training: a loop that anything may use."""
+"""Training of any Phi-4-multimodal: data, collation, losses, optimizers, the loop and its state."""

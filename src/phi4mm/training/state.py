@@ -1,0 +1,115 @@
+"""The state of a training in one safetensors file: trained parameters, buffers, optimizer moments, progress.
+
+Tensors are `module.NAME` and `optimizer.KIND.NAME`; the metadata's `progress` is JSON with `step` and `seconds`.
+Frozen parameters are not in it: they are what the training started from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from phi4mm.errors import CheckpointError
+
+SHOWN = 5  # names in an error
+
+
+@dataclass(frozen=True)
+class SavedProgress:
+    """How far a training was: steps taken, and the seconds they took."""
+
+    step: int
+    seconds: float
+
+
+def save_state(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, progress: SavedProgress) -> None:
+    """Write the state, whole or not at all: a failure leaves what was saved before."""
+    trained = _trained(module)
+    tensors = {f"module.{name}": value for name, value in (*trained.items(), *_buffers(module).items())}
+    for name, parameter in trained.items():
+        moments = optimizer.state.get(parameter, {})
+        tensors |= {f"optimizer.{kind}.{name}": value for kind, value in moments.items()}
+    # safetensors refuses tensors that share memory, as tied weights do.
+    copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    part = path.with_suffix(".part")
+    save_file(copies, part, {"progress": json.dumps(asdict(progress))})
+    os.replace(part, path)
+
+
+def load_state(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> SavedProgress:
+    """Put a saved state into the module and its optimizer, and tell how far it was.
+
+    raises  CheckpointError when the file holds other parameters than the module trains
+    """
+    load_module(path, module)
+    trained = _trained(module)
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key, value in _read(path, "optimizer.").items():
+        kind, _, name = key.partition(".")
+        moments.setdefault(name, {})[kind] = value
+    if unknown := sorted(moments.keys() - trained.keys()):
+        raise CheckpointError(f"{path} has optimizer moments of what is not trained now: {_some(unknown)}")
+    for name, parameter in trained.items():
+        optimizer.state.pop(parameter, None)
+        if name in moments:
+            optimizer.state[parameter] = {kind: value.to(parameter.device) for kind, value in moments[name].items()}
+    return read_progress(path)
+
+
+def load_module(path: Path, module: nn.Module) -> None:
+    """The parameters and buffers of a state into the module that it was saved from; frozen ones stay as they are.
+
+    raises  CheckpointError when one is missing, unknown or of another shape
+    """
+    saved = _read(path, "module.")
+    expected = {**_trained(module), **_buffers(module)}
+    missing, unknown = sorted(expected.keys() - saved.keys()), sorted(saved.keys() - expected.keys())
+    shapes = [
+        f"{name} is {tuple(saved[name].shape)}, expected {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in saved and saved[name].shape != value.shape
+    ]
+    faults = {"missing": missing, "unknown": unknown, "misshaped": shapes}
+    if found := [f"{kind}: {_some(names)}" for kind, names in faults.items() if names]:
+        raise CheckpointError(f"{path} does not fit this model; {'; '.join(found)}")
+    with torch.no_grad():
+        for name, value in expected.items():
+            value.copy_(saved[name])
+
+
+def read_progress(path: Path) -> SavedProgress:
+    """How far the training of a state was. Raises CheckpointError for a file that is no state."""
+    with safe_open(path, "pt") as file:
+        stated = (file.metadata() or {}).get("progress")
+    if stated is None:
+        raise CheckpointError(f"{path} is no state of a training: its metadata has no progress")
+    progress = json.loads(stated)
+    return SavedProgress(progress["step"], progress["seconds"])
+
+
+def _trained(module: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def _buffers(module: nn.Module) -> dict[str, Tensor]:
+    """Buffers that are saved; a module may declare some to be made anew each time."""
+    names = module.state_dict(keep_vars=True).keys()
+    return {name: buffer for name, buffer in module.named_buffers() if name in names}
+
+
+def _read(path: Path, prefix: str) -> dict[str, Tensor]:
+    with safe_open(path, "pt") as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,56 @@
+"""Encoding is written once; what is served and what is trained go through it."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+
+from phi4mm.errors import ConfigError
+from phi4mm.model.media import batch_audio, batch_images, encode_audio, encode_images
+from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.processing.pixels import to_tiles
+from phi4mm.protocol.inputs import AudioProjection
+from tests.prompts import clip, make_prompt, picture
+
+
+def test_images_together_equal_each_alone(tiny: Phi4MM) -> None:
+    """Prevents crops of one image from being assembled into its neighbour."""
+    images = [to_tiles(picture(width, height)) for width, height in ((448, 200), (100, 37), (900, 450))]
+    with torch.no_grad():
+        together = encode_images(tiny, batch_images(images))
+        alone = [encode_images(tiny, batch_images([image]))[0] for image in images]
+    for first, second in zip(together, alone, strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=1e-5)
+
+
+def test_clips_together_equal_each_alone_and_take_their_own_projection(tiny: Phi4MM) -> None:
+    """Prevents padding from being heard, and one projection for a whole batch."""
+    clips = [clip(7000), clip(30000), clip(16000)]
+    projections: tuple[AudioProjection, ...] = ("speech", "vision", "speech")
+    with torch.no_grad():
+        together = encode_audio(tiny, batch_audio(clips), projections)
+        for n, (one, projection) in enumerate(zip(clips, projections, strict=True)):
+            by_name = {name: encode_audio(tiny, batch_audio([one]), [name]) for name in get_args(AudioProjection)}
+            alone = by_name[projection]
+            torch.testing.assert_close(together.embeddings[n], alone.embeddings[0], rtol=0, atol=1e-5)
+            torch.testing.assert_close(
+                together.hidden[n, : len(alone.embeddings[0])], alone.hidden[0], rtol=0, atol=1e-5
+            )
+            assert not torch.allclose(by_name["speech"].embeddings[0], by_name["vision"].embeddings[0], atol=1e-2)
+
+
+def test_the_projection_is_chosen_by_the_presence_of_an_image() -> None:
+    """Prevents a clip beside an image from being projected as if it were alone."""
+    assert make_prompt("both", [picture(100, 37), clip(7000)], 3).audio_projection == "vision"
+    assert make_prompt("audio", [clip(7000)], 3).audio_projection == "speech"
+
+
+def test_a_model_without_an_encoder_says_what_it_lacks(tiny: Phi4MM) -> None:
+    """Prevents `NoneType is not callable` after an hour of loading."""
+    text = Phi4MM(tiny.config, adapters=())
+    with pytest.raises(ConfigError, match="1 images were given to a model without its image encoder"):
+        encode_images(text, batch_images([to_tiles(picture(100, 37))]))
+    with pytest.raises(ConfigError, match="2 clips were given to a model without its audio encoder"):
+        encode_audio(text, batch_audio([clip(7000)] * 2), ["speech"] * 2)

@@ -1,0 +1,127 @@
+"""A batch that trains a token on its neighbour's label learns something else without a word."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+
+from phi4mm.engine.encoders import encode_media
+from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.processing.processor import Processor
+from phi4mm.processing.tokenizer import Special
+from phi4mm.protocol.inputs import Adapter
+from phi4mm.protocol.messages import Message
+from phi4mm.training import losses
+from phi4mm.training.collate import TrainingBatch, collate
+from phi4mm.training.data import Example, TrainingExample, make_training_example
+from phi4mm.training.forward import forward
+from tests.prompts import full_logits
+from tests.training.conftest import EXAMPLES
+
+SWITCH = 96  # original_max_positions of the small model
+
+
+@pytest.fixture(scope="module")
+def examples(processor: Processor) -> list[TrainingExample]:
+    long = Example((Message.user("Say it again and again. " * 5),), "No.")
+    return [make_training_example(example, processor) for example in (*EXAMPLES.values(), long)]
+
+
+def batch_of(examples: Sequence[TrainingExample]) -> TrainingBatch:
+    return collate(examples, SWITCH)
+
+
+def test_labels_stand_one_token_after_their_outputs(examples: list[TrainingExample]) -> None:
+    """Prevents a shift by one, and labels beside another example's outputs."""
+    batch = batch_of(examples)
+    labels, outputs, start = batch.labels.tolist(), batch.text.outputs.tolist(), 0
+    for example, row in zip(examples, batch.text.rows, strict=True):
+        ids = example.prompt.ids
+        assert batch.text.ids[start : start + row.tokens].tolist() == list(ids[:-1])
+        for place in [place for place, flag in enumerate(example.label_mask) if flag]:
+            assert (outputs.pop(0), labels.pop(0)) == (start + place - 1, ids[place])
+        start += row.tokens
+    assert not labels and not outputs and start == len(batch.text.ids)
+
+
+def test_embeddings_fall_on_their_placeholders_images_before_clips(
+    examples: list[TrainingExample], processor: Processor
+) -> None:
+    """Prevents an image's features in a clip's place: all placeholders of a kind share one id."""
+    batch, tokenizer = batch_of(examples), processor.tokenizer
+    assert batch.images is not None and batch.clips is not None and batch.text.media_index is not None
+    kinds = batch.text.ids[batch.text.media_index].tolist()
+    image, audio = tokenizer.id(Special.IMAGE), tokenizer.id(Special.AUDIO)
+    assert kinds == sorted(kinds, key=(image, audio).index)
+    assert len(kinds) == int(((batch.text.ids == image) | (batch.text.ids == audio)).sum())
+    assert kinds.count(audio) == int(batch.clips.tokens.sum())
+
+
+@pytest.mark.parametrize("adapter", ["vision", "speech"])
+def test_the_audio_projection_follows_the_image_and_never_the_adapter(processor: Processor, adapter: Adapter) -> None:
+    """Prevents a fine-tuned adapter of any name from hearing through the wrong projection."""
+    made = [make_training_example(EXAMPLES[name], processor, adapter) for name in ("audio", "both", "two clips")]
+    batch = batch_of(made)
+    assert batch.projections == ("speech", "vision", "speech", "speech")
+    assert {row.adapter for row in batch.text.rows} == {adapter}
+
+
+def test_logits_equal_those_of_inference(model: Phi4MM, examples: list[TrainingExample]) -> None:
+    """Prevents training on another network than the one that answers: media, adapters and rotation included."""
+    batch = batch_of(examples)
+    assert {row.long for row in batch.text.rows} == {False, True}
+    with torch.no_grad():
+        together = forward(model, batch).logits.split([sum(example.label_mask) for example in examples])
+    for example, logits in zip(examples, together, strict=True):
+        alone = full_logits(model, replace(example.prompt, ids=example.prompt.ids[:-1]))
+        assert torch.allclose(logits, alone[-len(logits) :], atol=1e-5), len(example.prompt.ids)
+
+
+def test_an_example_loses_the_same_in_any_company(model: Phi4MM, examples: list[TrainingExample]) -> None:
+    """Prevents packed sequences and padded clips from seeing each other."""
+
+    def lost(chosen: list[TrainingExample]) -> float:
+        batch = batch_of(chosen)
+        return losses.cross_entropy(forward(model, batch).logits, batch.labels).item() * len(batch.labels)
+
+    with torch.no_grad():
+        assert lost(examples) == pytest.approx(sum(lost([example]) for example in examples), rel=1e-5)
+
+
+def test_media_are_encoded_as_the_engine_encodes_them(model: Phi4MM, examples: list[TrainingExample]) -> None:
+    """Prevents two ways of encoding: one that is trained and one that serves."""
+    for example in examples[1:5]:
+        with torch.no_grad():
+            result = forward(model, batch_of([example]))
+            served = encode_media(model, example.prompt, torch.device("cpu"))
+        trained = [*result.images, *(result.audio.embeddings if result.audio else ())]
+        assert served is not None
+        # One medium goes the very same way; clips padded together are rounded in another order.
+        torch.testing.assert_close(torch.cat(trained), served, rtol=0, atol=1e-5 if len(trained) > 1 else 0)
+
+
+def test_gradients_reach_towers_projections_adapters_and_decoder(
+    model: Phi4MM, examples: list[TrainingExample]
+) -> None:
+    """Prevents a part that is said to train and never does."""
+    batch = batch_of(examples)
+    losses.cross_entropy(forward(model, batch).logits, batch.labels).backward()
+    touched = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    parts = "tower.patch_embedding image.projection encoder.subsampling projection.speech projection.vision"
+    for part in (*parts.split(), "lora_a.vision", "lora_a.speech", "text.embed_tokens"):
+        assert any(part in name for name in touched), part
+
+
+def test_a_batch_moves_and_is_pickled_whole(examples: list[TrainingExample]) -> None:
+    """Prevents a field that stays on the CPU or is lost on the way from the process that makes batches."""
+    batch = pickle.loads(pickle.dumps(batch_of(examples)))
+    moved = batch.to(torch.device("meta"))
+    assert moved.images is not None and moved.clips is not None and moved.text.media_index is not None
+    tensors = (moved.text.ids, moved.text.outputs, moved.text.media_index, moved.labels, moved.images.pixels)
+    assert {tensor.device.type for tensor in (*tensors, moved.images.mask, moved.clips.features)} == {"meta"}
+    assert moved.clips.frames.device.type == "cpu"
+    assert (moved.projections, moved.text.rows) == (batch.projections, batch.text.rows)
