@@ -58,6 +58,7 @@ WITHOUT_TORCH = ("values", "processing", "metrics", "nano.synth", "face")
 MODULES_WITHOUT_TORCH = (
     *(f"engine.{name}" for name in ("request", "kv_pages", "encoder_cache", "speculative", "scheduler")),
     *(f"cli.{name}" for name in ("main", "run", "chat")),
+    *(f"training.{name}" for name in ("data", "workers")),
 )
 # Packages that only some areas may know; `torch` has its own test.
 AREAS_OF = {

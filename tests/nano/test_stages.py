@@ -39,7 +39,8 @@ def test_a_stage_alone_changes_its_encoder_and_the_joint_stage_starts_from_it(
     trained: NanoRecipe, stage: Stage, part: str
 ) -> None:
     """Prevents an encoder that trains in vain because its weights are not taken over."""
-    before, stages = new_stages(trained).joint.model.state_dict(), new_stages(trained)
+    stages = new_stages(trained)
+    before = {name: value.clone() for name, value in stages.joint.model.state_dict().items()}
     load_module(trained.state(stage), stages.audio if stage == "audio" else stages.vision)
     after = stages.joint.model.state_dict()
     changed = {name for name in after if not torch.equal(before[name], after[name])}
@@ -49,7 +50,8 @@ def test_a_stage_alone_changes_its_encoder_and_the_joint_stage_starts_from_it(
 
 def test_the_joint_stage_trains_every_weight_that_is_ever_read(trained: NanoRecipe) -> None:
     """Prevents a projection or adapter that no task reaches and that ships as noise."""
-    before, joint = new_stages(trained).joint.model.state_dict(), new_stages(trained).joint
+    joint = new_stages(trained).joint
+    before = {name: value.clone() for name, value in joint.model.state_dict().items()}
     load_module(trained.state("joint"), joint)
     after = joint.model.state_dict()
     same = {name for name in after if torch.equal(before[name], after[name])}

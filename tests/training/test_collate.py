@@ -116,6 +116,21 @@ def test_gradients_reach_towers_projections_adapters_and_decoder(
         assert any(part in name for name in touched), part
 
 
+def test_autocast_trains_the_whole_model_in_16_bits(model: Phi4MM, examples: list[TrainingExample]) -> None:
+    """Prevents a part that mixes dtypes and fails, or gives another loss, only on the machine that has the GPU."""
+    batch = batch_of(examples)
+    exact = losses.cross_entropy(forward(model, batch).logits, batch.labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = forward(model, batch)
+    assert result.logits.dtype == torch.bfloat16
+    loss = losses.cross_entropy(result.logits, batch.labels)
+    loss.backward()
+    assert loss.item() == pytest.approx(exact.item(), rel=0.02)
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert {gradient.dtype for gradient in gradients} == {torch.float32}
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+
+
 def test_a_batch_moves_and_is_pickled_whole(examples: list[TrainingExample]) -> None:
     """Prevents a field that stays on the CPU or is lost on the way from the process that makes batches."""
     batch = pickle.loads(pickle.dumps(batch_of(examples)))

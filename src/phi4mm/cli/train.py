@@ -46,6 +46,9 @@ def run(args: argparse.Namespace) -> int:
 
     Under torchrun every process takes its share of each stage, and the first one prepares and writes.
     """
+    first = os.environ.get("RANK", "0") == "0"
+    if first:
+        _show(f"recipe {args.config}")
     # Before torch is loaded: idle threads shall sleep, where the data worker or anybody else needs the core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
@@ -61,7 +64,6 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     signal.signal(signal.SIGTERM, _leave)
-    first = os.environ.get("RANK", "0") == "0"
     if first:
         prepare(recipe, os.cpu_count() or 1, _show)
     if "WORLD_SIZE" in os.environ:

@@ -26,6 +26,7 @@ from phi4mm.training.forward import forward
 from phi4mm.training.loop import Objective, Progress, Trainer
 from phi4mm.training.optimizers import Schedule, make_adamw
 from phi4mm.training.state import load_module
+from phi4mm.training.workers import worker_pool
 
 BETAS = (0.9, 0.98)
 TOKENIZER_EXAMPLES = 1500  # a task
@@ -150,7 +151,9 @@ def prepare(recipe: NanoRecipe, processes: int, report: Callable[[str], None]) -
     if not tokenizer.exists():
         report(f"tokenizer: learning it from {TOKENIZER_EXAMPLES} examples a task")
         part = tokenizer.with_suffix(".part")
-        part.write_text(train_tokenizer(TOKENIZER_EXAMPLES, recipe.vocabulary), encoding="utf-8")
+        with worker_pool(1) as pool:  # the tokenizers library does not see Ctrl-C while it learns
+            learned = pool.submit(train_tokenizer, TOKENIZER_EXAMPLES, recipe.vocabulary).result()
+        part.write_text(learned, encoding="utf-8")
         os.replace(part, tokenizer)
     if not (recipe.folder / "speech" / "index.json").exists():
         build_bank(recipe.folder / "speech", recipe.recordings, recipe.seed, processes, report)

@@ -157,6 +157,8 @@ class Trainer(Generic[B]):
                     self.seconds += now - started
                     started = saved = now
                     self.save()
+        if self._processes > 1:
+            dist.barrier()  # whoever reads the state next finds it written
 
     def save(self) -> None:
         """Write the state, whole or not at all."""
