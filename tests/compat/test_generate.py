@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from phi4mm.compat.arrays import from_arrays
 from phi4mm.compat import AutoModelForCausalLM, AutoProcessor, GenerationConfig
+from phi4mm.compat.arrays import from_arrays
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.inference.model import Model
 from phi4mm.processing.processor import Processor

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from phi4mm.engine.encoder_cache import MediaCache, media_key
+from phi4mm.engine.request import Request
 from phi4mm.engine.scheduler import Chunk
-from phi4mm.kernels.layers import LayersInC
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.kv import PagedCache
+from phi4mm.protocol.inputs import Adapter
 
 
 def pack(
     plan: Sequence[Chunk],
     encoded: MediaCache[Tensor],
     cache: PagedCache,
-    layers_in_c: LayersInC | None,
     device: torch.device,
 ) -> ForwardBatch:
     """Rows of the plan end to end, asking for logits where a token is to be drawn: at a row's end and at its guesses.
@@ -38,14 +38,13 @@ def pack(
         for span in request.prompt.spans:
             first, last = max(span.start, chunk.start), min(span.start + span.length, chunk.end)
             if first < last:
-                media.append(
-                    encoded.get(media_key(span, request.prompt.adapter))[first - span.start : last - span.start]
-                )
+                rows_of_span = encoded.get(media_key(span, audio_projection_of(request)))
+                media.append(rows_of_span[first - span.start : last - span.start])
                 places += range(len(ids) + first - chunk.start, len(ids) + last - chunk.start)
         ids += [*request.tokens(chunk.start, chunk.end), *chunk.draft]
         if chunk.samples:
             outputs += range(len(ids) - 1 - len(chunk.draft), len(ids))
-        rows.append(Row(chunk.tokens, chunk.start, request.prompt.adapter, request.long, tuple(request.pages)))
+        rows.append(Row(chunk.tokens, chunk.start, adapter_of(request), request.long, tuple(request.pages)))
     return ForwardBatch(
         ids=torch.tensor(ids, device=device),
         rows=tuple(rows),
@@ -53,5 +52,14 @@ def pack(
         media=torch.cat(media) if media else None,
         media_index=torch.tensor(places, device=device) if media else None,
         cache=cache,
-        layers_in_c=layers_in_c,
     )
+
+
+def adapter_of(request: Request) -> Adapter | None:
+    """The LoRA that a request runs with."""
+    return request.prompt.adapter
+
+
+def audio_projection_of(request: Request) -> str | None:
+    """The projection that its recordings go through; None without media."""
+    return request.prompt.adapter

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Adapter: TypeAlias = Literal["vision", "speech"]
+Adapter: TypeAlias = str  # the name of a LoRA; `vision` and `speech` are built in
 F32: TypeAlias = npt.NDArray[np.float32]
 
 

@@ -1,0 +1,41 @@
+"""The weights of one LoRA adapter, apart from any model and any file.
+
+R adapter rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from torch import Tensor
+
+from phi4mm.config.model import TextConfig
+
+Place: TypeAlias = "tuple[int, str]"  # layer number and projection
+PROJECTIONS = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterWeights:
+    """One LoRA over any of the decoder's projections: y = W x + scaling * B(A(x)).
+
+    layers   (A (R, in), B (out, R)) by (layer, projection), projections named as in PROJECTIONS; a projection that
+             is absent is not adapted
+    scaling  what B(A(x)) is multiplied by: alpha / R
+    """
+
+    layers: Mapping[Place, tuple[Tensor, Tensor]]
+    scaling: float
+
+
+def projection_sizes(text: TextConfig) -> dict[str, tuple[int, int]]:
+    """(out, in) of each of PROJECTIONS."""
+    width, heads = text.hidden_size, text.num_heads + 2 * text.num_kv_heads
+    return {
+        "qkv_proj": (heads * text.head_dim, width),
+        "o_proj": (width, text.num_heads * text.head_dim),
+        "gate_up_proj": (2 * text.intermediate_size, width),
+        "down_proj": (width, text.intermediate_size),
+    }
