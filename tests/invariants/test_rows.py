@@ -128,5 +128,8 @@ def test_a_merged_adapter_equals_an_applied_one(rope96: Phi4MM) -> None:
     assert isinstance(linear, LoRALinear)
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 64)).astype(np.float32))
     with torch.inference_mode():
-        merged = linear.weight + 24 / 12 * linear.lora_b["speech"] @ linear.lora_a["speech"]
+        a, b = linear.lora_a["speech"], linear.lora_b["speech"]
+        assert isinstance(a, torch.Tensor)
+        assert isinstance(b, torch.Tensor)
+        merged = linear.weight + 24 / 12 * b @ a
         assert torch.allclose(linear(x, {"speech": slice(0, 5)}), x @ merged.T, atol=1e-5)

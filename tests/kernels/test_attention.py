@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from phi4mm.kernels import attention
-from phi4mm.kernels.attention import LayerPages, causal_attention, chunk_attention, decode_attention
+from phi4mm.kernels import reference
 from phi4mm.kernels.cpu import library as native
-from phi4mm.model.kv import PagedCache, quantize_heads, token_bytes
+from phi4mm.kernels.cpu import ops
+from phi4mm.kernels.kv_layout import LayerPages, gather, quantize_heads
+from phi4mm.kernels.select import causal_attention, decode_attention, prefill_attention
+from phi4mm.model.kv import PagedCache, token_bytes
 from phi4mm.model.phi4mm import Phi4MM
 
 CPU = torch.device("cpu")
@@ -27,9 +29,15 @@ def textbook(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(("queries", "keys"), [(1, 1), (1, 9), (4, 9), (9, 9), (11, 12)])
 def test_attention_equals_the_textbook(queries: int, keys: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mask that is off by one, or wrong where a block of queries begins."""
-    monkeypatch.setattr(attention, "QUERIES", 3)
+    monkeypatch.setattr(reference, "QUERIES", 3)
     q, k, v = torch.randn(queries, 6, 8), torch.randn(keys, 2, 8), torch.randn(keys, 2, 8)
     assert torch.allclose(causal_attention(q, k, v), textbook(q, k, v), atol=1e-5)
+
+
+def test_the_causal_form_for_whole_prompts_is_the_textbook() -> None:
+    """Devices other than a CPU run it, and no test of a CPU would see that it is wrong."""
+    q, k, v = torch.randn(9, 6, 8), torch.randn(9, 2, 8), torch.randn(9, 2, 8)
+    assert torch.allclose(reference.square_causal_attention(q, k, v), textbook(q, k, v), atol=1e-5)
 
 
 def paged(rows: list[torch.Tensor], tables: list[list[int]]) -> torch.Tensor:
@@ -52,7 +60,7 @@ def test_rows_over_scattered_pages_equal_rows_over_their_own_keys() -> None:
     for row in range(3):
         assert torch.allclose(out[row], textbook(q[row : row + 1], k[row], v[row])[0], atol=1e-5), row
     q = torch.randn(6, 6, 8)
-    chunk = chunk_attention(q, LayerPages(keys, values, None, None), indices[0][:1], indices[1][:1])
+    chunk = prefill_attention(q, LayerPages(keys, values, None, None), indices[0][:1], indices[1][:1])
     assert torch.allclose(chunk, textbook(q, k[0], v[0]), atol=1e-5)
 
 
@@ -68,9 +76,9 @@ def test_int8_pages_hold_each_head_to_half_a_step_of_its_own_scale(tiny: Phi4MM)
     cache.write(1, slots, x, -x)
     layer = cache.layer(1)
     table = torch.tensor([3, 0, 2], dtype=torch.int32)
-    found = attention.gather(layer.keys, layer.key_scales, table, 10, torch.float32)
-    assert torch.equal(found, q * scale[..., None])
-    assert torch.equal(attention.gather(layer.values, layer.value_scales, table, 10, torch.float32), -found)
+    keys, values = gather(layer, table, 10, torch.float32)
+    assert torch.equal(keys, q * scale[..., None])
+    assert torch.equal(values, -keys)
     stored = sum(t.numel() * t.element_size() for n in range(2) for t in cache.layer(n) if t is not None)
     assert stored == 16 * token_bytes(text, torch.int8), "the budget must count what is taken"
 
@@ -89,7 +97,7 @@ def test_writing_one_layer_leaves_the_others_alone(tiny: Phi4MM) -> None:
 @pytest.mark.skipif(native.library() is None, reason=native.status().reason)
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.int8])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_decoding_in_c_is_the_reference(kind: torch.dtype, dtype: torch.dtype) -> None:
+def test_native_decoding_is_the_reference(kind: torch.dtype, dtype: torch.dtype) -> None:
     """Rows of one token, of whole blocks and of many, with scores far apart, as in a sharp head."""
     lengths = torch.tensor([1, 32, 33, 150], dtype=torch.int32)
     tables = torch.randperm(64).view(4, 16).int()
@@ -103,12 +111,12 @@ def test_decoding_in_c_is_the_reference(kind: torch.dtype, dtype: torch.dtype) -
         scales = key_scales.view(64, 10, 2), value_scales.view(64, 10, 2)
     keys, values = keys.to(kind), values.to(kind)
     k, v = (pages if kind == torch.int8 else pages.float() for pages in (keys, values))
-    wanted = attention.decode_attention_reference(q.float(), LayerPages(k, v, *scales), tables, lengths)
-    found = attention.decode_attention_c(q, LayerPages(keys, values, *scales), tables, lengths)
+    wanted = reference.decode_attention(q.float(), LayerPages(k, v, *scales), tables, lengths)
+    found = ops.decode_attention(q, LayerPages(keys, values, *scales), tables, lengths)
     bound = 2e-5 if dtype == torch.float32 else 0.02  # half a step of bfloat16 at the largest value, 4
     assert (found.float() - wanted).abs().max() < bound
     for row in range(4):
-        alone = attention.decode_attention_c(
+        alone = ops.decode_attention(
             q[row : row + 1], LayerPages(keys, values, *scales), tables[row : row + 1], lengths[row : row + 1]
         )
         assert torch.equal(alone[0], found[row])

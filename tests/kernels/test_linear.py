@@ -1,4 +1,4 @@
-"""The fast twins against torch's own product."""
+"""Products in torch, and when they upcast."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from phi4mm.kernels import linear as module
+from phi4mm.kernels import panels
 from phi4mm.kernels import precision as widen
-from phi4mm.kernels.linear import linear, linear_by_panels
 from phi4mm.kernels.precision import compute_dtype, widened, widens
+from phi4mm.kernels.select import FEW_ROWS, linear
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -18,17 +18,17 @@ def test_the_product_by_panels_is_the_float32_product_rounded_once(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A panel out of place or a second rounding would show; 50 outputs are three panels of 20."""
-    monkeypatch.setattr(module, "PANEL", 20)
+    monkeypatch.setattr(panels, "PANEL", 20)
     x, weight = torch.randn(9, 33).to(dtype), torch.randn(50, 33).to(dtype)
     expected = F.linear(x.float(), weight.float()).to(dtype)
-    assert torch.allclose(linear_by_panels(x, weight), expected, rtol=0.01)
-    assert (linear_by_panels(x, weight) == expected).float().mean() > 0.99
+    assert torch.allclose(panels.float32_linear(x, weight), expected, rtol=0.01)
+    assert (panels.float32_linear(x, weight) == expected).float().mean() > 0.99
 
 
 def test_few_rows_and_float32_take_torchs_own_product(monkeypatch: pytest.MonkeyPatch) -> None:
     """A single row is bound by reading the weight: widening it there would be a loss."""
-    monkeypatch.setattr(module, "linear_by_panels", lambda x, weight: pytest.fail("widened"))
-    x, weight = torch.randn(module.FEW_ROWS - 1, 33), torch.randn(50, 33)
+    monkeypatch.setattr(panels, "float32_linear", lambda x, weight: pytest.fail("widened"))
+    x, weight = torch.randn(FEW_ROWS - 1, 33), torch.randn(50, 33)
     linear(x.bfloat16(), weight.bfloat16())
     linear(torch.randn(64, 33), weight)
 

@@ -1,4 +1,4 @@
-"""The C twins say what the readable references say."""
+"""The native products say what the readable references say, and a library that does not fit is refused."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phi4mm.kernels import linear
+from phi4mm.kernels import panels, reference, select
 from phi4mm.kernels.cpu import library as native
-from phi4mm.kernels.packed_weight import Bits, pack, packed_linear_reference, unpack
+from phi4mm.kernels.cpu import ops
+from phi4mm.kernels.packed_weight import Bits, pack, unpack
 
 needs_compiler = pytest.mark.skipif(native.library() is None, reason=native.status().reason)
 
@@ -37,8 +38,8 @@ def test_packed_products_are_those_of_the_reference(
     x = torch.randn(rows, inputs, generator=generator)
     if half:
         x = x.bfloat16()
-    found = linear.packed_linear_c(x, weight).float()
-    wanted = packed_linear_reference(x.float(), weight)
+    found = ops.packed_linear(x, weight).float()
+    wanted = reference.linear(x.float(), weight)
     step = x.float().abs().amax() / (254 if bits == 4 else 65534)
     bound = step * unpack(weight).abs().sum(-1) + 1e-5 * wanted.abs().max() + (wanted.abs() / 128 if half else 0)
     assert ((found - wanted).abs() <= bound + 1e-6).all()
@@ -49,9 +50,9 @@ def test_packed_products_are_those_of_the_reference(
 def test_no_row_changes_another(bits: Bits) -> None:
     """A request in a busy batch would answer otherwise than alone."""
     weight, x = pack(torch.randn(48, 96), bits), torch.randn(7, 96)
-    together = linear.packed_linear_c(x, weight)
+    together = ops.packed_linear(x, weight)
     for row in range(7):
-        assert torch.equal(linear.packed_linear_c(x[row], weight), together[row])
+        assert torch.equal(ops.packed_linear(x[row], weight), together[row])
 
 
 @needs_compiler
@@ -62,9 +63,9 @@ def test_the_number_of_threads_changes_nothing(bits: Bits) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        one = linear.packed_linear_c(x, weight)
+        one = ops.packed_linear(x, weight)
         torch.set_num_threads(2)
-        assert torch.equal(linear.packed_linear_c(x, weight), one)
+        assert torch.equal(ops.packed_linear(x, weight), one)
     finally:
         torch.set_num_threads(before)
 
@@ -76,7 +77,7 @@ def test_what_is_not_finite_stays_visible(bits: Bits, bad: float) -> None:
     """Rounded to integers, a NaN would turn into a plausible number."""
     weight, x = pack(torch.randn(16, 64), bits), torch.randn(2, 64)
     x[1, 40] = bad
-    found = linear.packed_linear_c(x, weight)
+    found = ops.packed_linear(x, weight)
     assert found[0].isfinite().all()
     assert found[1].isnan().all()
 
@@ -88,8 +89,8 @@ def test_the_largest_numbers_do_not_overflow(bits: Bits) -> None:
     for sign in (1.0, -1.0):
         weight = pack(torch.full((16, 64), sign), bits)
         for x in (torch.ones(1, 64), -torch.ones(1, 64), torch.ones(1, 64) * torch.tensor([1.0, -1.0]).repeat(32)):
-            wanted = packed_linear_reference(x, weight)
-            torch.testing.assert_close(linear.packed_linear_c(x, weight), wanted, atol=1e-3, rtol=1e-3)
+            wanted = reference.linear(x, weight)
+            torch.testing.assert_close(ops.packed_linear(x, weight), wanted, atol=1e-3, rtol=1e-3)
 
 
 @needs_compiler
@@ -98,10 +99,10 @@ def test_the_largest_numbers_do_not_overflow(bits: Bits) -> None:
 def test_panels_unpacked_in_c_are_the_reference(bits: Bits, dtype: torch.dtype) -> None:
     """The path of many rows."""
     weight = pack(torch.randn(70, 50), bits)
-    found = torch.cat([linear._unpack(weight, 0, 2, dtype), linear._unpack(weight, 2, 5, dtype)])[:70]
+    found = torch.cat([ops.unpack(weight, 0, 2, dtype), ops.unpack(weight, 2, 5, dtype)])[:70]
     assert torch.equal(found, unpack(weight).to(dtype))
     x = torch.randn(40, 50, dtype=dtype)
-    torch.testing.assert_close(linear.packed_linear_by_panels(x, weight), packed_linear_reference(x, weight))
+    torch.testing.assert_close(panels.packed_linear(x, weight, torch.float32, ops.unpack), reference.linear(x, weight))
 
 
 @needs_compiler
@@ -110,9 +111,9 @@ def test_the_product_of_bfloat16_is_summed_in_float32(rows: int) -> None:
     """Against float64, half a step of bfloat16 is all that may be lost."""
     x, weight = torch.randn(rows, 64).bfloat16(), torch.randn(24, 64).bfloat16()
     wanted = x.double() @ weight.double().T
-    found = linear.linear_c(x, weight)
+    found = ops.bfloat16_linear(x, weight)
     assert ((found.double() - wanted).abs() <= wanted.abs() / 256 + 1e-5).all()
-    assert torch.equal(linear.linear_c(x[-1], weight), found[-1])
+    assert torch.equal(ops.bfloat16_linear(x[-1], weight), found[-1])
 
 
 @needs_compiler
@@ -131,7 +132,7 @@ def test_without_a_compiler_everything_still_runs(monkeypatch: pytest.MonkeyPatc
     assert "no C compiler" in status.reason
     monkeypatch.setattr(native, "library", lambda: None)
     weight, x = pack(torch.randn(24, 64), 4), torch.randn(2, 64)
-    torch.testing.assert_close(linear.linear(x, weight), packed_linear_reference(x, weight))
+    torch.testing.assert_close(select.linear(x, weight), reference.linear(x, weight))
 
 
 def test_a_cache_folder_that_others_can_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +149,7 @@ def test_gradients_pass_through_packed_weights() -> None:
     """Adapters are trained over a quantized base through the differentiable path."""
     x = torch.randn(3, 32, requires_grad=True)
     weight = pack(torch.randn(16, 32), 4)
-    linear.linear(x, weight).sum().backward()
+    select.linear(x, weight).sum().backward()
     assert x.grad is not None
     torch.testing.assert_close(x.grad, unpack(weight).sum(0).expand(3, -1))
 
@@ -161,7 +162,7 @@ def test_adding_a_product_is_the_product_added(bits: Bits, dtype: torch.dtype) -
     weight, x = pack(torch.randn(40, 64), bits), torch.randn(3, 64).to(dtype)
     y = torch.randn(7, 40).to(dtype)
     wanted = y.clone()
-    wanted[2:5] = (y[2:5].float() + 0.5 * linear.packed_linear_c(x.float(), weight)).to(dtype)
-    found = linear.add_linear(y[2:5], x, weight, 0.5)
+    wanted[2:5] = (y[2:5].float() + 0.5 * ops.packed_linear(x.float(), weight)).to(dtype)
+    found = select.add_linear(y[2:5], x, weight, 0.5)
     torch.testing.assert_close(found, wanted[2:5])
     torch.testing.assert_close(y, wanted)

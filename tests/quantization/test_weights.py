@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from phi4mm.kernels import precision as widen
-from phi4mm.kernels.linear import linear
 from phi4mm.kernels.packed_weight import Bits, PackedWeight, grouped, pack, unpack
 from phi4mm.kernels.precision import widened
+from phi4mm.kernels.rounding import OUTPUTS_AT_ONCE, hollow_weight, pack_weight
+from phi4mm.kernels.select import linear
 from phi4mm.quantization import embedding as embedding_module
 from phi4mm.quantization.embedding import PackedEmbedding, unpack_rows
 from phi4mm.quantization.linear import PackedLinear
-from phi4mm.quantization.quantize import OUTPUTS_AT_ONCE, hollow_weight, pack_weight
 
 BITS: tuple[Bits, ...] = (4, 8)
 SHAPES = st.tuples(st.integers(1, 70), st.integers(1, 130))

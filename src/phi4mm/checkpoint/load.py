@@ -18,9 +18,10 @@ from phi4mm.checkpoint.shards import StoredTensor, map_file, mapped_tensor, read
 from phi4mm.config.engine import Quantization
 from phi4mm.config.model import ADAPTER_FOLDERS
 from phi4mm.errors import CheckpointError, ConfigError
+from phi4mm.kernels.rounding import pack_weight
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Adapter
-from phi4mm.quantization.quantize import Plan, hollow_out, pack_weight, put_weight, weight_bits
+from phi4mm.quantization.quantize import Plan, hollow_out, put_weight, weight_bits
 
 
 def load_model(

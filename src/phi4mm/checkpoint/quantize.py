@@ -17,7 +17,8 @@ from phi4mm.checkpoint.shards import StoredTensor, TensorSource, read_tensor, st
 from phi4mm.config.engine import Quantization
 from phi4mm.config.original import to_original
 from phi4mm.errors import ConfigError
-from phi4mm.quantization.quantize import Plan, hollow_weight, pack_weight, weight_bits
+from phi4mm.kernels.rounding import hollow_weight, pack_weight
+from phi4mm.quantization.quantize import Plan, weight_bits
 
 Progress = Callable[[int, int], object]
 

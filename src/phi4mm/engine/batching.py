@@ -12,7 +12,6 @@ from torch import Tensor
 
 from phi4mm.engine.encoder_cache import MediaCache, media_key
 from phi4mm.engine.scheduler import Chunk
-from phi4mm.kernels.layers import LayersInC
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.kv import PagedCache
 
@@ -21,7 +20,6 @@ def pack(
     plan: Sequence[Chunk],
     encoded: MediaCache[Tensor],
     cache: PagedCache,
-    layers_in_c: LayersInC | None,
     device: torch.device,
 ) -> ForwardBatch:
     """Rows of the plan end to end, asking for logits where a token is to be drawn: at a row's end and at its guesses.
@@ -38,7 +36,8 @@ def pack(
         for span in request.prompt.spans:
             first, last = max(span.start, chunk.start), min(span.start + span.length, chunk.end)
             if first < last:
-                media.append(encoded.get(media_key(span, request.projection))[first - span.start : last - span.start])
+                rows_of_span = encoded.get(media_key(span, request.projection))
+                media.append(rows_of_span[first - span.start : last - span.start])
                 places += range(len(ids) + first - chunk.start, len(ids) + last - chunk.start)
         ids += [*request.tokens(chunk.start, chunk.end), *chunk.draft]
         if chunk.samples:
@@ -51,5 +50,4 @@ def pack(
         media=torch.cat(media) if media else None,
         media_index=torch.tensor(places, device=device) if media else None,
         cache=cache,
-        layers_in_c=layers_in_c,
     )

@@ -14,6 +14,9 @@ from torch import Tensor
 from phi4mm.engine.batching import pack
 from phi4mm.engine.encoder_cache import MediaCache, media_key
 from phi4mm.engine.encoders import encode_span
+from phi4mm.engine.executors.eager import EagerExecutor
+from phi4mm.engine.executors.executor import Executor
+from phi4mm.engine.executors.fused_cpu import FusedCPUExecutor
 from phi4mm.engine.kv_capacity import Capacity
 from phi4mm.engine.request import Request, Sampled
 from phi4mm.engine.sampler import apply_mask, most_likely, new_generator, sample, token_logprobs
@@ -41,7 +44,7 @@ class Runner:
             device=self._device,
             dtype=capacity.cache_dtype,
         )
-        self._layers_in_c = model.text.layers_in_c(self._cache)
+        self._executors: tuple[Executor, ...] = (FusedCPUExecutor(model, self._cache), EagerExecutor(model))
 
     @torch.inference_mode()
     def run(self, plan: Sequence[Chunk]) -> list[list[Sampled]]:
@@ -49,11 +52,13 @@ class Runner:
 
         A row that fails gets an `error`; its neighbours go on.
         """
-        # Rows of one adapter side by side: its weights are then read once.
-        ready = sorted(filter(self._encode, plan), key=lambda chunk: chunk.request.adapter or "")
+        # Sequences of one adapter side by side: its weights are then read once.
+        encoded = [chunk for chunk in plan if self._encode(chunk)]
+        ready = sorted(encoded, key=lambda chunk: chunk.request.adapter or "")
         if not ready:
             return [[] for _ in plan]
-        logits = self._model(pack(ready, self._media, self._cache, self._layers_in_c, self._device))
+        batch = pack(ready, self._media, self._cache, self._device)
+        logits = next(executor for executor in self._executors if executor.accepts(batch)).run(batch)
         drawing = [chunk for chunk in ready if chunk.samples]
         drawn = dict(zip((chunk.request.id for chunk in drawing), self._draw(drawing, logits), strict=True))
         return [drawn.get(chunk.request.id, []) for chunk in plan]
@@ -63,8 +68,12 @@ class Runner:
         self._generators.pop(request.id, None)
 
     def invalidate(self) -> None:
-        """Weights were replaced."""
-        self._layers_in_c = self._model.text.layers_in_c(self._cache)
+        """Forget what executors derived from the weights, such as memory of replaced ones that they keep alive.
+
+        Changed weights are noticed without this call. Keys and values of earlier tokens stay as they are.
+        """
+        for executor in self._executors:
+            executor.invalidate()
 
     def _encode(self, chunk: Chunk) -> bool:
         """Make the encoder rows that the chunk asks for; running out of memory there must not stop the other rows."""

@@ -119,8 +119,3 @@ def _order(codes: Tensor, bits: Bits) -> Tensor:
 
 def _tile_scales(scales: Tensor) -> Tensor:
     return scales.view(-1, TILE, scales.shape[1]).transpose(1, 2).contiguous()
-
-
-def packed_linear_reference(x: Tensor, packed: PackedWeight) -> Tensor:
-    """x (..., in) @ weight.T -> (..., out) in x's dtype, computed in float32 from the meaning of the codes."""
-    return F.linear(x.float(), unpack(packed)).to(x.dtype)

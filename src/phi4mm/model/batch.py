@@ -12,7 +12,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from phi4mm.kernels.layers import LayersInC
 from phi4mm.model.kv import PagedCache
 from phi4mm.protocol.inputs import Adapter
 
@@ -47,7 +46,6 @@ class ForwardBatch:
     media         (M, D) projected encoder rows, or None
     media_index   (M,) int64 packed indices that they overwrite, in the order of `media`
     cache         where keys and values live, extended by the pass; None where rows are run once, as in training
-    layers_in_c   the decoder's layers over that cache, for passes in which every row brings few tokens
     """
 
     ids: Tensor
@@ -56,7 +54,6 @@ class ForwardBatch:
     media: Tensor | None = None
     media_index: Tensor | None = None
     cache: PagedCache | None = None
-    layers_in_c: LayersInC | None = None
 
     @cached_property
     def bounds(self) -> tuple[tuple[int, int], ...]:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from phi4mm.config.model import TextConfig
-from phi4mm.kernels.attention import LayerPages
-from phi4mm.kernels.elementwise import place
+from phi4mm.kernels.kv_layout import LayerPages, quantize_heads
+from phi4mm.kernels.select import scatter
 
 SCALE_BYTES = 4  # float32, one a token and head of int8 keys, and of values
 
@@ -53,11 +53,4 @@ def _store(pages: Tensor, scales: Tensor | None, slots: Tensor, x_TKE: Tensor) -
     if scales is not None:
         x_TKE, scale_TK = quantize_heads(x_TKE)
         scales.flatten(0, 1).index_copy_(0, slots, scale_TK)
-    place(pages.flatten(0, 1), slots, x_TKE)
-
-
-def quantize_heads(x_TKE: Tensor) -> tuple[Tensor, Tensor]:
-    """int8 (T, K, E) and scales (T, K) float32 such that x is about int8 * scale: off by at most half a scale."""
-    scale_TK = x_TKE.abs().amax(-1).float() / 127
-    rounded = (x_TKE / scale_TK.clamp(min=torch.finfo(torch.float32).tiny)[..., None]).round()
-    return rounded.to(torch.int8), scale_TK
+    scatter(pages.flatten(0, 1), slots, x_TKE)

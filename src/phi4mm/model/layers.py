@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from phi4mm.config.model import RopeConfig
-from phi4mm.kernels.elementwise import rms_norm
+from phi4mm.kernels.select import rms_norm
 
 
 class RMSNorm(nn.Module):

@@ -1,45 +1,83 @@
-"""A linear layer whose adapter belongs to the row.
+"""A linear layer with any number of named adapters, of which each sequence of a batch chooses one or none.
 
-T packed tokens, R adapter rank.
+T packed tokens, O outputs, I inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from phi4mm.config.model import AdapterConfig
-from phi4mm.kernels.layers import LinearWeights
-from phi4mm.kernels.linear import add_linear, linear
+from phi4mm.kernels.packed_weight import PackedWeight
+from phi4mm.kernels.rounding import is_worth_packing, pack_weight
+from phi4mm.kernels.select import add_linear, linear
+from phi4mm.model.adapter_weights import PROJECTIONS, AdapterWeights, Place
 from phi4mm.protocol.inputs import Adapter
 
 AdapterRows = Mapping[Adapter, Tensor | slice]
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class NamedWeights(nn.Module):
+    """Weights by name, plain or packed: an nn.ParameterDict in which `keys` or `train` are names like any other."""
+
+    def __getitem__(self, name: str) -> Tensor | PackedWeight:
+        """The weight. Raises KeyError for an unknown name."""
+        plain = self._parameters.get(name)
+        if plain is not None:
+            return plain
+        packed = self._modules[name]
+        assert isinstance(packed, PackedWeight)
+        return packed
+
+    def __setitem__(self, name: str, weight: nn.Parameter | PackedWeight) -> None:
+        """Put a weight in the place of the one of that name, if there is one."""
+        plain = isinstance(weight, nn.Parameter)
+        (self._modules if plain else self._parameters).pop(name, None)
+        if isinstance(weight, nn.Parameter):
+            self._parameters[name] = weight
+        else:
+            self._modules[name] = weight
+
+    def __delitem__(self, name: str) -> None:
+        """Forget a weight. Raises KeyError for an unknown name."""
+        (self._parameters if name in self._parameters else self._modules).pop(name)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a weight of that name."""
+        return name in self._parameters or name in self._modules
 
 
 class LoRALinear(nn.Module):
-    """y = W x, plus scaling * B(A(x)) for the tokens of rows that carry an adapter (PEFT's unmerged form)."""
+    """y = W x, plus scaling * B(A(x)) for the tokens whose sequence runs with an adapter (PEFT's unmerged form).
+
+    scaling  of each adapter that has matrices here, by name
+    """
 
     def __init__(self, inputs: int, outputs: int, adapters: Mapping[Adapter, AdapterConfig]) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
-        self.lora_a = nn.ParameterDict({n: nn.Parameter(torch.empty(a.rank, inputs)) for n, a in adapters.items()})
-        self.lora_b = nn.ParameterDict({n: nn.Parameter(torch.empty(outputs, a.rank)) for n, a in adapters.items()})
-        self._scaling = {name: adapter.scaling for name, adapter in adapters.items()}
-
-    def weights(self) -> LinearWeights:
-        """What C multiplies by; adapters in the order in which they were given."""
-        factors = self._scaling.items()
-        return LinearWeights(self.weight, tuple((self.lora_a[n], self.lora_b[n], factor) for n, factor in factors))
+        self.lora_a, self.lora_b = NamedWeights(), NamedWeights()
+        self.scaling: dict[Adapter, float] = {}
+        for name, adapter in sorted(adapters.items()):
+            self.lora_a[name] = nn.Parameter(torch.empty(adapter.rank, inputs))
+            self.lora_b[name] = nn.Parameter(torch.empty(outputs, adapter.rank))
+            self.scaling[name] = adapter.scaling
 
     def forward(self, x: Tensor, rows: AdapterRows) -> Tensor:
-        """x (T, in), rows: which of the T tokens run with which adapter -> (T, out)."""
+        """x (T, I), rows: which of the T tokens run with which adapter -> (T, O)."""
         y = linear(x, self.weight)
         for name, index in rows.items():
+            if name not in self.scaling:
+                continue
             part = y[index]
             low = linear(x[index], self.lora_a[name])
-            added = add_linear(part, low, self.lora_b[name], self._scaling[name])
+            added = add_linear(part, low, self.lora_b[name], self.scaling[name])
             if len(part) == len(y):
                 y = added
             elif not isinstance(index, slice):
@@ -47,3 +85,45 @@ class LoRALinear(nn.Module):
             elif added is not part:  # else the view was changed in place
                 y = torch.cat([y[: index.start], added, y[index.stop :]])
         return y
+
+    def add(self, name: Adapter, a: Tensor, b: Tensor, scaling: float, *, dtype: torch.dtype, trainable: bool) -> None:
+        """Take copies of A and B in `dtype`, or packed as the base weight is unless they are to be trained."""
+        base = self.weight if isinstance(self.weight, Tensor) else None
+        device = self.weight.codes.device if base is None else base.device
+        for weights, given in ((self.lora_a, a), (self.lora_b, b)):
+            matrix = given.detach().to(device)
+            if base is None and not trainable and is_worth_packing(matrix):
+                weights[name] = pack_weight(matrix, self.weight.bits)
+            else:
+                plain = matrix.to(dtype, copy=True, memory_format=torch.contiguous_format)
+                weights[name] = nn.Parameter(plain, requires_grad=trainable)
+        self.scaling[name] = scaling
+
+    def remove(self, name: Adapter) -> None:
+        """Forget an adapter, if it has matrices here."""
+        if self.scaling.pop(name, None) is not None:
+            del self.lora_a[name], self.lora_b[name]
+
+
+def adapter_problems(weights: AdapterWeights, linears: Mapping[Place, LoRALinear]) -> Iterator[str]:
+    """What keeps an adapter from fitting these linear layers, one sentence each."""
+    if not math.isfinite(weights.scaling):
+        yield f"its scaling is {weights.scaling}; expected a finite number"
+    if not weights.layers:
+        yield "it has no matrices; expected A and B of at least one projection"
+    layers = 1 + max(layer for layer, _ in linears)
+    for (layer, projection), (a, b) in weights.layers.items():
+        where = f"layer {layer} {projection}"
+        if (layer, projection) not in linears:
+            yield f"{where} is unknown; expected layers 0 to {layers - 1} and one of {', '.join(PROJECTIONS)}"
+            continue
+        outputs, inputs = linears[layer, projection].weight.shape
+        if a.ndim != 2 or b.ndim != 2 or a.shape[1] != inputs or b.shape[0] != outputs or a.shape[0] != b.shape[1]:
+            yield (
+                f"{where} has A {tuple(a.shape)} and B {tuple(b.shape)};"
+                f" expected (rank, {inputs}) and ({outputs}, rank)"
+            )
+        elif a.shape[0] == 0:
+            yield f"{where} has rank 0; expected at least 1"
+        elif not (a.is_floating_point() and b.is_floating_point()):
+            yield f"{where} has A in {a.dtype} and B in {b.dtype}; expected floating-point numbers"

@@ -1,24 +1,31 @@
-"""The decoder: Phi-4-Mini with LoRA by row, partial rotary, grouped queries and a tied head.
+"""The decoder: Phi-4-Mini with LoRA by sequence, partial rotary, grouped queries and a tied head.
 
-T packed tokens, S tokens of one row, D model width, H query heads, K key/value heads, E head width, V vocabulary.
+T packed tokens, N wanted logits, D model width, H query heads, K key/value heads, E head width, V vocabulary.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from phi4mm.config.model import AdapterConfig, TextConfig
-from phi4mm.kernels.attention import LayerPages, causal_attention, chunk_attention, decode_attention
-from phi4mm.kernels.elementwise import rotate_heads, swiglu
-from phi4mm.kernels.layers import LayersInC, LayersShape, LayerWeights, layers_in_c
-from phi4mm.kernels.linear import linear
+from phi4mm.errors import ConfigError
+from phi4mm.kernels.kv_layout import LayerPages
+from phi4mm.kernels.select import (
+    causal_attention,
+    decode_attention,
+    linear,
+    prefill_attention,
+    rotate_heads,
+    swiglu,
+)
+from phi4mm.model.adapter_weights import PROJECTIONS, AdapterWeights, Place
 from phi4mm.model.batch import ForwardBatch
-from phi4mm.model.kv import PagedCache
 from phi4mm.model.layers import RMSNorm, Rotary
-from phi4mm.model.lora import LoRALinear
+from phi4mm.model.lora import NAME, LoRALinear, adapter_problems
 from phi4mm.protocol.inputs import Adapter
 
 Adapters = Mapping[Adapter, AdapterConfig]
@@ -35,7 +42,7 @@ class SelfAttention(nn.Module):
         self.o_proj = LoRALinear(config.num_heads * config.head_dim, config.hidden_size, adapters)
 
     def forward(self, x: Tensor, batch: ForwardBatch, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
-        """x (T, D) -> (T, D); writes to the rows' pages."""
+        """x (T, D) -> (T, D); writes to the sequences' pages."""
         qkv = self.qkv_proj(x, batch.adapter_rows).view(x.shape[0], -1, self._width)
         qkv = rotate_heads(qkv, self._heads + self._kv_heads, cos, sin)
         q_THE, k_TKE, v_TKE = qkv.split([self._heads, self._kv_heads, self._kv_heads], dim=1)
@@ -49,7 +56,7 @@ class SelfAttention(nn.Module):
 
 
 def _cached_attention(q_THE: Tensor, batch: ForwardBatch, pages: LayerPages) -> Tensor:
-    """(T, H, E): every row over its own pages, those of one new token together."""
+    """(T, H, E): every sequence over its own pages, those of few new tokens together."""
     if batch.decoding is not None and not batch.chunks:
         _, tables, lengths = batch.decoding
         return decode_attention(q_THE, pages, tables, lengths)
@@ -58,7 +65,7 @@ def _cached_attention(q_THE: Tensor, batch: ForwardBatch, pages: LayerPages) -> 
         where, tables, lengths = batch.decoding
         out_THE[where] = decode_attention(q_THE[where], pages, tables, lengths)
     for where, table, length in batch.chunks:
-        out_THE[where] = chunk_attention(q_THE[where], pages, table, length)
+        out_THE[where] = prefill_attention(q_THE[where], pages, table, length)
     return out_THE
 
 
@@ -90,22 +97,14 @@ class DecoderLayer(nn.Module):
         x = x + self.self_attn(self.input_layernorm(x), batch, cos, sin, layer)
         return x + self.mlp(self.post_attention_layernorm(x), batch)
 
-    def weights(self, pages: LayerPages) -> LayerWeights:
-        """What C runs this layer with."""
-        attention, mlp = self.self_attn, self.mlp
-        return LayerWeights(
-            norm1=self.input_layernorm.weight,
-            norm2=self.post_attention_layernorm.weight,
-            qkv=attention.qkv_proj.weights(),
-            o=attention.o_proj.weights(),
-            gate_up=mlp.gate_up_proj.weights(),
-            down=mlp.down_proj.weights(),
-            pages=pages,
-        )
+    @property
+    def linears(self) -> tuple[LoRALinear, ...]:
+        """Its linear layers in the order of PROJECTIONS, which is that in which they run."""
+        return self.self_attn.qkv_proj, self.self_attn.o_proj, self.mlp.gate_up_proj, self.mlp.down_proj
 
 
 class TextDecoder(nn.Module):
-    """Token ids and media rows in, logits out."""
+    """Token ids and encoder outputs in, logits out. `forward` is embed, the layers one by one, head."""
 
     def __init__(self, config: TextConfig, adapters: Adapters) -> None:
         super().__init__()
@@ -113,38 +112,78 @@ class TextDecoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(config, adapters) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self._rotary = Rotary(config.rope)
-        self._config, self._adapters = config, tuple(adapters)
+        self._versions = itertools.count()
+        self._adapters = {name: next(self._versions) for name in adapters}
+
+    @property
+    def adapters(self) -> Mapping[Adapter, int]:
+        """The adapters by name, in one order for all layers, with a version that no other has had in this decoder."""
+        return self._adapters
+
+    @property
+    def decoder_layers(self) -> list[DecoderLayer]:
+        """The layers in order."""
+        return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
 
     def forward(self, batch: ForwardBatch) -> Tensor:
-        """Logits (K, V) at `batch.outputs`, in the model's dtype. Writes to the rows' pages."""
-        x = self.embed_tokens(batch.ids)
+        """Logits (N, V) at `batch.outputs`, in the model's dtype. Writes to the sequences' pages."""
+        x = self.embed(batch)
+        cos, sin = self.rotation(batch, x.dtype)
+        for n, layer in enumerate(self.layers):
+            x = layer(x, batch, cos, sin, n)
+        return self.head(x, batch)
+
+    def embed(self, batch: ForwardBatch) -> Tensor:
+        """(T, D) that the first layer takes. Raises ConfigError for an adapter that the model does not have."""
+        for row in batch.rows:
+            if row.adapter is not None and row.adapter not in self._adapters:
+                raise _unknown_adapter(row.adapter, self._adapters)
+        x: Tensor = self.embed_tokens(batch.ids)
         if batch.media is not None:
             assert batch.media_index is not None and len(batch.media) == len(batch.media_index), (
                 f"{len(batch.media)} encoder rows for {batch.media_index} placeholders"
             )
             x = x.index_copy(0, batch.media_index, batch.media.to(x.dtype))
-        cos, sin = self._rotary(batch.positions, batch.long, x.dtype)
-        x = self._run_layers(x, batch, cos, sin)
-        return linear(self.norm(x[batch.outputs]), self.embed_tokens.weight)
-
-    def _run_layers(self, x: Tensor, batch: ForwardBatch, cos: Tensor, sin: Tensor) -> Tensor:
-        in_c = batch.layers_in_c
-        if in_c is not None and batch.decoding is not None and not batch.chunks and len(x) <= in_c.most_rows:
-            _, tables, lengths = batch.decoding
-            runs = [(self._adapters.index(name), first, last) for name, first, last in batch.adapter_runs]
-            return in_c(x, cos, sin, batch.slots, tables, lengths, runs)
-        for n, layer in enumerate(self.layers):
-            x = layer(x, batch, cos, sin, n)
         return x
 
-    def layers_in_c(self, cache: PagedCache) -> LayersInC | None:
-        """The layers over the pages of `cache` in one call of C; None where it cannot run them.
+    def rotation(self, batch: ForwardBatch, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """cos and sin (T, 1, rotary) of the tokens' positions, in `dtype`."""
+        return self._rotary(batch.positions, batch.long, dtype)
 
-        Weights that are put in place of others afterwards are not seen.
-        """
-        config = self._config
-        shape = LayersShape(
-            config.num_heads, config.num_kv_heads, config.head_dim, config.rope.rotary_dim, config.rms_norm_eps
-        )
-        layers = [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
-        return layers_in_c([layer.weights(cache.layer(n)) for n, layer in enumerate(layers)], shape)
+    def head(self, x: Tensor, batch: ForwardBatch) -> Tensor:
+        """x (T, D) after the last layer -> logits (N, V) at `batch.outputs`."""
+        return linear(self.norm(x[batch.outputs]), self.embed_tokens.weight)
+
+    def add_adapter(self, name: Adapter, weights: AdapterWeights, *, trainable: bool) -> None:
+        """As `Phi4MM.add_adapter`."""
+        linears = self._linears()
+        problems = list(adapter_problems(weights, linears))
+        if not NAME.fullmatch(name):
+            problems.insert(0, "its name must be 1 to 64 letters, digits, `_` or `-`")
+        if name in self._adapters:
+            problems.insert(0, "its name is in use; remove that adapter first or choose another name")
+        if problems:
+            raise ConfigError(f"the adapter {name!r} does not fit this model:\n  " + "\n  ".join(problems))
+        for place, (a, b) in weights.layers.items():
+            linears[place].add(name, a, b, weights.scaling, dtype=self.norm.weight.dtype, trainable=trainable)
+        self._adapters[name] = next(self._versions)
+
+    def remove_adapter(self, name: Adapter) -> None:
+        """As `Phi4MM.remove_adapter`."""
+        if name not in self._adapters:
+            raise _unknown_adapter(name, self._adapters)
+        del self._adapters[name]
+        for module in self._linears().values():
+            module.remove(name)
+
+    def _linears(self) -> dict[Place, LoRALinear]:
+        return {
+            (n, projection): module
+            for n, layer in enumerate(self.decoder_layers)
+            for projection, module in zip(PROJECTIONS, layer.linears, strict=True)
+        }
+
+
+def _unknown_adapter(name: Adapter, known: Mapping[Adapter, int]) -> ConfigError:
+    has = ", ".join(known) or "none"
+    return ConfigError(f"the model has no adapter {name!r}; it has {has}; add it with `add_adapter` or name another")

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Adapter: TypeAlias = str
+Adapter: TypeAlias = str  # the name of a LoRA; `vision` and `speech` are built in
 AudioProjection: TypeAlias = Literal["speech", "vision"]
 F32: TypeAlias = npt.NDArray[np.float32]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from phi4mm.kernels.linear import linear
 from phi4mm.kernels.packed_weight import PackedWeight
+from phi4mm.kernels.select import linear
 
 
 class PackedLinear(nn.Module):

@@ -1,33 +1,29 @@
-"""Which weights of a model are packed, in how many bits, and the swap itself.
-
-O outputs, I inputs.
-"""
+"""Which weights of a model are packed, in how many bits, and the swap itself."""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from phi4mm.config.engine import Quantization
-from phi4mm.kernels.packed_weight import BYTES, GROUP, TILE, Bits, PackedWeight, grouped, pack
-from phi4mm.model.lora import LoRALinear
+from phi4mm.kernels.packed_weight import Bits, PackedWeight
+from phi4mm.kernels.rounding import hollow_weight, is_worth_packing, pack_weight
+from phi4mm.model.lora import LoRALinear, NamedWeights
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.quantization.embedding import PackedEmbedding
 from phi4mm.quantization.linear import PackedLinear
-from phi4mm.quantization.scales import least_error_scales
 
 Plan: TypeAlias = dict[str, Bits]  # of the parameters to be packed, by name
 DECODER_BITS: dict[Quantization, Bits] = {"int8": 8, "int4": 4}
 TOWER_BITS: Bits = 8
-OUTPUTS_AT_ONCE = 16 * TILE  # rounded together: their float32 scratch stays near a core's cache
 
 
 def quantize_model(model: Phi4MM, scheme: Quantization) -> Phi4MM:
     """Pack the weights of `model` in place, one after the other, and return it. Its other tensors stay as they are."""
+    parameters = dict(model.named_parameters())
     for name, bits in weight_bits(model, scheme).items():
-        put_weight(model, name, pack_weight(model.get_parameter(name).detach(), bits))
+        put_weight(model, name, pack_weight(parameters.pop(name).detach(), bits))
     return model
 
 
@@ -44,21 +40,8 @@ def weight_bits(model: Phi4MM, scheme: Quantization) -> Plan:
             bits |= {f"{path}.{name}": DECODER_BITS[scheme] for name, _ in module.named_parameters()}
         elif isinstance(module, nn.Linear):
             bits[f"{path}.weight"] = TOWER_BITS
-    return {name: n for name, n in bits.items() if model.get_parameter(name).shape[1] >= GROUP // 2}
-
-
-def pack_weight(weight: Tensor, bits: Bits) -> PackedWeight:
-    """(O, I) packed on its device, some outputs at a time: needs little beyond its result.
-
-    8 bits take the scale of each group's largest magnitude, 4 bits the scale of least error.
-    """
-    result = hollow_weight(weight, bits, device=weight.device)
-    for start in range(0, weight.shape[0], OUTPUTS_AT_ONCE):
-        rows = weight[start : start + OUTPUTS_AT_ONCE]
-        part = pack(rows, bits, least_error_scales(grouped(rows)) if bits == 4 else None)
-        tiles = slice(start // TILE, start // TILE + len(part.codes))
-        result.codes[tiles], result.scales[tiles] = part.codes, part.scales
-    return result
+    parameters = dict(model.named_parameters())
+    return {name: n for name, n in bits.items() if is_worth_packing(parameters[name])}
 
 
 def put_weight(model: Phi4MM, name: str, packed: PackedWeight) -> None:
@@ -69,6 +52,8 @@ def put_weight(model: Phi4MM, name: str, packed: PackedWeight) -> None:
         model.set_submodule(path, PackedLinear(packed, parent.bias))
     elif isinstance(parent, nn.Embedding):
         model.set_submodule(path, PackedEmbedding(packed, parent.weight.dtype))
+    elif isinstance(parent, NamedWeights):
+        parent[leaf] = packed
     else:
         delattr(parent, leaf)  # torch lets no module take a parameter's name
         setattr(parent, leaf, packed)
@@ -76,15 +61,7 @@ def put_weight(model: Phi4MM, name: str, packed: PackedWeight) -> None:
 
 def hollow_out(model: Phi4MM, scheme: Quantization) -> Phi4MM:
     """`quantize_model` for a model on the meta device: the same names, shapes and dtypes without any values."""
+    parameters = dict(model.named_parameters())
     for name, bits in weight_bits(model, scheme).items():
-        put_weight(model, name, hollow_weight(model.get_parameter(name), bits, device="meta"))
+        put_weight(model, name, hollow_weight(parameters[name], bits, device="meta"))
     return model
-
-
-def hollow_weight(weight: Tensor, bits: Bits, *, device: str | torch.device) -> PackedWeight:
-    """Room for `weight` (O, I) in packed form, uninitialised."""
-    outputs, inputs = weight.shape
-    tiles, groups = -(-outputs // TILE), -(-inputs // GROUP)
-    codes = torch.empty(tiles, groups, BYTES[bits], dtype=torch.uint8, device=device)
-    scales = torch.empty(tiles, groups, TILE, dtype=torch.bfloat16, device=device)
-    return PackedWeight(codes, scales, bits=bits, outputs=outputs, inputs=inputs)

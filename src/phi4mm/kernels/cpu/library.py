@@ -1,6 +1,6 @@
-"""The C twins of some kernels (folder c): compiled once for this machine by its own compiler, kept in a cache folder.
+"""The native kernels (csrc/): compiled once for this machine by its own compiler, kept in a cache folder, loaded.
 
-Without a compiler everything runs through torch, only slower; `status` says why. PHI4MM_NATIVE=0 turns the twins off.
+Without a compiler everything runs through torch, only slower; `status` says why. PHI4MM_NATIVE=0 turns them off.
 """
 
 from __future__ import annotations
@@ -19,29 +19,28 @@ from pathlib import Path
 
 import torch  # noqa: F401  # brings the OpenMP that the compiled library looks for
 
+from phi4mm.kernels.cpu.header import HEADER, Declarations, HeaderError, read_header
 from phi4mm.machine import cpu_flags, cpu_name
 
 SOURCES = sorted(Path(__file__).with_name("csrc").glob("*.[ch]"))
 # GOMP's functions are left undefined: they are those of the OpenMP that torch has loaded, so both share its threads.
 FLAGS = ("-O3", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
 COMPILE_SECONDS = 120
-_P, _L, _I = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-ARGUMENTS = {
-    "phi4mm_packed": (_P, _I, _L, _L, _P, _P, _I, _L, _P, _L, ctypes.c_float, _P, _I),
-    "phi4mm_bf16": (_P, _L, _L, _P, _L, _P, _P, _I),
-    "phi4mm_decode": (_P, _I, _L, _L, _L, _P, _P, _I, _P, _P, _L, _L, _P, _L, _P, _L, _P, _P, _I),
-    "phi4mm_rms_norm": (_P, _I, _L, _L, _P, ctypes.c_float, _P, _I),
-    "phi4mm_rotate": (_P, _I, _L, _L, _L, _L, _P, _P, _L, _I),
-    "phi4mm_swiglu": (_P, _I, _L, _L, _P, _I),
-    "phi4mm_unpack": (_P, _P, _I, _L, _L, _L, _P, _I, _L, _I),
-}  # of the functions that return nothing
+
+
+@dataclass(frozen=True)
+class Library:
+    """The loaded library: its functions, and the structs that they take."""
+
+    functions: ctypes.CDLL
+    structs: dict[str, type[ctypes.Structure]]
 
 
 @dataclass(frozen=True)
 class Status:
-    """Whether the C twins run here, and why not or from where."""
+    """Whether the native kernels run here, and why not or from where."""
 
-    library: ctypes.CDLL | None
+    library: Library | None
     reason: str
 
 
@@ -51,29 +50,30 @@ def status() -> Status:
     if os.environ.get("PHI4MM_NATIVE", "1") == "0":
         return Status(None, "turned off by PHI4MM_NATIVE=0")
     try:
-        path = _build()
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        return Status(None, f"the C kernels could not be built or loaded: {error}")
-    for name, arguments in ARGUMENTS.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = arguments, None
-    library.phi4mm_place.argtypes = (_P, _L, _L, _L, _P, _P, _L)
-    library.phi4mm_place.restype = _I
-    library.phi4mm_decode_scratch.argtypes = (_L, _L, _L, _L)
-    library.phi4mm_decode_scratch.restype = _L
-    library.phi4mm_packed_scratch.argtypes = (_L, _L, _I)
-    library.phi4mm_packed_scratch.restype = _L
-    library.phi4mm_layers.argtypes = (_P, _P, _P, _P, _I, _P, _I)
-    library.phi4mm_layers.restype = _I
-    library.phi4mm_layers_scratch.argtypes = (_P, _L, _L)
-    library.phi4mm_layers_scratch.restype = _L
+        library = load(_build(), read_header(HEADER.read_text(encoding="utf-8")))
+    except (OSError, HeaderError) as error:
+        return Status(None, f"the native kernels could not be built or loaded: {error}")
     return Status(library, "compiled for this machine")
 
 
-def library() -> ctypes.CDLL | None:
-    """The C twins, or None where they cannot run."""
+def library() -> Library | None:
+    """The native kernels, or None where they cannot run."""
     return status().library
+
+
+def load(path: Path, declared: Declarations) -> Library:
+    """The library at `path`. Raises OSError where it lacks a declared function or has structs of other sizes."""
+    functions = ctypes.CDLL(str(path))
+    for name, function in declared.functions.items():
+        if not hasattr(functions, name):
+            raise OSError(f"{path} has no function {name}, which kernels.h declares; delete it to have it built again")
+        getattr(functions, name).argtypes = function.arguments
+        getattr(functions, name).restype = function.result
+    for name, struct in declared.structs.items():
+        found, expected = functions.phi4mm_struct_size(name.encode()), ctypes.sizeof(struct)
+        if found != expected:
+            raise OSError(f"{path} takes a {name} of {found} bytes; kernels.h declares {expected}; build it again")
+    return Library(functions, declared.structs)
 
 
 def cache_folder() -> Path:

@@ -40,22 +40,22 @@ static inline float sum8(f32x8 v) {
 }
 
 /* Asks memory for `count` values that the next head will read. */
-static inline __attribute__((always_inline)) void ask_for(const void *from, int kind, int64_t at, int64_t count) {
+static inline __attribute__((always_inline)) void prefetch(const void *from, int kind, int64_t at, int64_t count) {
     int64_t size = kind == 0 ? 4 : kind == 1 ? 2 : 1;
     for (int64_t line = 0; line < count * size; line += 64) __builtin_prefetch((const char *)from + at * size + line);
 }
 
-/* Adds up to BLOCK tokens of one key/value head to `groups` running softmax sums: top, sum, and totals of `width`. */
+/* Adds up to BLOCK tokens of one key/value head to `groups` running softmax sums: row_max, sum, and totals of `width`. */
 static inline __attribute__((always_inline)) void attend(int kind, int groups, int width, const float *query,
                                                          const void *keys, const void *values, const float *key_scales,
                                                          const float *value_scales, const int64_t *at, int count,
-                                                         float *top, float *sum, float *total) {
+                                                         float *row_max, float *sum, float *total) {
     float score[GROUPS][BLOCK];
     for (int n = 0; n < count; n += 2) { /* a last one alone runs twice */
         int64_t one = at[n], two = at[n + 1 < count ? n + 1 : n];
         f32x8 dot[GROUPS][2] = {{{0}}};
-        ask_for(keys, kind, (one + 1) * width, width);
-        ask_for(keys, kind, (two + 1) * width, width);
+        prefetch(keys, kind, (one + 1) * width, width);
+        prefetch(keys, kind, (two + 1) * width, width);
         for (int e = 0; e < width; e += 8) {
             f32x8 key1 = load8(keys, kind, one * width + e), key2 = load8(keys, kind, two * width + e);
             UNROLL for (int g = 0; g < groups; g++) {
@@ -70,12 +70,12 @@ static inline __attribute__((always_inline)) void attend(int kind, int groups, i
         }
     }
     for (int g = 0; g < groups; g++) {
-        float before = top[g], part = 0;
-        for (int n = 0; n < count; n++) top[g] = score[g][n] > top[g] ? score[g][n] : top[g];
-        float shrink = before > -INFINITY ? exp_below(before - top[g]) : 0;
+        float before = row_max[g], part = 0;
+        for (int n = 0; n < count; n++) row_max[g] = score[g][n] > row_max[g] ? score[g][n] : row_max[g];
+        float shrink = before > -INFINITY ? exp_below(before - row_max[g]) : 0;
 #pragma omp simd reduction(+ : part)
         for (int n = 0; n < count; n++) {
-            score[g][n] = exp_below(score[g][n] - top[g]);
+            score[g][n] = exp_below(score[g][n] - row_max[g]);
             part += score[g][n];
         }
         sum[g] = sum[g] * shrink + part;
@@ -86,7 +86,7 @@ static inline __attribute__((always_inline)) void attend(int kind, int groups, i
     }
     int n = 0;
     for (; n + 4 <= count; n += 4) { /* four tokens a pass over the totals */
-        for (int j = 0; j < 4; j++) ask_for(values, kind, (at[n + j] + 1) * width, width);
+        for (int j = 0; j < 4; j++) prefetch(values, kind, (at[n + j] + 1) * width, width);
         for (int e = 0; e < width; e += 8) {
             f32x8 value[4];
             UNROLL for (int j = 0; j < 4; j++) value[j] = load8(values, kind, at[n + j] * width + e);
@@ -107,29 +107,32 @@ static inline __attribute__((always_inline)) void attend(int kind, int groups, i
         }
 }
 
-/* Floats of scratch that phi4mm_decode needs, `longest` being the most tokens of a row. */
-int64_t phi4mm_decode_scratch(int64_t rows, int64_t heads, int64_t width, int64_t longest) {
-    return rows * heads * width + rows * ((longest + SPLIT - 1) / SPLIT) * heads * (width + 2);
+/* Floats of scratch that phi4mm_decode needs. */
+int64_t phi4mm_decode_scratch(const PageTables *tables, int64_t heads, int64_t width) {
+    return tables->rows * heads * width + tables->rows * ((tables->longest + SPLIT - 1) / SPLIT) * heads * (width + 2);
 }
 
-/* One query a row, (rows, heads, width) float32 or bf16 and width a multiple of 8, over the first lengths[row] tokens of the pages in
-   tables[row]; keys and values (pages, page, kv_heads, width), scales (pages, page, kv_heads). Each part of SPLIT tokens
-   runs through all heads, in the order of memory, with a softmax of its own in float32; parts are then joined. */
-void phi4mm_decode(const void *q, int q_bf16, int64_t rows, int64_t heads, int64_t width, const void *keys,
-                   const void *values, int kind, const float *key_scales, const float *value_scales, int64_t page,
-                   int64_t kv_heads, const int32_t *tables, int64_t table, const int32_t *lengths, int64_t longest,
-                   void *out, float *scratch, int threads) {
-    int64_t groups = heads / kv_heads, splits = (longest + SPLIT - 1) / SPLIT, size = heads * (width + 2);
+/* One query a row, (rows, heads, width) float32 or bf16 and width a multiple of 8, over the tokens that `of` names.
+   Each part of SPLIT tokens runs through all heads, in the order of memory, with a softmax of its own in float32; parts
+   are then joined. */
+void phi4mm_decode(const Pages *pages, const PageTables *of, const void *q, int bf16, int64_t heads, void *out,
+                   float *scratch, int threads) {
+    const void *keys = pages->keys, *values = pages->values;
+    const float *key_scales = pages->key_scales, *value_scales = pages->value_scales;
+    const int32_t *tables = of->tables, *lengths = of->lengths;
+    int64_t page = pages->page, kv_heads = pages->kv_heads, width = pages->width, rows = of->rows, table = of->width;
+    int kind = (int)pages->kind;
+    int64_t groups = heads / kv_heads, splits = (of->longest + SPLIT - 1) / SPLIT, size = heads * (width + 2);
     float by = 1.0f / sqrtf((float)width), *query = scratch, *parts = scratch + rows * heads * width;
-    for (int64_t i = 0; i < rows * heads * width; i++) query[i] = by * load_x(q, q_bf16, i);
+    for (int64_t i = 0; i < rows * heads * width; i++) query[i] = by * load_x(q, bf16, i);
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(dynamic)
         for (int64_t item = 0; item < rows * splits; item++) {
             int64_t row = item / splits, start = item % splits * SPLIT, end = start + SPLIT;
             if (end > lengths[row]) end = lengths[row];
-            float *top = parts + item * size, *sum = top + heads, *total = sum + heads;
-            for (int64_t h = 0; h < heads; h++) top[h] = -INFINITY;
+            float *row_max = parts + item * size, *sum = row_max + heads, *total = sum + heads;
+            for (int64_t h = 0; h < heads; h++) row_max[h] = -INFINITY;
             memset(sum, 0, heads * (width + 1) * sizeof(float));
             for (; start < end; start += BLOCK) {
                 int64_t count = end - start < BLOCK ? end - start : BLOCK, at[BLOCK];
@@ -142,11 +145,11 @@ void phi4mm_decode(const void *q, int q_bf16, int64_t rows, int64_t heads, int64
                     const float *its = query + (row * heads + h) * width;
                     float *t = total + h * width;
                     if (kind == 1 && groups == 3 && width == 128)
-                        attend(1, 3, 128, its, keys, values, NULL, NULL, at, count, top + h, sum + h, t);
+                        attend(1, 3, 128, its, keys, values, NULL, NULL, at, count, row_max + h, sum + h, t);
                     else if (kind == 2 && groups == 3 && width == 128)
-                        attend(2, 3, 128, its, keys, values, key_scales, value_scales, at, count, top + h, sum + h, t);
+                        attend(2, 3, 128, its, keys, values, key_scales, value_scales, at, count, row_max + h, sum + h, t);
                     else
-                        attend(kind, groups, width, its, keys, values, key_scales, value_scales, at, count, top + h,
+                        attend(kind, groups, width, its, keys, values, key_scales, value_scales, at, count, row_max + h,
                                sum + h, t);
                     for (int64_t n = 0; n < count; n++) at[n]++;
                 }
@@ -155,16 +158,16 @@ void phi4mm_decode(const void *q, int q_bf16, int64_t rows, int64_t heads, int64
 #pragma omp for schedule(static)
         for (int64_t item = 0; item < rows * heads; item++) {
             int64_t row = item / heads, h = item % heads, used = (lengths[row] + SPLIT - 1) / SPLIT;
-            float most = -INFINITY, sum = 0, joined[WIDTH] = {0};
+            float row_max = -INFINITY, sum = 0, joined[WIDTH] = {0};
             const float *first = parts + row * splits * size;
-            for (int64_t p = 0; p < used; p++) most = first[p * size + h] > most ? first[p * size + h] : most;
+            for (int64_t p = 0; p < used; p++) row_max = first[p * size + h] > row_max ? first[p * size + h] : row_max;
             for (int64_t p = 0; p < used; p++) {
                 const float *part = first + p * size;
-                float share = exp_below(part[h] - most);
+                float share = exp_below(part[h] - row_max);
                 sum += share * part[heads + h];
                 for (int64_t e = 0; e < width; e++) joined[e] += share * part[2 * heads + h * width + e];
             }
-            for (int64_t e = 0; e < width; e++) store_y(out, q_bf16, item * width + e, joined[e] / sum);
+            for (int64_t e = 0; e < width; e++) store_y(out, bf16, item * width + e, joined[e] / sum);
         }
     }
 }

@@ -6,7 +6,7 @@
 #endif
 
 #ifdef __AVX2__
-static inline __m256 widen8(const uint16_t *v) {
+static inline __m256 upcast8(const uint16_t *v) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)v)), 16));
 }
 
@@ -16,7 +16,7 @@ static inline __attribute__((always_inline)) void dots(int rows, const float *x,
     __m256 a[4][2];
     _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) a[m][0] = a[m][1] = _mm256_setzero_ps();
     for (int64_t k = 0; k < in; k += 8) {
-        __m256 v0 = widen8(w0 + k), v1 = widen8(w1 + k);
+        __m256 v0 = upcast8(w0 + k), v1 = upcast8(w1 + k);
         _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) {
             __m256 xv = _mm256_loadu_ps(x + m * in + k);
             a[m][0] = _mm256_fmadd_ps(v0, xv, a[m][0]);
@@ -43,13 +43,14 @@ static inline void dots(int rows, const float *x, int64_t in, const uint16_t *w0
 
 /* y (rows, out) = x (rows, in) @ weight (out, in).T in bf16, summed in float32; in a multiple of 8, out of 2.
    scratch holds rows * in floats. */
-void phi4mm_bf16(const uint16_t *x, int64_t rows, int64_t in, const uint16_t *weight, int64_t out, uint16_t *y,
-                 float *scratch, int threads) {
+void phi4mm_bf16(const Weight *weight, const uint16_t *x, int64_t rows, uint16_t *y, float *scratch, int threads) {
+    int64_t in = weight->inputs, out = weight->outputs;
+    const uint16_t *values = weight->values;
     for (int64_t i = 0; i < rows * in; i++) scratch[i] = from_bf16(x[i]);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t n = 0; n < out; n += 2)
         for (int64_t m = 0; m < rows; m += 4) {
-            const uint16_t *w0 = weight + n * in, *w1 = w0 + in;
+            const uint16_t *w0 = values + n * in, *w1 = w0 + in;
             int64_t left = rows - m < 4 ? rows - m : 4;
             float found[8];
             if (left == 4) dots(4, scratch + m * in, in, w0, w1, found);

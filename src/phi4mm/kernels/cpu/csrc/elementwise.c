@@ -87,12 +87,12 @@ void phi4mm_add(void *x, const void *y, int bf16, int64_t count) {
     }
 }
 
-/* Copies rows of `bytes` bytes, `stride` apart, to those of `places` places that `slots` names; 1 if there is no such. */
-int phi4mm_place(const char *from, int64_t rows, int64_t bytes, int64_t stride, const int64_t *slots, char *to,
-                 int64_t places) {
+/* Copies rows of `bytes` bytes, `stride` apart, to those of `places` places that `slots` names; 1 if one is none of them. */
+int phi4mm_scatter(const void *from, int64_t rows, int64_t bytes, int64_t stride, const int64_t *slots, void *to,
+                   int64_t places) {
     for (int64_t m = 0; m < rows; m++) {
         if (slots[m] < 0 || slots[m] >= places) return 1;
-        memcpy(to + slots[m] * bytes, from + m * stride, bytes);
+        memcpy((char *)to + slots[m] * bytes, (const char *)from + m * stride, bytes);
     }
     return 0;
 }

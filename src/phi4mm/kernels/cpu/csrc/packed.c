@@ -1,4 +1,4 @@
-/* Products of activations with packed weights; packed.py gives the order of the codes.
+/* Products of activations with packed weights; packed_weight.py gives the order of the codes.
 
    Activations are rounded row by row in groups of 64: to int8 for 4-bit weights, to int16 for 8-bit ones. Each group's
    sum is exact in integers; groups are added up in float32 in their order. A row's result depends on no other row.
@@ -12,17 +12,17 @@
 enum {
     GROUP = 64, TILE = 16, ROWS = 4,
     BYTES4 = GROUP * TILE / 2, BYTES8 = GROUP * TILE, /* of codes, a tile and group */
-    AHEAD = 2048, /* bytes of codes asked of memory in advance */
-    NEAR = 256 << 10, /* bytes of rounded rows that stay in the second-level cache */
+    PREFETCH_BYTES = 2048, /* of codes, ahead of their use */
+    L2_BYTES = 256 << 10, /* of rounded rows, which then stay in the second-level cache */
 };
 
 /* One row to codes of 8 or 16 bits and a scale a group; inputs past `in` are zeros.
 
-   4-bit weight codes are stored 8 too large, so sums of products begin at `starts`: as two int16, minus 8 times the sum
+   4-bit weight codes are stored 8 too large, so sums of products begin at `corrections`: as two int16, minus 8 times the sum
    of the row's codes at the first, and at the last, two of every four places. Sums may wrap around on their way; the
    last is at most 127 * 8 * 32 and fits. */
 static void round_row(const void *x, int bf16, int64_t offset, int64_t in, int64_t groups, int wide, void *codes,
-                      float *scales, int32_t *starts) {
+                      float *scales, int32_t *corrections) {
     float largest_code = wide ? 32767.0f : 127.0f;
     for (int64_t g = 0; g < groups; g++) {
         float v[GROUP] = {0}, top = 0;
@@ -48,7 +48,7 @@ static void round_row(const void *x, int bf16, int64_t offset, int64_t in, int64
         for (int k = 0; k < GROUP; k += 4)
             for (int j = 0; j < 4; j++) start[j] += code[k + j];
         int16_t two[2] = {(int16_t)(-8 * (start[0] + start[1])), (int16_t)(-8 * (start[2] + start[3]))};
-        memcpy(starts + g, two, 4);
+        memcpy(corrections + g, two, 4);
         scales[g] = (inverse > 0 ? top / largest_code : 0.0f) + spread;
     }
 }
@@ -81,15 +81,15 @@ static inline __attribute__((always_inline)) void step4(int rows, const uint8_t 
 
 /* `rows` (1 to ROWS, constant when inlined) rows of int8 by one 4-bit tile. */
 static inline __attribute__((always_inline)) void tile4(int rows, const int8_t *x, int64_t stride, const float *xs,
-                                                        const int32_t *starts, int64_t groups,
+                                                        const int32_t *corrections, int64_t groups,
                                                         const uint8_t *codes, const uint16_t *scales, float *out) {
     const __m256i ones = _mm256_set1_epi16(1);
     __m256 total[ROWS][2];
     _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) total[m][0] = total[m][1] = _mm256_setzero_ps();
     for (int64_t g = 0; g < groups; g++, scales += TILE) {
-        for (int line = 0; line < BYTES4; line += 64) _mm_prefetch((const char *)codes + AHEAD + line, _MM_HINT_T0);
+        for (int line = 0; line < BYTES4; line += 64) _mm_prefetch((const char *)codes + PREFETCH_BYTES + line, _MM_HINT_T0);
         __m256i a[ROWS][2];
-        _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) a[m][0] = a[m][1] = _mm256_set1_epi32(starts[m * groups + g]);
+        _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) a[m][0] = a[m][1] = _mm256_set1_epi32(corrections[m * groups + g]);
         if (rows == 1) /* unrolled: two threads that share a core wait for instructions, not for memory */
 #pragma GCC unroll 16
             for (int k = 0; k < GROUP; k += 4) step4(rows, codes + 8 * k, x + g * GROUP + k, stride, a);
@@ -128,7 +128,7 @@ static inline __attribute__((always_inline)) void tile8(int rows, const int16_t 
     __m256 total[ROWS][2];
     _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) total[m][0] = total[m][1] = _mm256_setzero_ps();
     for (int64_t g = 0; g < groups; g++, scales += TILE) {
-        for (int line = 0; line < BYTES8; line += 64) _mm_prefetch((const char *)codes + AHEAD + line, _MM_HINT_T0);
+        for (int line = 0; line < BYTES8; line += 64) _mm_prefetch((const char *)codes + PREFETCH_BYTES + line, _MM_HINT_T0);
         __m256i a[ROWS][2];
         _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) a[m][0] = a[m][1] = _mm256_setzero_si256();
         if (rows == 1)
@@ -151,14 +151,14 @@ static inline __attribute__((always_inline)) void tile8(int rows, const int16_t 
     }
 }
 #else
-static inline void tile4(int rows, const int8_t *x, int64_t stride, const float *xs, const int32_t *starts,
+static inline void tile4(int rows, const int8_t *x, int64_t stride, const float *xs, const int32_t *corrections,
                          int64_t groups, const uint8_t *codes, const uint16_t *scales, float *out) {
     memset(out, 0, rows * TILE * sizeof(float));
     for (int64_t g = 0; g < groups; g++, codes += BYTES4, scales += TILE)
         for (int m = 0; m < rows; m++) {
             int32_t a[TILE];
             int16_t start[2];
-            memcpy(start, starts + m * groups + g, 4);
+            memcpy(start, corrections + m * groups + g, 4);
             for (int n = 0; n < TILE; n++) a[n] = start[0] + start[1];
             for (int k = 0; k < GROUP; k++)
                 for (int n = 0; n < 8; n++) {
@@ -187,7 +187,7 @@ static inline void tile8(int rows, const int16_t *x, int64_t stride, const float
 #endif
 
 /* `count` outputs of one row and tile into y, or added to it times `factor` where that is not 0. */
-static inline void put(const float *found, int64_t count, void *y, int bf16, int64_t at, float factor) {
+static inline void store(const float *found, int64_t count, void *y, int bf16, int64_t at, float factor) {
     float v[TILE] = {0};
     if (factor != 0)
         for (int64_t n = 0; n < count; n++) v[n] = load_x(y, bf16, at + n) + factor * found[n];
@@ -201,27 +201,30 @@ static inline void put(const float *found, int64_t count, void *y, int bf16, int
 }
 
 /* Bytes of scratch that phi4mm_packed needs. */
-int64_t phi4mm_packed_scratch(int64_t rows, int64_t in, int bits) {
-    int64_t groups = (in + GROUP - 1) / GROUP;
+int64_t phi4mm_packed_scratch(int64_t rows, int64_t inputs, int64_t bits) {
+    int64_t groups = (inputs + GROUP - 1) / GROUP;
     return rows * groups * (GROUP * (bits == 4 ? 1 : 2) + 8);
 }
 
-/* y (rows, out) = x (rows, in) @ weight.T, or y += factor * that where factor is not 0; x and y float32 or bf16, both
-   the same; y's rows lie `y_stride` apart. */
-void phi4mm_packed(const void *x, int bf16, int64_t rows, int64_t in, const uint8_t *codes, const uint16_t *scales,
-                   int bits, int64_t out, void *y, int64_t y_stride, float factor, void *scratch, int threads) {
+/* y (rows, outputs) = x (rows, inputs) @ weight.T, or y += factor * that where factor is not 0; x and y float32 or
+   bf16, both the same. */
+void phi4mm_packed(const Weight *weight, const void *x, int bf16, int64_t rows, void *y, float factor, void *scratch,
+                   int threads) {
+    const uint8_t *codes = weight->values;
+    const uint16_t *scales = weight->scales;
+    int64_t in = weight->inputs, out = weight->outputs, bits = weight->bits;
     int64_t groups = (in + GROUP - 1) / GROUP, tiles = (out + TILE - 1) / TILE, stride = groups * GROUP;
     int64_t tile_bytes = groups * (bits == 4 ? BYTES4 : BYTES8), width = bits == 4 ? 1 : 2;
     float *xs = scratch;
-    int32_t *starts = (int32_t *)(xs + rows * groups);
-    char *xq = (char *)(starts + rows * groups);
-    int64_t block = NEAR / (stride * width) / ROWS * ROWS;
+    int32_t *corrections = (int32_t *)(xs + rows * groups);
+    char *xq = (char *)(corrections + rows * groups);
+    int64_t block = L2_BYTES / (stride * width) / ROWS * ROWS;
     if (block < 4 * ROWS) block = 4 * ROWS;
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(static)
         for (int64_t m = 0; m < rows; m++)
-            round_row(x, bf16, m * in, in, groups, bits == 8, xq + m * stride * width, xs + m * groups, starts + m * groups);
+            round_row(x, bf16, m * in, in, groups, bits == 8, xq + m * stride * width, xs + m * groups, corrections + m * groups);
         for (int64_t first = 0; first < rows; first += block) {
             int64_t last = first + block < rows ? first + block : rows;
 #pragma omp for schedule(static) nowait
@@ -234,10 +237,10 @@ void phi4mm_packed(const void *x, int bf16, int64_t rows, int64_t in, const uint
                     int64_t left = last - m < ROWS ? last - m : ROWS, g = m * groups;
                     if (bits == 4) {
                         const int8_t *q = (const int8_t *)xq + m * stride;
-                        if (left == 4) tile4(4, q, stride, xs + g, starts + g, groups, c, s, found);
-                        else if (left == 3) tile4(3, q, stride, xs + g, starts + g, groups, c, s, found);
-                        else if (left == 2) tile4(2, q, stride, xs + g, starts + g, groups, c, s, found);
-                        else tile4(1, q, stride, xs + g, starts + g, groups, c, s, found);
+                        if (left == 4) tile4(4, q, stride, xs + g, corrections + g, groups, c, s, found);
+                        else if (left == 3) tile4(3, q, stride, xs + g, corrections + g, groups, c, s, found);
+                        else if (left == 2) tile4(2, q, stride, xs + g, corrections + g, groups, c, s, found);
+                        else tile4(1, q, stride, xs + g, corrections + g, groups, c, s, found);
                     } else {
                         const int16_t *q = (const int16_t *)xq + m * stride;
                         if (left == 4) tile8(4, q, stride, xs + g, groups, c, s, found);
@@ -246,16 +249,18 @@ void phi4mm_packed(const void *x, int bf16, int64_t rows, int64_t in, const uint
                         else tile8(1, q, stride, xs + g, groups, c, s, found);
                     }
                     for (int64_t r = 0; r < left; r++)
-                        put(found + r * TILE, n, y, bf16, (m + r) * y_stride + t * TILE, factor);
+                        store(found + r * TILE, n, y, bf16, (m + r) * out + t * TILE, factor);
                 }
             }
         }
     }
 }
 
-/* Tiles [first, last) as rows of `stride` values, float32 or bf16; inputs past `in` are not written. */
-void phi4mm_unpack(const uint8_t *codes, const uint16_t *scales, int bits, int64_t in, int64_t first, int64_t last,
-                   void *out, int bf16, int64_t stride, int threads) {
+/* Tiles [first, last) as rows of `inputs` values, float32 or bf16, the padding of the last tile included. */
+void phi4mm_unpack(const Weight *weight, int64_t first, int64_t last, void *out, int bf16, int threads) {
+    const uint8_t *codes = weight->values;
+    const uint16_t *scales = weight->scales;
+    int64_t in = weight->inputs, bits = weight->bits;
     int64_t groups = (in + GROUP - 1) / GROUP, size = bits == 4 ? BYTES4 : BYTES8;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t t = first; t < last; t++)
@@ -268,7 +273,7 @@ void phi4mm_unpack(const uint8_t *codes, const uint16_t *scales, int bits, int64
                 for (int k = 0; k < GROUP; k++)
                     v[k] = scale * (bits == 4 ? (float)((c[k / 4 * 32 + n % 8 * 4 + k % 4] >> (n / 8 * 4) & 15) - 8)
                                               : (float)(int8_t)c[k / 2 * 32 + 2 * n + k % 2]);
-                int64_t at = ((t - first) * TILE + n) * stride + g * GROUP;
+                int64_t at = ((t - first) * TILE + n) * in + g * GROUP;
                 for (int64_t k = 0; k < count; k++) store_y(out, bf16, at + k, v[k]);
             }
         }

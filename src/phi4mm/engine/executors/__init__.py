@@ -1,0 +1,1 @@
+"""Ways to run a batch through the model, tried in order."""

@@ -1,0 +1,185 @@
+"""The operators that the model calls, and the one place that decides what runs for them: operator, device, dtype, rows.
+
+Few rows of a product are bound by reading the weight, so native kernels read it in its small form; many are bound by
+arithmetic, and 16-bit units then get a 16-bit weight, other CPUs integers or float32 (docs/decisions/0007). A
+sequence's numbers must not depend on its neighbours in the batch, so the same rules bound the fused decoder.
+
+T packed tokens, O outputs, I inputs, D model width, H query heads, K key/value heads, E head width, B sequences of one
+query each, S queries and N keys of one sequence, W pages of a sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from phi4mm.kernels import panels, precision, reference
+from phi4mm.kernels.cpu import library, ops
+from phi4mm.kernels.cpu.decoder import DecoderShape, LayerWeights, weights_of
+from phi4mm.kernels.kv_layout import LayerPages, gather
+from phi4mm.kernels.packed_weight import PackedWeight, unpack_tiles
+
+FEW_ROWS = 8  # below this a product is bound by reading the weight, and 16 bits read half as much
+MANY_ROWS = 32  # from here on 16-bit units are worth unpacking a panel for
+NATIVE_DTYPES = (torch.float32, torch.bfloat16)  # of activations
+HEAD_WIDTH, HEAD_GROUP = 256, 8  # the largest head, and most query heads a key/value head, of native attention
+ANY_ROWS = 1 << 30
+
+
+def linear(x: Tensor, weight: Tensor | PackedWeight) -> Tensor:
+    """x (..., I) @ weight (O, I).T -> (..., O), in x's dtype."""
+    if isinstance(weight, PackedWeight):
+        if _packed_is_native(x, weight):
+            return ops.packed_linear(x, weight)
+        return panels.packed_linear(x, weight, _panel_dtype(x), _unpack)
+    if x.numel() < FEW_ROWS * x.shape[-1]:
+        if _is_bfloat16(weight) and x.dtype == torch.bfloat16 and _is_native(x, weight) and weight.is_contiguous():
+            return ops.bfloat16_linear(x, weight)
+        return reference.linear(x, weight)
+    return panels.float32_linear(x, weight) if precision.widens(weight) else reference.linear(x, weight)
+
+
+def add_linear(y: Tensor, x: Tensor, weight: Tensor | PackedWeight, factor: float) -> Tensor:
+    """y (..., O) + factor * (x (..., I) @ weight.T); y may be changed in place, so use what is returned."""
+    if (
+        isinstance(weight, PackedWeight)
+        and factor != 0
+        and y.is_contiguous()
+        and y.dtype == x.dtype
+        and _packed_is_native(x, weight)
+    ):
+        ops.add_packed_linear(y, x, weight, factor)
+        return y
+    return y + linear(x, weight) * factor
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x (..., D): normalised in float32, cast to x's dtype, then scaled by weight (D,)."""
+    if x.dtype == weight.dtype and x.numel() and _is_native(x, weight):
+        return ops.rms_norm(x, weight, eps)
+    return reference.rms_norm(x, weight, eps)
+
+
+def rotate_heads(x_THE: Tensor, heads: int, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate the first `rotary` dims of the first `heads` heads, pair i with i + rotary/2; the rest passes through.
+
+    x_THE       (T, H + 2 K, E) queries, keys and values; may be changed in place, so use what is returned
+    cos, sin    (T, 1, rotary) in x's dtype
+    """
+    if x_THE.dtype == cos.dtype and x_THE.numel() and x_THE.is_contiguous() and _is_native(x_THE, cos):
+        ops.rotate_heads(x_THE, heads, cos, sin)
+        return x_THE
+    return reference.rotate_heads(x_THE, heads, cos, sin)
+
+
+def swiglu(x: Tensor) -> Tensor:
+    """(T, 2 I) -> (T, I): up * silu(gate), gate first."""
+    return ops.swiglu(x) if x.numel() and _is_native(x) else reference.swiglu(x)
+
+
+def scatter(pages: Tensor, slots: Tensor, x: Tensor) -> None:
+    """Copy x (T, ...), T at least 1, to places `slots` (T,) int64 of pages (N, ...), which is changed."""
+    if (
+        x.device.type == "cpu"
+        and x.dtype == pages.dtype
+        and slots.dtype == torch.int64
+        and pages.is_contiguous()
+        and slots.is_contiguous()
+        and x[0].is_contiguous()
+        and library.library() is not None
+    ):
+        ops.scatter(pages, slots, x)
+    else:
+        reference.scatter(pages, slots, x)
+
+
+def decode_attention(q_BHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
+    """(B, H, E): each sequence's one query over the first lengths[b] tokens of the pages in tables[b].
+
+    tables (B, W) int32 page numbers, lengths (B,) int32 tokens; no gradient passes through pages
+    """
+    known = q_BHE.dtype in NATIVE_DTYPES and pages.keys.dtype in ops.PAGE_KINDS and q_BHE.device.type == "cpu"
+    if known and _heads_are_native(q_BHE.shape[1], pages) and library.library() is not None:
+        return ops.decode_attention(q_BHE, pages, tables, lengths)
+    return reference.decode_attention(q_BHE, pages, tables, lengths)
+
+
+def prefill_attention(q_SHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
+    """(S, H, E): one sequence's queries, the last S of its lengths[0] tokens in the pages of tables[0].
+
+    tables (1, W) int32, lengths (1,) int32
+    """
+    return causal_attention(q_SHE, *gather(pages, tables[0], int(lengths[0]), q_SHE.dtype))
+
+
+def causal_attention(q_SHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
+    """(S, H, E): one sequence's attention; the S queries are the last of the N positions."""
+    if 1 < len(q_SHE) == len(k_NKE) and q_SHE.device.type != "cpu":
+        return reference.square_causal_attention(q_SHE, k_NKE, v_NKE)
+    return reference.causal_attention(q_SHE, k_NKE, v_NKE)
+
+
+def fused_decoder_rows(layers: Sequence[LayerWeights], shape: DecoderShape) -> int:
+    """The most rows that the native decoder runs, with the numbers of the operators above; 0 where it cannot run."""
+    dtype, pages = layers[0].norm1.dtype, layers[0].pages
+    tensors = [t for layer in layers for t in (layer.norm1, layer.norm2, *layer.pages) if t is not None]
+    weights = [weight for layer in layers for weight in weights_of(layer)]
+    known = (
+        dtype in NATIVE_DTYPES
+        and all(t.device.type == "cpu" and t.is_contiguous() for t in tensors)
+        and all(layer.norm1.dtype == layer.norm2.dtype == dtype for layer in layers)
+        and pages.keys.dtype in (dtype, torch.int8)
+        and all(_fuses(weight, dtype) for weight in weights)
+        and _heads_are_native(shape.heads, pages)
+        and library.library() is not None
+    )
+    if not known:
+        return 0
+    if any(isinstance(weight, Tensor) for weight in weights):
+        return FEW_ROWS - 1
+    return MANY_ROWS - 1 if precision.has_16_bit_units() else ANY_ROWS
+
+
+def _is_native(x: Tensor, *others: Tensor) -> bool:
+    """Whether native kernels may run on x: on a CPU, in a dtype they know, and where no gradient is asked for."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype in NATIVE_DTYPES
+        and not (torch.is_grad_enabled() and (x.requires_grad or any(t.requires_grad for t in others)))
+        and library.library() is not None
+    )
+
+
+def _packed_is_native(x: Tensor, weight: PackedWeight) -> bool:
+    many = x.numel() >= MANY_ROWS * x.shape[-1]
+    return weight.codes.is_contiguous() and _is_native(x) and not (many and precision.has_16_bit_units())
+
+
+def _is_bfloat16(weight: Tensor) -> bool:
+    """Whether the native bfloat16 product knows the weight: in its dtype, with whole vectors a row."""
+    return weight.dtype == torch.bfloat16 and not any(n % 8 for n in weight.shape)
+
+
+def _heads_are_native(heads: int, pages: LayerPages) -> bool:
+    kv_heads, width = pages.keys.shape[2:]
+    return width <= HEAD_WIDTH and width % 8 == 0 and heads // kv_heads <= HEAD_GROUP
+
+
+def _fuses(weight: Tensor | PackedWeight, dtype: torch.dtype) -> bool:
+    if isinstance(weight, PackedWeight):
+        return weight.codes.device.type == "cpu" and weight.codes.is_contiguous() and weight.scales.is_contiguous()
+    return dtype == torch.bfloat16 and _is_bfloat16(weight) and weight.device.type == "cpu" and weight.is_contiguous()
+
+
+def _panel_dtype(x: Tensor) -> torch.dtype:
+    """x's own where the machine multiplies that fast, else float32."""
+    return x.dtype if x.device.type != "cpu" or precision.has_16_bit_units() else torch.float32
+
+
+def _unpack(weight: PackedWeight, first: int, last: int, dtype: torch.dtype) -> Tensor:
+    """Tiles [first, last) as (16 * tiles, I) in `dtype`."""
+    if weight.codes.device.type == "cpu" and dtype in NATIVE_DTYPES and library.library() is not None:
+        return ops.unpack(weight, first, last, dtype)
+    return unpack_tiles(weight, first, last).to(dtype)

@@ -1,0 +1,356 @@
+"""All layers in one native call say, bit for bit, what the layers say one by one, and see weights that change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from phi4mm.config.engine import QUANTIZATIONS, Quantization
+from phi4mm.engine.core import Engine
+from phi4mm.engine.executors.eager import EagerExecutor
+from phi4mm.engine.executors.executor import Executor
+from phi4mm.engine.executors.fused_cpu import FusedCPUExecutor
+from phi4mm.kernels.cpu import library as native
+from phi4mm.kernels.cpu.decoder import NativeDecoder
+from phi4mm.kernels.rounding import pack_weight
+from phi4mm.model.adapter_weights import PROJECTIONS, AdapterWeights, projection_sizes
+from phi4mm.model.batch import ForwardBatch, Row
+from phi4mm.model.kv import PagedCache
+from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.protocol.inputs import Prompt
+from phi4mm.protocol.sampling import SamplingParams
+from phi4mm.quantization.quantize import put_weight, quantize_model
+from tests.prompts import add
+
+pytestmark = pytest.mark.skipif(native.library() is None, reason=native.status().reason)
+CPU = torch.device("cpu")
+Build = Callable[[int, torch.dtype, Quantization | None], Phi4MM]
+ROWS = (  # tokens so far, adapter, pages: neighbours with one adapter, and rows between
+    Row(20, 0, None, False, (1, 2)),
+    Row(9, 0, "vision", False, (4,)),
+    Row(40, 0, "vision", False, (5, 6)),
+    Row(5, 0, "speech", False, (7,)),
+    Row(3, 0, None, False, (8,)),
+)
+SCHEMES = [(torch.bfloat16, None), (torch.bfloat16, "int8"), (torch.bfloat16, "int4"), (torch.float32, "int4")]
+
+
+@pytest.fixture(scope="module")
+def build(tiny: Phi4MM) -> Build:
+    """A model of tiny's sizes with adapters of a rank that C knows, 32 or 16: half a group, or less and so unpacked."""
+
+    def build(rank: int, dtype: torch.dtype, quantize: Quantization | None) -> Phi4MM:
+        config = tiny.config
+        assert config.vision_lora is not None
+        assert config.speech_lora is not None
+        loras = (replace(lora, rank=rank) for lora in (config.vision_lora, config.speech_lora))
+        vision_lora, speech_lora = loras
+        torch.manual_seed(1)
+        model = Phi4MM(replace(config, vision_lora=vision_lora, speech_lora=speech_lora)).to(dtype).eval()
+        for parameter in model.parameters():
+            parameter.data.normal_(0, 0.1)
+        return model if quantize is None else quantize_model(model, quantize)
+
+    return build
+
+
+def new_cache(model: Phi4MM, dtype: torch.dtype) -> PagedCache:
+    """Pages of zeros, so that those of two runs can be compared."""
+    cache = PagedCache(model.config.text, pages=10, page_tokens=32, device=CPU, dtype=dtype)
+    for layer in range(model.config.text.num_layers):
+        for tensor in cache.layer(layer):
+            if tensor is not None:
+                tensor.zero_()
+    return cache
+
+
+def prefill(model: Phi4MM, cache: PagedCache, rows: tuple[Row, ...] = ROWS) -> None:
+    """Every row's first tokens."""
+    ids = torch.arange(sum(row.tokens for row in rows)) * 7 % 200
+    model(ForwardBatch(ids, rows, torch.tensor([0]), cache=cache))
+
+
+def decode_batch(cache: PagedCache, step: int, rows: tuple[Row, ...] = ROWS) -> ForwardBatch:
+    """One more token of each row."""
+    rows = tuple(replace(row, tokens=1, past=row.tokens + step) for row in rows)
+    return ForwardBatch(torch.arange(len(rows)) + 3 * step, rows, torch.arange(len(rows)), cache=cache)
+
+
+def answer(
+    model: Phi4MM, cache_dtype: torch.dtype, *, fused: bool, rows: tuple[Row, ...] = ROWS
+) -> tuple[Tensor, Tensor]:
+    """Logits of three steps of five rows, and the keys they left."""
+    cache = new_cache(model, cache_dtype)
+    executor: Executor = FusedCPUExecutor(model, cache) if fused else EagerExecutor(model)
+    found = []
+    with torch.inference_mode():
+        prefill(model, cache, rows)
+        for step in range(3):
+            batch = decode_batch(cache, step, rows)
+            assert executor.accepts(batch)
+            found.append(executor.run(batch))
+    return torch.stack(found), torch.stack([cache.layer(n).keys for n in range(model.config.text.num_layers)])
+
+
+def adapter(model: Phi4MM, rank: int, seed: int, *, only: tuple[int, str] | None = None) -> AdapterWeights:
+    """A LoRA over every projection, or over one alone."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = projection_sizes(model.config.text)
+    layers = {
+        (n, name): (
+            torch.randn(rank, sizes[name][1], generator=generator) / 4,
+            torch.randn(sizes[name][0], rank, generator=generator) / 4,
+        )
+        for n in range(model.config.text.num_layers)
+        for name in PROJECTIONS
+        if only in (None, (n, name))
+    }
+    return AdapterWeights(layers, 0.5)
+
+
+@pytest.mark.parametrize("int8_keys", [False, True])
+@pytest.mark.parametrize(
+    ("rank", "dtype", "quantize"),
+    [
+        (16, torch.bfloat16, None),
+        *((16, torch.bfloat16, scheme) for scheme in QUANTIZATIONS),
+        *((32, dtype, scheme) for scheme in QUANTIZATIONS for dtype in (torch.float32, torch.bfloat16)),
+    ],
+)
+def test_one_call_is_the_layers_one_by_one(
+    build: Build, rank: int, dtype: torch.dtype, quantize: Quantization | None, int8_keys: bool
+) -> None:
+    """A busy step mixes prefill and decoding and runs the layers; a quiet one runs C: rows must not notice."""
+    model = build(rank, dtype, quantize)
+    cache_dtype = torch.int8 if int8_keys else dtype
+    eager, fused = (answer(model, cache_dtype, fused=flag) for flag in (False, True))
+    assert torch.equal(eager[0], fused[0])
+    assert torch.equal(eager[1], fused[1])
+
+
+@pytest.mark.parametrize(("dtype", "quantize"), SCHEMES)
+def test_adapters_of_any_number_rank_and_cover_run_side_by_side(
+    build: Build, dtype: torch.dtype, quantize: Quantization | None
+) -> None:
+    """A table that counts to two, one rank for all, or a projection without the adapter read as an address."""
+    model = build(32, dtype, quantize)
+    model.add_adapter("wide", adapter(model, 64, 2))
+    model.add_adapter("narrow", adapter(model, 40, 3, only=(1, "down_proj")))
+    names = ("narrow", "wide", None, "speech", "vision")
+    rows = tuple(replace(row, adapter=name) for row, name in zip(ROWS, names, strict=True))
+    eager, fused = (answer(model, dtype, fused=flag, rows=rows) for flag in (False, True))
+    assert torch.equal(eager[0], fused[0])
+    assert torch.equal(eager[1], fused[1])
+    alone = torch.cat([answer(model, dtype, fused=True, rows=rows[n : n + 1])[0][:1] for n in range(1)], 1)
+    without = tuple(replace(row, adapter=None) for row in rows)
+    assert torch.equal(answer(model, dtype, fused=True, rows=rows[:1])[0], alone) or len(alone) == 1
+    plain = answer(model, dtype, fused=True, rows=without)[0]
+    assert [bool(torch.equal(fused[0][:, n], plain[:, n])) for n in range(5)] == [False, False, True, False, False]
+
+
+def test_an_adapter_that_adds_nothing_leaves_the_base_alone(build: Build) -> None:
+    """To the kernels a factor of 0 means `overwrite`."""
+    model = build(32, torch.bfloat16, "int4")
+    model.add_adapter("off", replace(adapter(model, 32, 2), scaling=0.0))
+    off, none = (tuple(replace(row, adapter=name) for row in ROWS) for name in ("off", None))
+    assert torch.equal(
+        answer(model, torch.bfloat16, fused=True, rows=off)[0], answer(model, torch.bfloat16, fused=True, rows=none)[0]
+    )
+
+
+def test_what_the_native_decoder_does_not_know_is_not_accepted(build: Build) -> None:
+    """float32 weights that are not packed, and ranks that are no multiple of 8."""
+    for rank, dtype in ((16, torch.float32), (12, torch.bfloat16)):
+        model = build(rank, dtype, None)
+        cache = new_cache(model, dtype)
+        assert not FusedCPUExecutor(model, cache).accepts(decode_batch(cache, 0))
+
+
+def test_prefill_and_other_caches_are_not_accepted(build: Build) -> None:
+    """Its addresses are those of one cache, and a prompt's queries see one another."""
+    model = build(16, torch.bfloat16, None)
+    cache, other = new_cache(model, torch.bfloat16), new_cache(model, torch.bfloat16)
+    executor = FusedCPUExecutor(model, cache)
+    assert executor.accepts(decode_batch(cache, 0))
+    assert not executor.accepts(decode_batch(other, 0))
+    assert not executor.accepts(ForwardBatch(torch.arange(77), ROWS, torch.tensor([0]), cache=cache))
+    without = tuple(replace(row, pages=()) for row in ROWS)
+    assert not executor.accepts(ForwardBatch(torch.arange(77), without, torch.tensor([0])))
+
+
+def test_the_engine_decodes_through_it(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fast path that is never taken would pass every other test."""
+    calls: list[int] = []
+    run = FusedCPUExecutor.run
+
+    def counted(self: FusedCPUExecutor, batch: ForwardBatch) -> Tensor:
+        calls.append(len(batch.ids))
+        return run(self, batch)
+
+    monkeypatch.setattr(FusedCPUExecutor, "run", counted)
+    engine = Engine(build(32, torch.bfloat16, "int4"), eos_ids=())
+    for start in (3, 30):
+        add(engine, Prompt(tuple(range(start, start + 9))), SamplingParams(max_tokens=5))
+    while engine.busy:
+        engine.step()
+    assert calls == [2, 2, 2, 2]
+
+
+def test_a_place_outside_all_pages_is_refused(build: Build) -> None:
+    """Written there, it would be another program's crash."""
+    model = build(32, torch.bfloat16, "int4")
+    cache = PagedCache(model.config.text, pages=2, page_tokens=32, device=CPU, dtype=torch.bfloat16)
+    executor = FusedCPUExecutor(model, cache)
+    batch = ForwardBatch(torch.tensor([5]), (Row(1, 70, None, False, (0, 1, 7)),), torch.tensor([0]), cache=cache)
+    assert executor.accepts(batch)
+    with pytest.raises(AssertionError, match="slots"):
+        executor.run(batch)
+
+
+def assign_parameters(model: Phi4MM) -> None:
+    """As a trainer does that sends its weights over: new nn.Parameters in their places."""
+    for layer in model.text.decoder_layers:
+        for linear in layer.linears:
+            if isinstance(linear.weight, nn.Parameter):
+                linear.weight = nn.Parameter(-linear.weight.detach())
+        norm = layer.input_layernorm
+        norm.weight = nn.Parameter(2 * norm.weight.detach())
+
+
+def swap_data(model: Phi4MM) -> None:
+    """The same parameters over other memory, as `Module.to` leaves them."""
+    for parameter in model.text.layers.parameters():
+        parameter.data = -parameter.data
+
+
+def change_in_place(model: Phi4MM) -> None:
+    """What an optimizer does."""
+    with torch.no_grad():
+        for parameter in model.text.layers.parameters():
+            parameter.mul_(-2)
+
+
+def replace_packed(model: Phi4MM) -> None:
+    """Another packed weight, of other bits, in the place of one; of a plain one where there is none."""
+    linear = model.text.decoder_layers[1].mlp.down_proj
+    put_weight(model, "text.layers.1.mlp.down_proj.weight", pack_weight(torch.randn(*linear.weight.shape) / 4, 8))
+
+
+def replace_buffers(model: Phi4MM) -> None:
+    """The tensors of packed weights alone, as `load_state_dict(assign=True)` does."""
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for name in state:
+        if name.endswith(".scales"):
+            state[name] = 2 * state[name]
+    model.load_state_dict(state, assign=True)
+
+
+def replace_adapter(model: Phi4MM) -> None:
+    """Another adapter of the same sizes under the same name, which may come to lie in the same memory."""
+    model.remove_adapter("speech")
+    model.add_adapter("speech", adapter(model, 32, 9))
+
+
+def insert_adapter(model: Phi4MM) -> None:
+    """A removal before others moves their indices."""
+    model.add_adapter("more", adapter(model, 16, 5))
+    model.remove_adapter("speech")
+    model.add_adapter("speech", adapter(model, 64, 6))
+
+
+CHANGES = [
+    assign_parameters,
+    swap_data,
+    change_in_place,
+    replace_packed,
+    replace_buffers,
+    replace_adapter,
+    insert_adapter,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(("dtype", "quantize"), SCHEMES)
+def test_the_next_step_runs_with_the_weights_that_the_model_has_then(
+    build: Build, dtype: torch.dtype, quantize: Quantization | None, change: Callable[[Phi4MM], None]
+) -> None:
+    """Prefill with the new weights and decoding with the old ones: an answer of neither model, or freed memory read."""
+    model = build(32, dtype, quantize)
+    cache = new_cache(model, dtype)
+    fused, eager = FusedCPUExecutor(model, cache), EagerExecutor(model)
+    with torch.inference_mode():
+        prefill(model, cache)
+        assert fused.accepts(decode_batch(cache, 0))
+        before = fused.run(decode_batch(cache, 0))
+    change(model)
+    with torch.inference_mode():
+        prefill(model, cache)
+        batch = decode_batch(cache, 0)
+        expected = eager.run(decode_batch(cache, 0))
+        # An adapter of a low rank stays plain: in float32 it has no native product, and others run the batch.
+        assert fused.accepts(batch) == (dtype == torch.bfloat16 or change is not insert_adapter)
+        if fused.accepts(batch):
+            assert torch.equal(fused.run(batch), expected)
+    assert torch.equal(before, expected) == (change is replace_buffers and quantize is None)
+
+
+def test_weights_that_it_cannot_run_any_more_are_left_to_others(build: Build) -> None:
+    """A plain float32 weight among packed ones has no native product; invalidating does not change that."""
+    model = build(32, torch.float32, "int4")
+    cache = new_cache(model, torch.float32)
+    executor = FusedCPUExecutor(model, cache)
+    assert executor.accepts(decode_batch(cache, 0))
+    linear = model.text.decoder_layers[0].self_attn.o_proj
+    shape = linear.weight.shape
+    del linear.weight
+    linear.weight = nn.Parameter(torch.randn(*shape))
+    assert not executor.accepts(decode_batch(cache, 0))
+    executor.invalidate()
+    assert not executor.accepts(decode_batch(cache, 0))
+
+
+def test_tables_are_made_once_while_nothing_changes(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made anew in each step they would cost more than the fused call saves."""
+    made: list[int] = []
+    init = NativeDecoder.__init__
+
+    def counting(self: NativeDecoder, *args: Any) -> None:
+        made.append(1)
+        init(self, *args)
+
+    monkeypatch.setattr(NativeDecoder, "__init__", counting)
+    model = build(16, torch.bfloat16, None)
+    cache = new_cache(model, torch.bfloat16)
+    executor = FusedCPUExecutor(model, cache)
+    for step in range(4):
+        assert executor.accepts(decode_batch(cache, step))
+    assert len(made) == 1
+    executor.invalidate()
+    assert executor.accepts(decode_batch(cache, 4))
+    assert len(made) == 2
+
+
+def logits_of_steps(engine: Engine, ids: range) -> Iterator[tuple[int, float]]:
+    """The drawn token and its log-probability, step by step."""
+    add(engine, Prompt(tuple(ids)), SamplingParams(max_tokens=4, logprobs=1))
+    while engine.busy:
+        for output in engine.step():
+            yield from ((entry.token, entry.logprob) for entry in output.logprobs)
+
+
+@pytest.mark.parametrize("quantize", [None, "int8", "int4"])
+def test_an_engine_answers_with_new_weights_as_a_fresh_engine_does(build: Build, quantize: Quantization | None) -> None:
+    """The engine once ran prefill with new weights and decoding with old ones."""
+    model = build(32, torch.bfloat16, quantize)
+    engine = Engine(model, eos_ids=())
+    before = list(logits_of_steps(engine, range(3, 12)))
+    for change in (swap_data, replace_packed):
+        change(model)
+    after = list(logits_of_steps(engine, range(40, 52)))
+    assert after == list(logits_of_steps(Engine(model, eos_ids=()), range(40, 52)))
+    assert before == list(logits_of_steps(Engine(build(32, torch.bfloat16, quantize), eos_ids=()), range(3, 12)))
