@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "model": ("values", "kernels", "model"),
     "quantization": ("values", "kernels", "model", "quantization"),
     "checkpoint": ("values", "kernels", "model", "quantization", "checkpoint"),
-    "engine": (*BELOW_ENGINE, "engine"),
+    "engine": (*BELOW_ENGINE, "checkpoint", "engine"),
     "inference": (*BELOW_INFERENCE, "inference"),
     "compat": (*BELOW_INFERENCE, "inference", "compat"),
     "diagnostics": (*BELOW_INFERENCE, "inference", "diagnostics"),

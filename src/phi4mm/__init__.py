@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from phi4mm.config.engine import EngineForm, Limits, Modalities, Quantization
@@ -49,6 +50,7 @@ def load(
     max_crops: int | None = None,
     quantize: Quantization | None = None,
     limits: Limits | None = None,
+    adapters: Mapping[str, str | os.PathLike[str]] | None = None,
     engine: EngineForm = "thread",
 ) -> Model:
     """Load `nano`, a folder or a hub id, ready to chat.
@@ -61,6 +63,7 @@ def load(
     quantize    "int8" or "int4" to pack the weights while they are read; None takes the folder as it is, and a folder
                 made by `phi4mm quantize` is packed already
     limits      how much runs side by side and in how much memory; by default half of what is free is for the cache
+    adapters    more LoRAs by name, each a PEFT folder; requests choose one by `adapter`
     engine      where the engine runs: in a "thread" of its own, in a "process" of its own, which is started again when
                 it dies, or "inline", in the thread that waits for an answer
     raises      ConfigError, CheckpointError
@@ -76,5 +79,6 @@ def load(
         max_crops=max_crops,
         quantize=quantize,
         limits=limits,
+        adapters=adapters,
         engine=engine,
     )

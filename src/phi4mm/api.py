@@ -7,10 +7,12 @@ that no package below must know those above it.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from phi4mm.config.engine import EngineConfig, EngineForm, Limits, Modalities, Quantization
 from phi4mm.inference.load import load_model
 from phi4mm.inference.model import Model
+from phi4mm.protocol.inputs import Adapter
 
 __all__ = ["Model", "load"]
 
@@ -25,8 +27,9 @@ def load(
     max_crops: int | None = None,
     quantize: Quantization | None = None,
     limits: Limits | None = None,
+    adapters: Mapping[Adapter, str | os.PathLike[str]] | None = None,
     engine: EngineForm = "thread",
 ) -> Model:
     """See `phi4mm.load`."""
     config = EngineConfig(device, dtype, modalities, quantize, limits or Limits())
-    return load_model(model, config, revision=revision, max_crops=max_crops, engine=engine)
+    return load_model(model, config, revision=revision, max_crops=max_crops, adapters=adapters, engine=engine)

@@ -51,5 +51,10 @@ def model(monkeypatch: pytest.MonkeyPatch, pipe: Callable[[bytes], None]) -> Fak
     """`phi4mm.load` gives this model, whatever is asked for; stdin is an empty pipe."""
     fake = FakeModel()
     pipe(b"")
-    monkeypatch.setattr(phi4mm, "load", lambda name, *, device, dtype, quantize: fake)
+
+    def load(name: str, *, device: str, dtype: str, quantize: str | None, adapters: dict[str, str] | None) -> FakeModel:
+        fake.folders |= adapters or {}
+        return fake
+
+    monkeypatch.setattr(phi4mm, "load", load)
     return fake

@@ -50,6 +50,8 @@ class FakeModel:
     answer: Answer = count_messages
     tool_calls: tuple[ToolCall, ...] = ()
     calls: list[Call] = field(default_factory=list)
+    adapters: list[str] = field(default_factory=list)
+    folders: dict[str, str] = field(default_factory=dict)
     streams: list[FakeStream] = field(default_factory=list)
     raw: list[tuple[str, Sequence[str], Sequence[str]]] = field(default_factory=list)
 
@@ -60,8 +62,10 @@ class FakeModel:
         tools: Sequence[Tool] = (),
         params: SamplingParams | None = None,
         response_format: ResponseFormat | None = None,
+        adapter: str = "auto",
     ) -> FakeStream:
         self.calls.append(Call(content, tools, params, response_format))
+        self.adapters.append(adapter)
         self.streams.append(FakeStream(self.answer(content)))
         return self.streams[-1]
 
@@ -72,8 +76,10 @@ class FakeModel:
         tools: Sequence[Tool] = (),
         params: SamplingParams | None = None,
         response_format: ResponseFormat | None = None,
+        adapter: str = "auto",
     ) -> Reply:
-        text = "".join(self.stream(content, tools=tools, params=params, response_format=response_format))
+        pieces = self.stream(content, tools=tools, params=params, response_format=response_format, adapter=adapter)
+        text = "".join(pieces)
         return Reply(text, "tool_calls" if self.tool_calls else "stop", Usage(5, 2, 0, 0), self.tool_calls, (1, 2))
 
     def generate(
@@ -83,6 +89,8 @@ class FakeModel:
         images: Sequence[str] = (),
         audios: Sequence[str] = (),
         params: SamplingParams | None = None,
+        adapter: str = "auto",
     ) -> Reply:
+        self.adapters.append(adapter)
         self.raw.append((prompt, images, audios))
         return Reply(f"raw {prompt}", "stop", Usage(5, 2, 0, 0), (), (1, 2))

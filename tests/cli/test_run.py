@@ -63,6 +63,31 @@ def test_a_spoken_question_needs_no_prompt(model: FakeModel) -> None:
     assert model.calls[0].messages == [Message.user(Audio("question.wav"))]
 
 
+@pytest.mark.parametrize(
+    ("said", "name", "folders"),
+    [
+        ([], "auto", {}),
+        (["--adapter", "none"], "none", {}),
+        (["--adapter", "speech"], "speech", {}),
+        (["--adapter", "mine=some/folder"], "mine", {"mine": "some/folder"}),
+    ],
+)
+@pytest.mark.parametrize("shown", [["-p", "hi"], ["-p", "hi", "--json"], ["-p", "hi", "--raw"]])
+def test_the_adapter_is_chosen_and_loaded(
+    model: FakeModel, said: list[str], name: str, folders: dict[str, str], shown: list[str]
+) -> None:
+    """In every form of an answer; one that was loaded and not used would answer like the plain model."""
+    assert main(["run", "nano", *shown, *said]) == 0
+    assert (model.adapters, model.folders) == ([name], folders)
+
+
+def test_a_chat_keeps_its_adapter(model: FakeModel, type_lines: TypeLines) -> None:
+    """Every turn of it."""
+    type_lines(["one", "two"])
+    assert main(["run", "nano", "--adapter", "mine=some/folder"]) == 0
+    assert model.adapters == ["mine", "mine"]
+
+
 def test_the_system_message_comes_first(model: FakeModel) -> None:
     """Standing instructions after the question are no standing instructions."""
     main(["run", "nano", "-p", "hi", "--system", "be brief"])
@@ -116,7 +141,14 @@ def test_json_is_one_object_with_all_of_the_reply(model: FakeModel, capsys: pyte
     assert json.loads(out) == {
         "text": "1 é",
         "finish_reason": "tool_calls",
-        "usage": {"prompt_tokens": 5, "completion_tokens": 2, "image_tokens": 0, "audio_tokens": 0},
+        "usage": {
+            "prompt_tokens": 5,
+            "completion_tokens": 2,
+            "image_tokens": 0,
+            "audio_tokens": 0,
+            "cached_tokens": 0,
+            "cached_media": 0,
+        },
         "tool_calls": [{"name": "weather", "arguments": {"city": "Orléans"}}],
     }
     assert out.count("\n") == 1

@@ -45,6 +45,7 @@ def chat(
     tools: Sequence[Tool],
     params: SamplingParams,
     response_format: ResponseFormat | None,
+    adapter: str,
 ) -> int:
     """Talk until Ctrl-D or /exit; `media` go with the first message. Returns the exit code, 0."""
     print(GREETING, file=sys.stderr)
@@ -65,7 +66,9 @@ def chat(
             # Media that failed would fail again, so they go with the message either way.
             turn, attached = Message.user(*parts), []
             with _complaining():
-                stream = model.stream([*history, turn], tools=tools, params=params, response_format=response_format)
+                stream = model.stream(
+                    [*history, turn], tools=tools, params=params, response_format=response_format, adapter=adapter
+                )
                 answer, _ = write_answer(stream)
                 if answer:
                     history = [*history, turn, Message.assistant(answer)]

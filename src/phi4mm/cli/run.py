@@ -17,7 +17,7 @@ from phi4mm.config.json_file import read_json_as
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.tool_calls import as_tool
 from phi4mm.protocol.messages import Audio, Image, Message, Tool
-from phi4mm.protocol.request import ResponseFormat
+from phi4mm.protocol.request import AUTO, ResponseFormat
 from phi4mm.protocol.response import Reply
 from phi4mm.protocol.sampling import SamplingParams
 
@@ -42,6 +42,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:1")
     parser.add_argument("--dtype", default="auto", choices=DTYPES, metavar="NAME", help=", ".join(DTYPES))
     parser.add_argument("--quantize", choices=QUANTIZATIONS, metavar="NAME", help="pack the weights: int8 or int4")
+    parser.add_argument(
+        "--adapter",
+        default=AUTO,
+        metavar="NAME[=FOLDER]",
+        help="LoRA: auto (by the media), none, a name; FOLDER is PEFT's",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--schema", help=argparse.SUPPRESS)
     form.add_argument("--regex", help=argparse.SUPPRESS)
@@ -64,19 +70,23 @@ def run(args: argparse.Namespace) -> int:
         raise argparse.ArgumentError(None, "there is no prompt; give one with -p or pipe one in")
     tools = _tools(args.tools)
     form = _response_format(args)
-    model = phi4mm.load(args.model, device=args.device, dtype=args.dtype, quantize=args.quantize)
+    adapter, _, adapter_folder = args.adapter.partition("=")
+    adapters = {adapter: adapter_folder} if adapter_folder else None
+    model = phi4mm.load(args.model, device=args.device, dtype=args.dtype, quantize=args.quantize, adapters=adapters)
     if interactive:
-        return chat(model, media, system=args.system, tools=tools, params=params, response_format=form)
+        return chat(model, media, system=args.system, tools=tools, params=params, response_format=form, adapter=adapter)
     if args.raw:
-        reply = model.generate(prompt=text, images=args.image, audios=args.audio, params=params)
+        reply = model.generate(prompt=text, images=args.image, audios=args.audio, params=params, adapter=adapter)
         _print_json(reply) if args.json else print(reply.text)
         return 0
     messages = [Message.system(args.system)] if args.system else []
     messages.append(Message.user(*media, text) if text else Message.user(*media))
     if args.json:
-        _print_json(model.chat(messages, tools=tools, params=params, response_format=form))
+        _print_json(model.chat(messages, tools=tools, params=params, response_format=form, adapter=adapter))
         return 0
-    _, complete = write_answer(model.stream(messages, tools=tools, params=params, response_format=form))
+    _, complete = write_answer(
+        model.stream(messages, tools=tools, params=params, response_format=form, adapter=adapter)
+    )
     if not complete:
         raise KeyboardInterrupt
     return 0

@@ -32,6 +32,7 @@ from phi4mm.inference.model import Model
 from phi4mm.inference.stream import Stream
 from phi4mm.processing.tokenizer import Special
 from phi4mm.protocol.inputs import Prompt
+from phi4mm.protocol.request import AUTO
 
 ATTENTION = (None, "eager", "sdpa", "flash_attention_2")
 
@@ -42,6 +43,7 @@ class AutoModelForCausalLM:
     def __init__(self, model: Model, generation_config: GenerationConfig) -> None:
         self._model = model
         self.generation_config = generation_config
+        self._adapter: str | None = AUTO
 
     @classmethod
     def from_pretrained(
@@ -107,6 +109,32 @@ class AutoModelForCausalLM:
     def cpu(self) -> AutoModelForCausalLM:
         """Move to the CPU."""
         return self.to("cpu")
+
+    def load_adapter(self, peft_model_id: str | os.PathLike[str], adapter_name: str = "default") -> None:
+        """Read a PEFT LoRA folder and run with it from now on. Raises ConfigError, CheckpointError."""
+        self._model.add_adapter(adapter_name, peft_model_id)
+        self._adapter = adapter_name
+
+    def set_adapter(self, adapter_name: str) -> None:
+        """Run with this adapter, whatever the media; "auto" goes back to the published rule. Raises ConfigError."""
+        known = (AUTO, *self._model.adapters)
+        if adapter_name not in known:
+            raise ConfigError(f"adapter {adapter_name!r} is not loaded; expected one of {', '.join(known)}")
+        self._adapter = adapter_name
+
+    def disable_adapters(self) -> None:
+        """Run the language model alone."""
+        self._adapter = None
+
+    def enable_adapters(self) -> None:
+        """Take adapters by the published rule again."""
+        self._adapter = AUTO
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Forget an adapter; where it was set, the published rule holds again. Raises ConfigError, CapacityError."""
+        self._model.remove_adapter(adapter_name)
+        if self._adapter == adapter_name:
+            self._adapter = AUTO
 
     def eval(self) -> AutoModelForCausalLM:
         """Return self, which is always in evaluation mode."""
@@ -181,8 +209,8 @@ class AutoModelForCausalLM:
         streams: list[Stream] = []
         try:
             for row, prompt in enumerate(prompts):
-                params = config.sampling(seed)
-                streams.append(self._model.submit(prompt, params if seed is None else replace(params, seed=seed + row)))
+                params = config.sampling(None if seed is None else seed + row)
+                streams.append(self._model.submit(prompt, params, adapter=self._adapter))
             return [stream.finish().ids for stream in streams]
         finally:
             for stream in streams:

@@ -15,11 +15,13 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 from phi4mm.engine.core import Engine
 from phi4mm.engine.messages import EngineFacts, EngineOutput, EngineRequest, EngineStats
 from phi4mm.errors import EngineError, InputError
+from phi4mm.protocol.inputs import Adapter
 
 CLOSED = "the engine was closed"
 
@@ -132,6 +134,14 @@ class EngineClient(abc.ABC):
         """How the engine stands."""
         found: EngineStats = self._call("stats")
         return found
+
+    def add_adapter(self, name: Adapter, folder: Path) -> None:
+        """Read an adapter's folder and offer it by `name`. Raises ConfigError, CheckpointError."""
+        self._call("load_adapter", name, folder)
+
+    def remove_adapter(self, name: Adapter) -> None:
+        """Forget an adapter. Raises ConfigError when there is none, CapacityError while requests use it."""
+        self._call("remove_adapter", name)
 
     def move(self, device: str) -> None:
         """Put the weights on another device. Raises CapacityError while requests run."""

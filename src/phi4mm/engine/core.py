@@ -6,9 +6,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from torch import Tensor
 
+from phi4mm.checkpoint.adapters import read_adapter
 from phi4mm.config.engine import Limits
 from phi4mm.engine.encoder_cache import MediaCache
 from phi4mm.engine.kv_capacity import settle
@@ -18,6 +20,7 @@ from phi4mm.engine.model_runner import Runner
 from phi4mm.engine.request import Constraint, Request, State
 from phi4mm.engine.scheduler import Chunk, Scheduler, StepOutput
 from phi4mm.errors import CapacityError, ConfigError, EngineError, InputError, PhiError
+from phi4mm.model.adapter_weights import AdapterWeights
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.detokenizer import TextStream
 from phi4mm.protocol.inputs import Adapter
@@ -56,7 +59,6 @@ class Engine:
         self._grammars = grammars
         self._asked = limits
         self._requests: dict[str, list[Request]] = {}
-        self._versions: Counter[Adapter] = Counter()
         self._totals: Counter[str] = Counter()
         self._build()
 
@@ -191,6 +193,23 @@ class Engine:
         self.media.clear()
         self._runner.invalidate()
 
+    def add_adapter(self, name: Adapter, weights: AdapterWeights) -> None:
+        """Offer one more adapter, from the next request on. Raises ConfigError for a name in use or wrong weights."""
+        self._model.add_adapter(name, weights)
+        self._runner.invalidate()
+
+    def load_adapter(self, name: Adapter, folder: Path) -> None:
+        """Read a PEFT folder and offer it by `name`. Raises ConfigError, CheckpointError."""
+        self.add_adapter(name, read_adapter(folder, self._model.config))
+
+    def remove_adapter(self, name: Adapter) -> None:
+        """Forget an adapter. Raises ConfigError when there is none of that name, CapacityError while it is in use."""
+        using = sum(request.adapter == name for requests in self._requests.values() for request in requests)
+        if using:
+            raise CapacityError(f"{using} answers are running with adapter {name}; try again when they have ended")
+        self._model.remove_adapter(name)
+        self._runner.invalidate()
+
     def _compile(self, request: EngineRequest) -> Constraint | None:
         if request.grammar is None:
             return None
@@ -208,7 +227,7 @@ class Engine:
             prompt=request.prompt,
             params=replace(params, seed=seed, n=1) if params.n > 1 else params,
             adapter=request.adapter,
-            version=0 if request.adapter is None else self._versions[request.adapter],
+            version=0 if request.adapter is None else self._model.text.adapters[request.adapter],
             index=index,
             constraint=constraint if constraint is None or index == 0 else constraint.fork(),
             stop=TextStream(self._token_bytes, params.stop) if params.stop and self._token_bytes else None,

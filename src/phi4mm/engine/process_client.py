@@ -17,6 +17,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 from phi4mm.engine.client import CLOSED, EngineClient
@@ -24,6 +25,7 @@ from phi4mm.engine.messages import EngineFacts, EngineOutput, EngineRequest
 from phi4mm.engine.transport import Transport
 from phi4mm.engine.worker import Abort, Call, EngineFactory, Result, Start
 from phi4mm.errors import EngineError
+from phi4mm.protocol.inputs import Adapter
 
 RESTARTS, RESTART_SECONDS = 3, 60.0  # so many deaths within that time and it is given up
 LEAVE_SECONDS = 5.0
@@ -57,6 +59,14 @@ class Worker:
         assert ready.facts is not None
         self.facts: EngineFacts = ready.facts
 
+    def ask(self, method: str, *arguments: object) -> None:
+        """Call a method of the engine before anything else runs. Raises what it raises."""
+        self.transport.send(Call(0, method, arguments))
+        result: Result = self.transport.receive()
+        if result.error is not None:
+            raise result.error
+        self.facts = result.facts or self.facts
+
     def end(self) -> str:
         """Hang up, wait for it, and say how it ended."""
         self.transport.close()
@@ -80,6 +90,7 @@ class ProcessClient(EngineClient):
         self._make, self._threads = make, threads
         self._gone = ""
         self._deaths: list[float] = []
+        self._adapters: dict[Adapter, Path] = {}  # added since the start: another worker needs them too
         self._numbers = itertools.count(1)
         self._calls: dict[int, Future[Any]] = {}
         self._sent: set[str] = set()  # requests that the worker has, or may have
@@ -112,6 +123,16 @@ class ProcessClient(EngineClient):
             worker.end()
         self._fail(self._gone)
         self._fail_calls(self._gone)
+
+    def add_adapter(self, name: Adapter, folder: Path) -> None:
+        """See EngineClient. The folder must stay: a worker that takes over reads it again."""
+        super().add_adapter(name, folder)
+        self._adapters[name] = folder
+
+    def remove_adapter(self, name: Adapter) -> None:
+        """See EngineClient."""
+        super().remove_adapter(name)
+        self._adapters.pop(name, None)
 
     def _send(self, request: EngineRequest) -> None:
         while request.id in self._open:
@@ -207,6 +228,8 @@ class ProcessClient(EngineClient):
         if len(self._deaths) > RESTARTS:
             raise EngineError(f"{len(self._deaths)} times within {RESTART_SECONDS:.0f} seconds", "restart")
         worker = Worker(self._make, self._threads)
+        for name, folder in self._adapters.items():
+            worker.ask("load_adapter", name, folder)
         return worker
 
     def _fail_calls(self, reason: str) -> None:

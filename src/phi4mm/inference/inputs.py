@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from phi4mm.errors import InputError
+from phi4mm.errors import ConfigError, InputError
+from phi4mm.protocol.inputs import Adapter
 from phi4mm.protocol.messages import Audio, Image, Message, Part
-from phi4mm.protocol.request import AudioInput, ChatRequest, ImageInput
+from phi4mm.protocol.request import AUTO, NONE, AudioInput, ChatRequest, ImageInput
 
 
 def as_messages(request: ChatRequest) -> list[Message]:
@@ -49,3 +51,10 @@ def _refuse_single(name: str, sources: object) -> None:
     """A lone path is a sequence too, of letters: say so instead of opening its letters one by one."""
     if isinstance(sources, (str, bytes, os.PathLike, Mapping)) or not isinstance(sources, Sequence):
         raise InputError(f"{name} is one {type(sources).__name__}; expected a list, as in {name}=[...]")
+
+
+def adapter_folder(name: Adapter, folder: str | os.PathLike[str]) -> Path:
+    """The folder of an adapter to be known by `name`. Raises ConfigError for a name that means something else."""
+    if name in (AUTO, NONE):
+        raise ConfigError(f"an adapter cannot be named {name!r}, which is a choice of its own; name it otherwise")
+    return Path(os.path.expanduser(folder)).absolute()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -19,12 +20,14 @@ from phi4mm.engine.core import Engine
 from phi4mm.engine.process_client import ProcessClient
 from phi4mm.engine.thread_client import ThreadClient
 from phi4mm.errors import ConfigError
+from phi4mm.inference.inputs import adapter_folder
 from phi4mm.inference.model import Model
 from phi4mm.inference.resolve import resolve_in
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.structured import Grammars
 from phi4mm.processing.tokenizer import Tokenizer
+from phi4mm.protocol.inputs import Adapter
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,19 @@ class EngineFactory:
     folder: Path
     settings: ResolvedEngineConfig
     eos_ids: tuple[int, ...]
+    adapters: Mapping[Adapter, Path] = field(default_factory=dict)
 
     def __call__(self, tokenizer: Tokenizer | None = None) -> Engine:
         """Load the weights. `tokenizer` saves reading it again. Raises ConfigError, CheckpointError."""
         weights = load_weights(self.folder, self.settings)
         tokenizer = tokenizer or Tokenizer(self.folder / "tokenizer.json")
         grammars = Grammars(tokenizer, weights.config.text.vocab_size, frozenset(self.eos_ids))
-        return Engine(
+        engine = Engine(
             weights, self.eos_ids, self.settings.limits, token_bytes=tokenizer.answer_bytes, grammars=grammars.start
         )
+        for name, folder in self.adapters.items():
+            engine.load_adapter(name, folder)
+        return engine
 
 
 def load_model(
@@ -51,6 +58,7 @@ def load_model(
     *,
     revision: str | None = None,
     max_crops: int | None = None,
+    adapters: Mapping[Adapter, str | os.PathLike[str]] | None = None,
     engine: EngineForm = "thread",
 ) -> Model:
     """See `phi4mm.load`."""
@@ -59,7 +67,8 @@ def load_model(
     facts = load_config(folder)
     processor = load_processor(folder, max_crops=max_crops)
     ends = eos_ids(folder, facts)
-    client = _client(EngineFactory(folder, resolved, ends), engine, processor.tokenizer)
+    paths = {name: adapter_folder(name, path) for name, path in (adapters or {}).items()}
+    client = _client(EngineFactory(folder, resolved, ends, paths), engine, processor.tokenizer)
     reasons = (*resolved.reasons, *client.facts.reasons)
     settings = replace(resolved, limits=client.facts.limits, reasons=reasons)
     return Model(client, processor, config=facts, eos_ids=ends, settings=settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -15,14 +16,14 @@ from phi4mm.config.model import Phi4MMConfig
 from phi4mm.engine.client import EngineClient
 from phi4mm.engine.messages import EngineRequest, EngineStats
 from phi4mm.errors import CapacityError, InputError
-from phi4mm.inference.inputs import as_audios, as_images, as_messages
+from phi4mm.inference.inputs import adapter_folder, as_audios, as_images, as_messages
 from phi4mm.inference.resolve import resolve
 from phi4mm.inference.stream import Stream
 from phi4mm.processing.grammar import grammar_source
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.tool_calls import as_tool
 from phi4mm.protocol.inputs import Adapter, Prompt
-from phi4mm.protocol.request import AUTO, AudioInput, ChatRequest, Content, ImageInput, ResponseFormat, ToolInput
+from phi4mm.protocol.request import AUTO, NONE, AudioInput, ChatRequest, Content, ImageInput, ResponseFormat, ToolInput
 from phi4mm.protocol.response import Reply
 from phi4mm.protocol.sampling import GREEDY, SamplingParams
 
@@ -140,7 +141,7 @@ class Model:
 
         With `params.n` the stream is of the first answer, and its `finish` gives them all.
         """
-        name = prompt.adapter if adapter == AUTO else adapter
+        name = prompt.adapter if adapter == AUTO else None if adapter == NONE else adapter
         request = EngineRequest(f"r{next(self._numbers)}", prompt, params, name, grammar)
         return Stream(self._client, request, self.processor.tokenizer, self._eos_ids, tools=tools)
 
@@ -148,6 +149,17 @@ class Model:
     def adapters(self) -> tuple[Adapter, ...]:
         """Names that a request may give as its `adapter`."""
         return self._client.facts.adapters
+
+    def add_adapter(self, name: Adapter, folder: str | os.PathLike[str]) -> None:
+        """Offer the LoRA in a PEFT folder to requests from now on, by `name`; others go on running meanwhile.
+
+        raises  ConfigError for a name that is in use or impossible, CheckpointError for a folder that does not fit
+        """
+        self._client.add_adapter(name, adapter_folder(name, folder))
+
+    def remove_adapter(self, name: Adapter) -> None:
+        """Forget an adapter. Raises ConfigError when there is none of that name, CapacityError while it is in use."""
+        self._client.remove_adapter(name)
 
     def stats(self) -> EngineStats:
         """How the engine stands: answers, memory, and counts since it began."""

@@ -1,0 +1,207 @@
+"""Adapters by name: any number beside each other, added and removed while others answer, none in another's cache."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import pytest
+import torch
+
+import phi4mm
+from phi4mm import CapacityError, ChatRequest, ConfigError, EngineError, InputError, Limits, SamplingParams
+from phi4mm.api import Model
+from phi4mm.checkpoint.adapters import write_adapter
+from phi4mm.compat import AutoModelForCausalLM, AutoProcessor
+from phi4mm.config.load import load_config
+from phi4mm.model.adapter_weights import PROJECTIONS, AdapterWeights, projection_sizes
+
+SHORT = SamplingParams(max_tokens=10)
+QUESTION = "what is the colour of the small circle beside the large square"
+
+
+def write_random(folder: Path, model: Path, seed: int, rank: int, projections: tuple[str, ...] = PROJECTIONS) -> Path:
+    """A LoRA strong enough to change answers."""
+    config = load_config(model)
+    sizes, generator = projection_sizes(config.text), torch.Generator().manual_seed(seed)
+    layers = {
+        (layer, name): (
+            torch.randn(rank, sizes[name][1], generator=generator) * 0.3,
+            torch.randn(sizes[name][0], rank, generator=generator) * 0.3,
+        )
+        for layer in range(config.text.num_layers)
+        for name in projections
+    }
+    write_adapter(AdapterWeights(layers, 2.0), folder, config=config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two of one's own, of different ranks and coverage, and another of the first one's name."""
+    at = tmp_path_factory.mktemp("adapters")
+    return {
+        "mine": write_random(at / "mine", small_folder, 1, 4),
+        "yours": write_random(at / "yours", small_folder, 2, 6, ("qkv_proj", "down_proj")),
+        "mine again": write_random(at / "again", small_folder, 3, 4),
+    }
+
+
+@pytest.fixture(scope="module")
+def model(small_folder: Path, folders: dict[str, Path]) -> Iterator[Model]:
+    adapters = {name: folders[name] for name in ("mine", "yours")}
+    with phi4mm.load(small_folder, device="cpu", adapters=adapters, limits=Limits(page_tokens=8)) as loaded:
+        yield loaded
+
+
+def picture() -> PIL.Image.Image:
+    return PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8))
+
+
+def sound() -> tuple[npt.NDArray[np.float32], int]:
+    return np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32), 16000
+
+
+def test_users_adapters_and_both_built_in_ones_in_one_batch_equal_each_alone(model: Model) -> None:
+    """The one bar of the table: neighbours with other adapters, or none, change nothing."""
+    requests = [
+        ChatRequest(QUESTION, params=SHORT, adapter="mine"),
+        ChatRequest(QUESTION, params=SHORT, adapter="yours"),
+        ChatRequest(QUESTION, params=SHORT),
+        ChatRequest(QUESTION, images=[picture()], params=SHORT),
+        ChatRequest(QUESTION, audios=[sound()], params=SHORT),
+        ChatRequest(QUESTION, images=[picture()], params=SHORT, adapter="mine"),
+        ChatRequest(QUESTION, images=[picture()], audios=[sound()], params=SHORT, adapter="yours"),
+        ChatRequest(QUESTION, images=[picture()], params=SHORT, adapter=None),
+        ChatRequest(QUESTION, params=SHORT, adapter="vision"),
+    ]
+    alone = [model.batch([request])[0] for request in requests]
+    assert model.batch(requests) == alone
+    assert model.batch(requests[::-1]) == alone[::-1]
+    ids = [reply.ids for reply in alone]
+    assert len(set(ids)) == len(ids), "adapters that change nothing show no mix-up"
+
+
+def test_an_adapter_may_be_chosen_against_the_published_rule(model: Model) -> None:
+    """By default any image: vision; audio alone: speech; text: none. A request may say otherwise."""
+    by_rule = model.chat(QUESTION, images=[picture()], params=SHORT)
+    assert model.chat(QUESTION, images=[picture()], params=SHORT, adapter="vision") == by_rule
+    assert model.chat(QUESTION, images=[picture()], params=SHORT, adapter="speech") != by_rule
+    assert model.chat(QUESTION, params=SHORT, adapter=None) == model.chat(QUESTION, params=SHORT)
+    with pytest.raises(InputError, match="the model has no other adapter; it has vision, speech, mine, yours"):
+        model.chat(QUESTION, adapter="other")
+
+
+def test_adapters_come_and_go_while_others_answer(small_folder: Path, folders: dict[str, Path]) -> None:
+    """And an answer that runs with one keeps it until it ends."""
+    with phi4mm.load(small_folder, device="cpu", limits=Limits(page_tokens=8)) as model:
+        long = SamplingParams(max_tokens=100)
+        expected = model.chat(QUESTION, params=long)
+        stream = model.stream(QUESTION, params=long)
+        pieces = [next(stream)]
+        model.add_adapter("mine", folders["mine"])
+        assert list(model.adapters) == ["vision", "speech", "mine"]
+        first = model.chat(QUESTION, params=SHORT, adapter="mine")
+        assert first.ids != expected.ids[: len(first.ids)]
+        running = model.stream(QUESTION, params=long, adapter="mine")
+        next(running)
+        with pytest.raises(CapacityError, match="1 answers are running with adapter mine"):
+            model.remove_adapter("mine")
+        running.close()
+        model.remove_adapter("mine")
+        assert list(model.adapters) == ["vision", "speech"]
+        pieces += stream
+        assert "".join(pieces) == expected.text
+        with pytest.raises(InputError, match="the model has no mine adapter"):
+            model.chat(QUESTION, adapter="mine")
+
+
+def test_a_cached_prefix_of_another_adapter_or_version_is_never_used(
+    small_folder: Path, folders: dict[str, Path]
+) -> None:
+    """Keys depend on the adapter that was active, and a name may come back with other weights."""
+    with phi4mm.load(small_folder, device="cpu", limits=Limits(page_tokens=8)) as model:
+        none = model.chat(QUESTION, params=SHORT)
+        model.add_adapter("mine", folders["mine"])
+        mine = model.chat(QUESTION, params=SHORT, adapter="mine")
+        assert (mine.usage.cached_tokens, mine.ids == none.ids) == (0, False)
+        assert model.chat(QUESTION, params=SHORT, adapter="mine").usage.cached_tokens > 0
+        model.remove_adapter("mine")
+        model.add_adapter("mine", folders["mine again"])
+        again = model.chat(QUESTION, params=SHORT, adapter="mine")
+        assert (again.usage.cached_tokens, again.ids == mine.ids) == (0, False)
+        assert model.chat(QUESTION, params=SHORT, adapter="mine") == again
+        assert model.chat(QUESTION, params=SHORT) == none
+    fresh = phi4mm.load(small_folder, device="cpu", adapters={"mine": folders["mine again"]})
+    assert fresh.chat(QUESTION, params=SHORT, adapter="mine") == again
+
+
+def test_names_and_folders_that_cannot_be_are_refused(model: Model, folders: dict[str, Path], tmp_path: Path) -> None:
+    """What was found, what was expected; nothing is half added."""
+    before = model.adapters
+    with pytest.raises(ConfigError, match=r"'auto'.*name it otherwise"):
+        model.add_adapter("auto", folders["mine"])
+    with pytest.raises(ConfigError, match="mine"):
+        model.add_adapter("mine", folders["mine"])
+    with pytest.raises(ConfigError, match="a/b"):
+        model.add_adapter("a/b", folders["mine"])
+    with pytest.raises((ConfigError, phi4mm.CheckpointError), match=r"adapter_config\.json"):
+        model.add_adapter("other", tmp_path)
+    with pytest.raises(ConfigError, match="other"):
+        model.remove_adapter("other")
+    assert model.adapters == before
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+def test_a_quantized_model_takes_adapters_too(small_folder: Path, folders: dict[str, Path], quantize: str) -> None:
+    """Packed as its own are, prefill and decode alike, alone and in company."""
+    adapters = {name: folders[name] for name in ("mine", "yours")}
+    with phi4mm.load(small_folder, device="cpu", quantize=quantize, adapters=adapters) as model:  # type: ignore[arg-type]
+        requests = [ChatRequest(QUESTION, params=SHORT, adapter=name) for name in ("mine", "yours", None, "vision")]
+        alone = [model.batch([request])[0] for request in requests]
+        assert model.batch(requests) == alone
+        assert len({reply.ids for reply in alone}) == 4
+
+
+def test_a_worker_that_takes_over_has_the_adapters_that_were_added(
+    small_folder: Path, folders: dict[str, Path]
+) -> None:
+    """It is another process: what was said to the one before it is gone."""
+    with phi4mm.load(small_folder, device="cpu", engine="process", adapters={"mine": folders["mine"]}) as model:
+        model.add_adapter("yours", folders["yours"])
+        before = [model.chat(QUESTION, params=SHORT, adapter=name) for name in ("mine", "yours")]
+        stream = model.stream(QUESTION, params=SamplingParams(max_tokens=100))
+        next(stream)
+        os.kill(model._client.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        with pytest.raises(EngineError, match="the worker process died"):
+            stream.finish()
+        assert [model.chat(QUESTION, params=SHORT, adapter=name) for name in ("mine", "yours")] == before
+        model.remove_adapter("yours")
+        assert model.adapters == ("vision", "speech", "mine")
+        with pytest.raises(ConfigError, match="yours"):
+            model.remove_adapter("yours")
+
+
+def test_the_model_cards_names_take_adapters(small_folder: Path, folders: dict[str, Path], model: Model) -> None:
+    """By the methods that scripts of transformers call."""
+    compat, processor = AutoModelForCausalLM.from_pretrained(small_folder), AutoProcessor.from_pretrained(small_folder)
+    inputs = processor(f"<|user|>{QUESTION}<|end|><|assistant|>")
+
+    def ids() -> tuple[int, ...]:
+        return tuple(compat.generate(**inputs, max_new_tokens=10)[0, inputs["input_ids"].shape[1] :].tolist())
+
+    plain = ids()
+    compat.load_adapter(folders["mine"], "mine")
+    assert ids() == model.chat(QUESTION, params=SHORT, adapter="mine").ids != plain
+    compat.disable_adapters()
+    assert ids() == plain
+    compat.set_adapter("mine")
+    compat.delete_adapter("mine")
+    assert ids() == plain
+    with pytest.raises(ConfigError, match="adapter 'mine' is not loaded; expected one of auto, vision, speech"):
+        compat.set_adapter("mine")
