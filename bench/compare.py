@@ -2,10 +2,12 @@
 
     python bench/compare.py OLD_SOURCE MODEL [--new SOURCE] [--pairs 10] [--prompt 512] [--tokens 24] [--threads 2]
 
-OLD_SOURCE and --new (default: this checkout's) are `src` folders; each turn is a fresh process. Machines drift by tens
-of percent within minutes, so only neighbours are compared: a pair is one turn of each, in alternating order, and the
-interval is that of the mean logarithm of the pairs' ratios (Student's t). A letter must be a token of MODEL,
-as in that of bench/turns/vocabulary.py, which `--vocabulary` puts there. A line a pair on stderr, one JSON line last.
+OLD_SOURCE and --new (default: this checkout's) are `src` folders. Both versions are loaded once, in a process each, and
+answer in turn. Machines drift by tens of percent within minutes, so only neighbours are compared: a pair is one turn of
+each, in alternating order, and the interval is that of the mean logarithm of the pairs' ratios (Student's t). A letter
+must be a token of MODEL, as of the tokenizer of bench/turns/vocabulary.py, which `--vocabulary` puts there. Where the
+machine drifts within seconds, `--together` runs the two of a pair at once, on a core each, in turn on either: what
+slows one then slows the other. A line a pair on stderr, one JSON line last.
 """
 
 from __future__ import annotations
@@ -23,20 +25,48 @@ from typing import Any
 from measure import provenance
 
 TURNS = Path(__file__).parent / "turns"
-FIGURES = ("prefill_tok_s", "decode_tok_s", "load_s", "ready_s")
+FIGURES = ("prefill_tok_s", "decode_tok_s")
 # Two-sided 95 % points of Student's t by degrees of freedom; beyond the table the last one is wide enough.
 STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10)
 
 
-def turn(source: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """One turn of the version in `source`."""
-    command = [sys.executable, str(TURNS / "own_turn.py"), str(args.model)]
-    for name in ("prompt", "tokens", "threads"):
-        command += [f"--{name}", str(getattr(args, name))]
-    environment = os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": str(args.threads)}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    record: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return record
+class Version:
+    """A process that holds one loaded version."""
+
+    def __init__(self, source: Path, args: argparse.Namespace) -> None:
+        command = [sys.executable, str(TURNS / "own_turn.py"), str(args.model)]
+        for name in ("prompt", "tokens", "threads"):
+            command += [f"--{name}", str(getattr(args, name))]
+        environment = os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": str(args.threads)}
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def turn(self) -> dict[str, Any]:
+        """One prompt answered."""
+        self.begin()
+        return self.result()
+
+    def begin(self, core: int | None = None) -> None:
+        """Have a prompt answered, on one core where that is said (Linux)."""
+        assert self._process.stdin is not None
+        if core is not None:
+            for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), {core})
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+
+    def result(self) -> dict[str, Any]:
+        """The figures of the prompt that was begun."""
+        assert self._process.stdout is not None
+        record: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return record
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
 def interval(ratios: list[float]) -> dict[str, float]:
@@ -57,28 +87,41 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--together", action="store_true", help="both at once, a core each, with --threads 1")
     parser.add_argument("--vocabulary", action="store_true", help="write the stand-in tokenizer into MODEL first")
     args = parser.parse_args()
+    if args.together and args.threads != 1:
+        parser.error("--together gives each version one core; add --threads 1")
     if args.vocabulary:
         sys.path.insert(0, str(TURNS))
         from vocabulary import tokenizer_json
 
         (args.model / "tokenizer.json").write_text(json.dumps(tokenizer_json()), encoding="utf-8")
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    older, newer = Version(args.old, args), Version(args.new, args)
+    older.turn()  # the first of each is a warm-up
+    newer.turn()
     for number in range(args.pairs):
-        if number % 2:
-            new, old = turn(args.new, args), turn(args.old, args)
+        if args.together:
+            first, second = (older, newer) if number % 2 else (newer, older)
+            first.begin(0)
+            second.begin(1)
+            old, new = older.result(), newer.result()
+        elif number % 2:
+            new, old = newer.turn(), older.turn()
         else:
-            old, new = turn(args.old, args), turn(args.new, args)
+            old, new = older.turn(), newer.turn()
         pairs.append((old, new))
         shown = "  ".join(f"{name} {old[name]:.2f} -> {new[name]:.2f}" for name in FIGURES)
         print(f"pair {number + 1}/{args.pairs}  {shown}", file=sys.stderr, flush=True)
+    older.close()
+    newer.close()
     figures = {
         name: interval([new[name] / old[name] for old, new in pairs])
         | {"old": statistics.median(old[name] for old, _ in pairs), "new": statistics.median(n[name] for _, n in pairs)}
         for name in FIGURES
     }
-    shown = {name: getattr(args, name) for name in ("pairs", "prompt", "tokens", "threads")}
+    shown = {name: getattr(args, name) for name in ("pairs", "prompt", "tokens", "threads", "together")}
     record = {"bench": "compare", "model": args.model.name, **shown, "new_over_old": figures}
     print(json.dumps(record | {"provenance": provenance()}))
 

@@ -323,6 +323,9 @@ def test_case_b14_a_forked_child_is_told_to_spawn(clients: dict[str, EngineClien
     """Case B14: threads do not survive a fork, so that chat in the child waited for ever."""
     client = clients[form]
     read(client.submit(request("first", PROMPTS["text"]())))
+    running = client.submit(request("begun", PROMPTS["text"]()))
+    assert _run_forked(lambda: read(running)).startswith("EngineError: request begun: this process was forked")
+    assert len(read(running)[0]) == 8
     said = _run_forked(lambda: read(client.submit(request("child", PROMPTS["text"]()))))
     assert said.startswith("EngineError: request child: this process was forked")
     assert '"spawn"' in said

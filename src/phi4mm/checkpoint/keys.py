@@ -1,7 +1,7 @@
 """One table of names, read both ways: phi4mm's parameters, the original layout, and the transformers layout.
 
 A name is renamed by the first row of `_TABLE` whose left column begins it; `{}` stands for a layer number. Nothing is
-permuted or transposed anywhere (model.md 3.2).
+permuted or transposed anywhere.
 """
 
 from __future__ import annotations

@@ -26,11 +26,22 @@ from phi4mm.protocol.inputs import Adapter
 CLOSED = "the engine was closed"
 
 
+def check_process(pid: int, id: str) -> None:
+    """Threads do not survive a fork: say so instead of waiting for ever. Raises EngineError."""
+    if os.getpid() != pid:
+        raise EngineError(
+            "this process was forked after the model was loaded, and a forked model cannot answer; start processes"
+            ' with the "spawn" method, as in multiprocessing.get_context("spawn"), and load the model in each',
+            id,
+        )
+
+
 class OutputQueue:
     """The outputs of one request, in order; put by the engine's side, got by one reader of any thread or event loop."""
 
-    def __init__(self, pump: Callable[[], None] | None = None) -> None:
+    def __init__(self, id: str, pump: Callable[[], None] | None = None) -> None:
         """`pump` makes outputs where nobody else does: the inline client's step."""
+        self._id, self._pid = id, os.getpid()
         self._pump = pump
         self._outputs: deque[EngineOutput] = deque()
         self._arrived = threading.Condition()
@@ -48,7 +59,8 @@ class OutputQueue:
                 loop.call_soon_threadsafe(event.set)
 
     def get(self) -> EngineOutput:
-        """The next output; waits for it."""
+        """The next output; waits for it. Raises EngineError in a forked child, where none would ever come."""
+        check_process(self._pid, self._id)
         while self._pump is not None and not self._outputs:
             self._pump()
         with self._arrived:
@@ -101,14 +113,14 @@ class EngineClient(abc.ABC):
     def _call(self, method: str, *arguments: object) -> Any:
         """The result of a method of the engine, between two steps. Raises what it raises."""
 
-    def _queue(self) -> OutputQueue:
-        return OutputQueue()
+    def _queue(self, id: str) -> OutputQueue:
+        return OutputQueue(id)
 
     def submit(self, request: EngineRequest) -> OutputQueue:
         """Send a request. Raises InputError when it can never run, EngineError when the engine is gone."""
         self._check_process(request.id)
         self.facts.check(request)
-        queue = self._queue()
+        queue = self._queue(request.id)
         with self._lock:
             if request.id in self._open:
                 raise InputError(f"request id {request.id} is running already; give each request one of its own")
@@ -173,13 +185,7 @@ class EngineClient(abc.ABC):
                 queue.put(EngineOutput(request.id, index, end_reason="error", error=EngineError(reason, request.id)))
 
     def _check_process(self, id: str) -> None:
-        """Threads do not survive a fork: say so instead of waiting for ever. Raises EngineError."""
-        if os.getpid() != self._pid:
-            raise EngineError(
-                "this process was forked after the model was loaded, and a forked model cannot answer; start processes"
-                ' with the "spawn" method, as in multiprocessing.get_context("spawn"), and load the model in each',
-                id,
-            )
+        check_process(self._pid, id)
 
 
 class InlineClient(EngineClient):
@@ -204,8 +210,8 @@ class InlineClient(EngineClient):
             self._engine.abort(id)
         self._fail(CLOSED)
 
-    def _queue(self) -> OutputQueue:
-        return OutputQueue(self._step)
+    def _queue(self, id: str) -> OutputQueue:
+        return OutputQueue(id, self._step)
 
     def _send(self, request: EngineRequest) -> None:
         if self._closed:

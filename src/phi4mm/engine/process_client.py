@@ -180,10 +180,8 @@ class ProcessClient(EngineClient):
     def _take(self, message: Result | Sequence[EngineOutput]) -> None:
         """What the worker sent."""
         if not isinstance(message, Result):
-            for output in message:
-                if output.end_reason is not None and output.id not in self._open:
-                    self._sent.discard(output.id)
             self._deliver(message)
+            self._sent.difference_update(output.id for output in message if output.id not in self._open)
             return
         if message.facts is not None:
             self._facts = message.facts

@@ -19,7 +19,7 @@ from phi4mm.protocol.inputs import AudioProjection
 CHUNK = 500  # tokens that attend to each other; a longer clip is folded into such chunks
 CHUNKS_AT_ONCE = 8  # bounds the activations of a long clip; results do not depend on it
 TILE = 32  # tokens subsampled at a time, for the cache: the first convolution makes 160 K numbers a token
-HALO = 1  # tokens of context each side: token t sees frames 8t-7 .. 8t+7 (model.md 4.4)
+HALO = 1  # tokens of context each side: token t sees frames 8t-7 .. 8t+7
 
 
 class Subsampling(nn.Module):
@@ -197,7 +197,7 @@ class AudioEncoder(nn.Module):
         return torch.cat(groups)
 
     def _bias(self, tokens: int, device: torch.device) -> Tensor:
-        """(1, H, S, S): one learned number a head and distance key - query, clamped to the table (model.md 4.4)."""
+        """(1, H, S, S): one learned number a head and distance key - query, clamped to the table."""
         index = torch.arange(tokens, device=device)
         distance = (index[None] - index[:, None]).clamp(-self._distance, self._distance - 1)
         return self.relative_bias(distance + self._distance).permute(2, 0, 1)[None]

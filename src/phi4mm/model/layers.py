@@ -13,7 +13,7 @@ from phi4mm.kernels.select import rms_norm
 
 
 class RMSNorm(nn.Module):
-    """x (..., D): normalised in float32, cast to x's dtype, then scaled (model.md 4.2)."""
+    """x (..., D): normalised in float32, cast to x's dtype, then scaled, as published."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()

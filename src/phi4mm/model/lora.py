@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from phi4mm.config.model import AdapterConfig
@@ -64,10 +65,12 @@ class LoRALinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
         self.lora_a, self.lora_b = NamedWeights(), NamedWeights()
         self.scaling: dict[Adapter, float] = {}
+        self._dropout: dict[Adapter, float] = {}
         for name, adapter in sorted(adapters.items()):
             self.lora_a[name] = nn.Parameter(torch.empty(adapter.rank, inputs))
             self.lora_b[name] = nn.Parameter(torch.empty(outputs, adapter.rank))
             self.scaling[name] = adapter.scaling
+            self._dropout[name] = adapter.dropout
 
     def forward(self, x: Tensor, rows: AdapterRows) -> Tensor:
         """x (T, I), rows: which of the T tokens run with which adapter -> (T, O)."""
@@ -76,7 +79,7 @@ class LoRALinear(nn.Module):
             if name not in self.scaling:
                 continue
             part = y[index]
-            low = linear(x[index], self.lora_a[name])
+            low = linear(self._dropped(x[index], name), self.lora_a[name])
             added = add_linear(part, low, self.lora_b[name], self.scaling[name])
             if len(part) == len(y):
                 y = added
@@ -99,8 +102,14 @@ class LoRALinear(nn.Module):
                 weights[name] = nn.Parameter(plain, requires_grad=trainable)
         self.scaling[name] = scaling
 
+    def _dropped(self, x: Tensor, name: Adapter) -> Tensor:
+        """What A is given: in training mode, some inputs at zero as the adapter's config says (PEFT's lora_dropout)."""
+        dropout = self._dropout.get(name, 0.0)
+        return F.dropout(x, dropout) if self.training and dropout else x
+
     def remove(self, name: Adapter) -> None:
         """Forget an adapter, if it has matrices here."""
+        self._dropout.pop(name, None)
         if self.scaling.pop(name, None) is not None:
             del self.lora_a[name], self.lora_b[name]
 

@@ -20,7 +20,7 @@ CROPS_AT_ONCE = 4  # bounds the activations of a 36-crop picture; results do not
 
 
 class Attention(nn.Module):
-    """Bidirectional attention; a padded patch is no key, and as a query yields zero (flash semantics, model.md 4.3)."""
+    """Bidirectional attention; a padded patch is no key, and as a query yields zero, as in flash attention."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
