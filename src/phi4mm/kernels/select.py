@@ -43,13 +43,7 @@ def linear(x: Tensor, weight: Tensor | PackedWeight) -> Tensor:
 
 def add_linear(y: Tensor, x: Tensor, weight: Tensor | PackedWeight, factor: float) -> Tensor:
     """y (..., O) + factor * (x (..., I) @ weight.T); y may be changed in place, so use what is returned."""
-    if (
-        isinstance(weight, PackedWeight)
-        and factor != 0
-        and y.is_contiguous()
-        and y.dtype == x.dtype
-        and _packed_is_native(x, weight)
-    ):
+    if isinstance(weight, PackedWeight) and y.is_contiguous() and y.dtype == x.dtype and _packed_is_native(x, weight):
         ops.add_packed_linear(y, x, weight, factor)
         return y
     return y + linear(x, weight) * factor

@@ -145,6 +145,6 @@ def _adapter_table(lib: Library, linear: LinearWeights) -> ctypes.Array[ctypes.S
     """An array of `Adapter`; one that has nothing here stays all zeros, its a.values NULL."""
     table = (lib.structs["Adapter"] * len(linear.adapters))()
     for to, pair in zip(table, linear.adapters, strict=True):
-        if pair is not None and pair.factor != 0:  # to the kernels, 0 means `overwrite`
+        if pair is not None:
             to.a, to.b, to.factor = weight_struct(lib, pair.a), weight_struct(lib, pair.b), pair.factor
     return table

@@ -30,17 +30,16 @@ def packed_linear(x: Tensor, weight: PackedWeight) -> Tensor:
     Groups of 64 inputs of x are rounded to 8 bits for 4-bit weights, to 16 bits for 8-bit ones.
     """
     y = x.new_empty(*x.shape[:-1], weight.outputs)
-    _packed(x, weight, y, 0.0)
+    _packed(x, weight, y, add=False)
     return y
 
 
 def add_packed_linear(y: Tensor, x: Tensor, weight: PackedWeight, factor: float) -> None:
-    """y (..., O), contiguous and of x's dtype, += factor * (x @ weight.T); a factor of 0 would overwrite it."""
-    assert factor != 0, "a factor of 0 means `overwrite` to the kernel"
-    _packed(x, weight, y, factor)
+    """y (..., O), contiguous and of x's dtype, += factor * (x @ weight.T)."""
+    _packed(x, weight, y, add=True, factor=factor)
 
 
-def _packed(x: Tensor, weight: PackedWeight, y: Tensor, factor: float) -> None:
+def _packed(x: Tensor, weight: PackedWeight, y: Tensor, *, add: bool, factor: float = 1.0) -> None:
     lib = native()
     x_2d = x.reshape(-1, x.shape[-1]).contiguous()
     rows, inputs = x_2d.shape
@@ -48,7 +47,7 @@ def _packed(x: Tensor, weight: PackedWeight, y: Tensor, factor: float) -> None:
     scratch = _bytes(lib.functions.phi4mm_packed_scratch(rows, inputs, weight.bits))
     lib.functions.phi4mm_packed(
         ctypes.byref(weight_struct(lib, weight)), x_2d.data_ptr(), x.dtype == torch.bfloat16, rows, y.data_ptr(),
-        factor, scratch.data_ptr(), torch.get_num_threads(),
+        add, factor, scratch.data_ptr(), torch.get_num_threads(),
     )  # fmt: skip
 
 

@@ -18,8 +18,11 @@ static inline __attribute__((always_inline)) f32x8 load8(const void *from, int k
     if (kind == 0) memcpy(&v, (const float *)from + at, sizeof v);
 #ifdef __AVX2__ /* left to itself, GCC 12 widens in halves */
     else if (kind == 1)
-        v = (f32x8)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)((const uint16_t *)from + at))), 16);
-    else v = (f32x8)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)((const int8_t *)from + at))));
+        v = (f32x8)_mm256_slli_epi32(
+            _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)((const uint16_t *)from + at))), 16);
+    else
+        v = (f32x8)_mm256_cvtepi32_ps(
+            _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)((const int8_t *)from + at))));
 #else
     else if (kind == 1)
         for (int i = 0; i < 8; i++) v[i] = from_bf16(((const uint16_t *)from)[at + i]);
@@ -45,7 +48,7 @@ static inline __attribute__((always_inline)) void prefetch(const void *from, int
     for (int64_t line = 0; line < count * size; line += 64) __builtin_prefetch((const char *)from + at * size + line);
 }
 
-/* Adds up to BLOCK tokens of one key/value head to `groups` running softmax sums: row_max, sum, and totals of `width`. */
+/* Adds up to BLOCK tokens of one key/value head to `groups` running softmax sums: row_max, sum, totals of `width`. */
 static inline __attribute__((always_inline)) void attend(int kind, int groups, int width, const float *query,
                                                          const void *keys, const void *values, const float *key_scales,
                                                          const float *value_scales, const int64_t *at, int count,
@@ -147,7 +150,8 @@ void phi4mm_decode(const Pages *pages, const PageTables *of, const void *q, int 
                     if (kind == 1 && groups == 3 && width == 128)
                         attend(1, 3, 128, its, keys, values, NULL, NULL, at, count, row_max + h, sum + h, t);
                     else if (kind == 2 && groups == 3 && width == 128)
-                        attend(2, 3, 128, its, keys, values, key_scales, value_scales, at, count, row_max + h, sum + h, t);
+                        attend(2, 3, 128, its, keys, values, key_scales, value_scales, at, count, row_max + h,
+                               sum + h, t);
                     else
                         attend(kind, groups, width, its, keys, values, key_scales, value_scales, at, count, row_max + h,
                                sum + h, t);

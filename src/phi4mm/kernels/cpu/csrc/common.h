@@ -48,7 +48,8 @@ static inline float exp_below(float x) {
     x = x < -87.0f ? -87.0f : x;
     float n = nearbyintf(x * 1.44269504f);
     float f = x - n * 0.693359375f + n * 2.12194440e-4f;
-    float p = 1 + f * (1 + f * (0.5f + f * (1.66666667e-1f + f * (4.16666667e-2f + f * (8.33333333e-3f + f * 1.38888889e-3f)))));
+    float p = 4.16666667e-2f + f * (8.33333333e-3f + f * 1.38888889e-3f);
+    p = 1 + f * (1 + f * (0.5f + f * (1.66666667e-1f + f * p)));
     union { int32_t i; float f; } power = {((int32_t)n + 127) << 23};
     return p * power.f;
 }

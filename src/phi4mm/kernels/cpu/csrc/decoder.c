@@ -56,16 +56,17 @@ static Scratch parts_of(char *scratch, Offsets o) {
                      scratch + o.product, (float *)(scratch + o.attention)};
 }
 
-/* y (rows, outputs) = x @ weight.T, or y += factor * that; `delta` has room for a product of 16 bits to be added. */
-static void product(const Weight *w, const void *x, int bf16, int64_t rows, void *y, float factor, const Scratch *s,
-                    int threads) {
+/* y (rows, outputs) = x @ weight.T, or with `add` y += factor * that; `delta` has room for a product of 16 bits to be
+   added. */
+static void product(const Weight *w, const void *x, int bf16, int64_t rows, void *y, int add, float factor,
+                    const Scratch *s, int threads) {
     if (w->bits < 16) {
-        phi4mm_packed(w, x, bf16, rows, y, factor, s->product, threads);
+        phi4mm_packed(w, x, bf16, rows, y, add, factor, s->product, threads);
         return;
     }
-    uint16_t *to = factor == 0 ? y : (uint16_t *)s->delta, *sum = y;
+    uint16_t *to = add ? (uint16_t *)s->delta : y, *sum = y;
     phi4mm_bf16(w, x, rows, to, s->product, threads);
-    if (factor != 0)
+    if (add)
         for (int64_t i = 0; i < rows * w->outputs; i++)
             sum[i] = to_bf16(from_bf16(sum[i]) + from_bf16(to_bf16(from_bf16(to[i]) * factor)));
 }
@@ -73,14 +74,14 @@ static void product(const Weight *w, const void *x, int bf16, int64_t rows, void
 /* y (rows, outputs) = x @ base.T, and the adapters of the rows that have one here. */
 static void linear(const Linear *l, const void *x, int bf16, const Step *step, void *y, const Scratch *s, int threads) {
     int64_t size = bf16 ? 2 : 4;
-    product(&l->base, x, bf16, step->tables.rows, y, 0, s, threads);
+    product(&l->base, x, bf16, step->tables.rows, y, 0, 0, s, threads);
     for (const AdapterRange *r = step->ranges; r < step->ranges + step->range_count; r++) {
         const Adapter *adapter = l->adapters + r->adapter;
         const Weight *a = &adapter->a, *b = &adapter->b;
         if (a->values == NULL) continue;
-        product(a, (const char *)x + r->first * a->inputs * size, bf16, r->last - r->first, s->low, 0, s, threads);
-        product(b, s->low, bf16, r->last - r->first, (char *)y + r->first * b->outputs * size, (float)adapter->factor,
-                s, threads);
+        product(a, (const char *)x + r->first * a->inputs * size, bf16, r->last - r->first, s->low, 0, 0, s, threads);
+        product(b, s->low, bf16, r->last - r->first, (char *)y + r->first * b->outputs * size, 1,
+                (float)adapter->factor, s, threads);
     }
 }
 

@@ -87,7 +87,8 @@ void phi4mm_add(void *x, const void *y, int bf16, int64_t count) {
     }
 }
 
-/* Copies rows of `bytes` bytes, `stride` apart, to those of `places` places that `slots` names; 1 if one is none of them. */
+/* Copies rows of `bytes` bytes, `stride` apart, to those of `places` places that `slots` names; 1 if one is none of
+   them. */
 int phi4mm_scatter(const void *from, int64_t rows, int64_t bytes, int64_t stride, const int64_t *slots, void *to,
                    int64_t places) {
     for (int64_t m = 0; m < rows; m++) {

@@ -77,8 +77,8 @@ int phi4mm_decoder(const Decoder *decoder, const Layer *layers, const Step *step
 
 /* packed.c */
 int64_t phi4mm_packed_scratch(int64_t rows, int64_t inputs, int64_t bits);
-void phi4mm_packed(const Weight *weight, const void *x, int bf16, int64_t rows, void *y, float factor, void *scratch,
-                   int threads);
+void phi4mm_packed(const Weight *weight, const void *x, int bf16, int64_t rows, void *y, int add, float factor,
+                   void *scratch, int threads);
 void phi4mm_unpack(const Weight *weight, int64_t first, int64_t last, void *out, int bf16, int threads);
 
 /* bf16.c */

@@ -18,9 +18,9 @@ enum {
 
 /* One row to codes of 8 or 16 bits and a scale a group; inputs past `in` are zeros.
 
-   4-bit weight codes are stored 8 too large, so sums of products begin at `corrections`: as two int16, minus 8 times the sum
-   of the row's codes at the first, and at the last, two of every four places. Sums may wrap around on their way; the
-   last is at most 127 * 8 * 32 and fits. */
+   4-bit weight codes are stored 8 too large, so sums of products begin at `corrections`: as two int16, minus 8 times
+   the sum of the row's codes at the first, and at the last, two of every four places. Sums may wrap around on their
+   way; the last is at most 127 * 8 * 32 and fits. */
 static void round_row(const void *x, int bf16, int64_t offset, int64_t in, int64_t groups, int wide, void *codes,
                       float *scales, int32_t *corrections) {
     float largest_code = wide ? 32767.0f : 127.0f;
@@ -87,9 +87,11 @@ static inline __attribute__((always_inline)) void tile4(int rows, const int8_t *
     __m256 total[ROWS][2];
     _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) total[m][0] = total[m][1] = _mm256_setzero_ps();
     for (int64_t g = 0; g < groups; g++, scales += TILE) {
-        for (int line = 0; line < BYTES4; line += 64) _mm_prefetch((const char *)codes + PREFETCH_BYTES + line, _MM_HINT_T0);
+        for (int line = 0; line < BYTES4; line += 64)
+            _mm_prefetch((const char *)codes + PREFETCH_BYTES + line, _MM_HINT_T0);
         __m256i a[ROWS][2];
-        _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) a[m][0] = a[m][1] = _mm256_set1_epi32(corrections[m * groups + g]);
+        _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++)
+            a[m][0] = a[m][1] = _mm256_set1_epi32(corrections[m * groups + g]);
         if (rows == 1) /* unrolled: two threads that share a core wait for instructions, not for memory */
 #pragma GCC unroll 16
             for (int k = 0; k < GROUP; k += 4) step4(rows, codes + 8 * k, x + g * GROUP + k, stride, a);
@@ -128,7 +130,8 @@ static inline __attribute__((always_inline)) void tile8(int rows, const int16_t 
     __m256 total[ROWS][2];
     _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) total[m][0] = total[m][1] = _mm256_setzero_ps();
     for (int64_t g = 0; g < groups; g++, scales += TILE) {
-        for (int line = 0; line < BYTES8; line += 64) _mm_prefetch((const char *)codes + PREFETCH_BYTES + line, _MM_HINT_T0);
+        for (int line = 0; line < BYTES8; line += 64)
+            _mm_prefetch((const char *)codes + PREFETCH_BYTES + line, _MM_HINT_T0);
         __m256i a[ROWS][2];
         _Pragma("GCC unroll 4") for (int m = 0; m < rows; m++) a[m][0] = a[m][1] = _mm256_setzero_si256();
         if (rows == 1)
@@ -186,10 +189,10 @@ static inline void tile8(int rows, const int16_t *x, int64_t stride, const float
 }
 #endif
 
-/* `count` outputs of one row and tile into y, or added to it times `factor` where that is not 0. */
-static inline void store(const float *found, int64_t count, void *y, int bf16, int64_t at, float factor) {
+/* `count` outputs of one row and tile into y, or with `add` added to it times `factor`. */
+static inline void store(const float *found, int64_t count, void *y, int bf16, int64_t at, int add, float factor) {
     float v[TILE] = {0};
-    if (factor != 0)
+    if (add)
         for (int64_t n = 0; n < count; n++) v[n] = load_x(y, bf16, at + n) + factor * found[n];
     else memcpy(v, found, sizeof v);
     if (!bf16) memcpy((float *)y + at, v, count * sizeof(float));
@@ -206,10 +209,10 @@ int64_t phi4mm_packed_scratch(int64_t rows, int64_t inputs, int64_t bits) {
     return rows * groups * (GROUP * (bits == 4 ? 1 : 2) + 8);
 }
 
-/* y (rows, outputs) = x (rows, inputs) @ weight.T, or y += factor * that where factor is not 0; x and y float32 or
-   bf16, both the same. */
-void phi4mm_packed(const Weight *weight, const void *x, int bf16, int64_t rows, void *y, float factor, void *scratch,
-                   int threads) {
+/* y (rows, outputs) = x (rows, inputs) @ weight.T, or with `add` y += factor * that; x and y float32 or bf16, both the
+   same. */
+void phi4mm_packed(const Weight *weight, const void *x, int bf16, int64_t rows, void *y, int add, float factor,
+                   void *scratch, int threads) {
     const uint8_t *codes = weight->values;
     const uint16_t *scales = weight->scales;
     int64_t in = weight->inputs, out = weight->outputs, bits = weight->bits;
@@ -224,7 +227,8 @@ void phi4mm_packed(const Weight *weight, const void *x, int bf16, int64_t rows, 
     {
 #pragma omp for schedule(static)
         for (int64_t m = 0; m < rows; m++)
-            round_row(x, bf16, m * in, in, groups, bits == 8, xq + m * stride * width, xs + m * groups, corrections + m * groups);
+            round_row(x, bf16, m * in, in, groups, bits == 8, xq + m * stride * width, xs + m * groups,
+                      corrections + m * groups);
         for (int64_t first = 0; first < rows; first += block) {
             int64_t last = first + block < rows ? first + block : rows;
 #pragma omp for schedule(static) nowait
@@ -249,7 +253,7 @@ void phi4mm_packed(const Weight *weight, const void *x, int bf16, int64_t rows, 
                         else tile8(1, q, stride, xs + g, groups, c, s, found);
                     }
                     for (int64_t r = 0; r < left; r++)
-                        store(found + r * TILE, n, y, bf16, (m + r) * out + t * TILE, factor);
+                        store(found + r * TILE, n, y, bf16, (m + r) * out + t * TILE, add, factor);
                 }
             }
         }
