@@ -126,6 +126,7 @@ def test_the_library_is_found_before_anything_else_is_imported() -> None:
 
 def test_without_a_compiler_everything_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A laptop without one must answer, only slower, and `doctor` must say why."""
+    monkeypatch.delenv("PHI4MM_NATIVE", raising=False)
     monkeypatch.setattr("phi4mm.kernels.cpu.library.shutil.which", lambda name: None)
     status = native.status.__wrapped__()
     assert status.library is None
@@ -137,6 +138,7 @@ def test_without_a_compiler_everything_still_runs(monkeypatch: pytest.MonkeyPatc
 
 def test_a_cache_folder_that_others_can_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever may write there could have this process run anything."""
+    monkeypatch.delenv("PHI4MM_NATIVE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = native.cache_folder()
     folder.chmod(0o777)
