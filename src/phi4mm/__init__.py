@@ -65,7 +65,8 @@ def load(
     limits      how much runs side by side and in how much memory; by default half of what is free is for the cache
     adapters    more LoRAs by name, each a PEFT folder; requests choose one by `adapter`
     engine      where the engine runs: in a "thread" of its own, in a "process" of its own, which is started again when
-                it dies, or "inline", in the thread that waits for an answer
+                it dies, or "inline", in the thread that waits for an answer, for one
+                thread at a time
     raises      ConfigError, CheckpointError
     """
     from phi4mm import api

@@ -36,11 +36,11 @@ class CapacityError(PhiError):
 class EngineError(PhiError):
     """A fault of phi4mm itself while it ran a request."""
 
-    def __init__(self, message: str, request_id: str) -> None:
+    def __init__(self, message: str, request_id: str = "") -> None:
         # Both arguments go to Exception as they are: unpickling and copying call the class with them again.
         super().__init__(message, request_id)
         self.message = message
         self.request_id = request_id
 
     def __str__(self) -> str:
-        return f"request {self.request_id}: {self.message}"
+        return f"request {self.request_id}: {self.message}" if self.request_id else self.message

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from phi4mm.compat import AutoModelForCausalLM, AutoProcessor, GenerationConfig
 from phi4mm.compat.arrays import from_arrays
-from phi4mm.errors import ConfigError, InputError
+from phi4mm.errors import CapacityError, ConfigError, InputError
 from phi4mm.inference.model import Model
 from phi4mm.processing.pixels import to_tiles
 from phi4mm.processing.processor import Processor, media_digest
@@ -304,7 +304,7 @@ def test_a_refused_row_leaves_nothing_running(
 def test_a_model_does_not_move_away_from_its_answers(small: Model, prompts: list[Prompt]) -> None:
     """Keys and values stay on the old device; the next step would end in an error of torch."""
     with small.submit(prompts[0], SamplingParams(max_tokens=3)) as stream:
-        with pytest.raises(InputError, match="1 answers are running; finish or close them before the model moves"):
+        with pytest.raises(CapacityError, match="1 answers are running; finish or close them before the model moves"):
             small.move("cpu")
         assert stream.finish().ids == alone(small, prompts[0], SamplingParams(max_tokens=3))
     small.move("cpu")

@@ -137,7 +137,7 @@ def test_pages_with_equal_placeholders_differ_by_medium_and_by_where_it_begins()
     assert len(set(distinct)) == len(distinct)
 
 
-KEYS: list[MediaKey] = [(bytes([n]) * 32, "audio", "speech") for n in range(5)]
+KEYS: list[MediaKey] = [(bytes([n]) * 32, "audio", "speech", 0) for n in range(5)]
 
 
 @settings(deadline=None, max_examples=200)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phi4mm.config.engine import Limits
-from phi4mm.engine.encoder_cache import MediaCache, media_key
+from phi4mm.engine.encoder_cache import MediaCache
 from phi4mm.engine.kv_pages import PagePool
 from phi4mm.engine.request import Request, Sampled, State
 from phi4mm.engine.scheduler import Chunk, Scheduler
@@ -80,7 +80,7 @@ class Bench:
         assert len(encoded) <= 1, "answers would wait for several media"
         for chunk in encoded:
             assert chunk.encode is not None
-            self.media.put(media_key(chunk.encode, chunk.request.projection), "rows")
+            self.media.put(chunk.request.media_key(chunk.encode), "rows")
 
     def run(self, chunk: Chunk) -> list[Sampled]:
         """Writes the keys of the chunk and its guesses, and reads all keys of the row before it draws."""
@@ -92,7 +92,7 @@ class Bench:
             self.slots[request.pages[n // size], n % size] = hashes[n], request.long
         for span in request.prompt.spans:
             if span.start < chunk.end and chunk.start < span.start + span.length:
-                self.media.get(media_key(span, request.projection))
+                self.media.get(request.media_key(span))
         if not chunk.samples:
             return []
         assert request.long == (len(hashes) > self.switch)

@@ -187,6 +187,26 @@ def test_a_worker_that_takes_over_has_the_adapters_that_were_added(
             model.remove_adapter("yours")
 
 
+def test_a_worker_that_takes_over_stands_where_the_one_before_it_stood(
+    small_folder: Path, folders: dict[str, Path]
+) -> None:
+    """One given at load and replaced, one removed, a built-in one removed: none may come back as it was."""
+    start = {"mine": folders["mine"], "yours": folders["yours"]}
+    with phi4mm.load(small_folder, device="cpu", engine="process", adapters=start) as model:
+        model.remove_adapter("mine")
+        model.add_adapter("mine", folders["mine again"])
+        model.remove_adapter("yours")
+        model.remove_adapter("speech")
+        before = model.chat(QUESTION, params=SHORT, adapter="mine")
+        stream = model.stream(QUESTION, params=SamplingParams(max_tokens=100))
+        next(stream)
+        os.kill(model._client.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        with pytest.raises(EngineError, match="the worker process died"):
+            stream.finish()
+        assert model.chat(QUESTION, params=SHORT, adapter="mine") == before
+        assert sorted(model.adapters) == ["mine", "vision"]
+
+
 def test_the_model_cards_names_take_adapters(small_folder: Path, folders: dict[str, Path], model: Model) -> None:
     """By the methods that scripts of transformers call."""
     compat, processor = AutoModelForCausalLM.from_pretrained(small_folder), AutoProcessor.from_pretrained(small_folder)
@@ -205,3 +225,15 @@ def test_the_model_cards_names_take_adapters(small_folder: Path, folders: dict[s
     assert ids() == plain
     with pytest.raises(ConfigError, match="adapter 'mine' is not loaded; expected one of auto, vision, speech"):
         compat.set_adapter("mine")
+
+
+def test_encoders_need_no_adapter(small_folder: Path) -> None:
+    """Room for what they make was counted by adapters: without any, one image ended the engine for everybody."""
+    with phi4mm.load(small_folder, device="cpu") as model:
+        expected = model.chat(QUESTION, images=[picture()], params=SHORT, adapter=None)
+        for name in model.adapters:
+            model.remove_adapter(name)
+        model.move("cpu")
+        assert model.chat(QUESTION, images=[picture()], params=SHORT, adapter=None) == expected
+        with pytest.raises(InputError, match="the model has no vision adapter; it has none"):
+            model.chat(QUESTION, images=[picture()])

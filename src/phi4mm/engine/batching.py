@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from phi4mm.engine.encoder_cache import MediaCache, media_key
+from phi4mm.engine.encoder_cache import MediaCache
 from phi4mm.engine.scheduler import Chunk
 from phi4mm.model.batch import ForwardBatch, Row
 from phi4mm.model.kv import PagedCache
@@ -36,7 +36,7 @@ def pack(
         for span in request.prompt.spans:
             first, last = max(span.start, chunk.start), min(span.start + span.length, chunk.end)
             if first < last:
-                rows_of_span = encoded.get(media_key(span, request.projection))
+                rows_of_span = encoded.get(request.media_key(span))
                 media.append(rows_of_span[first - span.start : last - span.start])
                 places += range(len(ids) + first - chunk.start, len(ids) + last - chunk.start)
         ids += [*request.tokens(chunk.start, chunk.end), *chunk.draft]

@@ -26,7 +26,7 @@ from phi4mm.protocol.inputs import Adapter
 CLOSED = "the engine was closed"
 
 
-def check_process(pid: int, id: str) -> None:
+def check_process(pid: int, id: str = "") -> None:
     """Threads do not survive a fork: say so instead of waiting for ever. Raises EngineError."""
     if os.getpid() != pid:
         raise EngineError(
@@ -184,7 +184,7 @@ class EngineClient(abc.ABC):
             for index in sorted(indexes):
                 queue.put(EngineOutput(request.id, index, end_reason="error", error=EngineError(reason, request.id)))
 
-    def _check_process(self, id: str) -> None:
+    def _check_process(self, id: str = "") -> None:
         check_process(self._pid, id)
 
 
@@ -193,31 +193,30 @@ class InlineClient(EngineClient):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
-        self._engine = engine
+        self._engine: Engine | None = engine
+        self._facts = engine.facts
         self._aborted: deque[str] = deque()
         self._stepping = False
-        self._closed = False
 
     @property
     def facts(self) -> EngineFacts:
         """See EngineClient."""
-        return self._engine.facts
+        if self._engine is not None:
+            self._facts = self._engine.facts
+        return self._facts
 
     def close(self) -> None:
         """See EngineClient."""
-        self._closed = True
-        for id in list(self._open):
-            self._engine.abort(id)
+        self._facts, self._engine = self.facts, None
         self._fail(CLOSED)
 
     def _queue(self, id: str) -> OutputQueue:
         return OutputQueue(id, self._step)
 
     def _send(self, request: EngineRequest) -> None:
-        if self._closed:
-            raise EngineError(CLOSED, request.id)
+        engine = self._running(request.id)
         self._apply_aborts()
-        self._deliver(self._engine.accept(request))
+        self._deliver(engine.accept(request))
 
     def _send_abort(self, id: str) -> None:
         self._aborted.append(id)
@@ -225,18 +224,26 @@ class InlineClient(EngineClient):
             self._apply_aborts()
 
     def _call(self, method: str, *arguments: object) -> Any:
+        engine = self._running()
         self._apply_aborts()
-        return getattr(self._engine, method)(*arguments)
+        return getattr(engine, method)(*arguments)
 
     def _step(self) -> None:
-        assert not self._stepping, "an inline client is for one thread at a time"
+        if self._stepping:
+            raise EngineError('an inline engine is for one thread at a time; load the model with engine="thread"')
+        engine = self._running()
         self._apply_aborts()
         self._stepping = True
         try:
-            self._deliver(self._engine.step())
+            self._deliver(engine.step())
         finally:
             self._stepping = False
 
     def _apply_aborts(self) -> None:
-        while self._aborted:
+        while self._aborted and self._engine is not None:
             self._engine.abort(self._aborted.popleft())
+
+    def _running(self, id: str = "") -> Engine:
+        if self._engine is None:
+            raise EngineError(CLOSED, id)
+        return self._engine

@@ -19,6 +19,7 @@ from phi4mm.engine.messages import EngineFacts, EngineOutput, EngineRequest, Eng
 from phi4mm.engine.model_runner import Runner
 from phi4mm.engine.request import Constraint, Request, State
 from phi4mm.engine.scheduler import Chunk, Scheduler, StepOutput
+from phi4mm.engine.weight_watch import weight_watch
 from phi4mm.errors import CapacityError, ConfigError, EngineError, InputError, PhiError
 from phi4mm.model.adapter_weights import AdapterWeights
 from phi4mm.model.phi4mm import Phi4MM
@@ -60,6 +61,7 @@ class Engine:
         self._asked = limits
         self._requests: dict[str, list[Request]] = {}
         self._totals: Counter[str] = Counter()
+        self._epoch = 0
         self._build()
 
     def _build(self) -> None:
@@ -68,6 +70,7 @@ class Engine:
         self.pool = PagePool(capacity.pages)
         self.media: MediaCache[Tensor] = MediaCache(capacity.media_rows)
         self._runner = Runner(self._model, capacity, self.media)
+        self._weights_changed = weight_watch(self._model, values=True)
         rope = self._model.config.text.rope
         self._scheduler = Scheduler(
             self.pool,
@@ -121,6 +124,8 @@ class Engine:
         raises  InputError when it can never run, ConfigError when its grammar needs a package that is not installed,
                 CapacityError when too many wait; then nothing was queued
         """
+        if self._weights_changed():
+            self.invalidate()
         self.facts.check(request)
         count = request.params.n
         if request.id in self._requests:
@@ -156,6 +161,8 @@ class Engine:
 
         An error of the forward pass ends the requests that were in it, with an `EngineError` each, and no others.
         """
+        if self._weights_changed():
+            self.invalidate()
         plan = self._scheduler.plan()
         assert plan or not self.busy, "requests wait and nothing can run"
         if not plan:
@@ -177,26 +184,28 @@ class Engine:
             self._forget(request)
 
     def move(self, device: str) -> None:
-        """Put the weights on another device and forget all caches. Raises InputError while requests run."""
+        """Put the weights on another device and forget all caches. Raises CapacityError while requests run."""
         if self.busy:
             count = self._scheduler.waiting + self._scheduler.running
-            raise InputError(f"{count} answers are running; finish or close them before the model moves")
+            raise CapacityError(f"{count} answers are running; finish or close them before the model moves")
         self._model.to(device)
         self._build()
 
     def invalidate(self) -> None:
-        """Forget what was computed with earlier weights, as after a training step wrote them in place.
+        """Let nobody find what was computed with earlier weights, as after a training step wrote them in place.
 
-        Weights that were replaced are seen without it; the keys and values of running requests stay as they are.
+        Weights that were replaced are seen without it. Running requests go on over the keys and values that they have.
         """
+        self._epoch += 1
         self.pool.forget()
         self.media.clear()
         self._runner.invalidate()
+        self._weights_changed = weight_watch(self._model, values=True)
 
     def add_adapter(self, name: Adapter, weights: AdapterWeights) -> None:
         """Offer one more adapter, from the next request on. Raises ConfigError for a name in use or wrong weights."""
         self._model.add_adapter(name, weights)
-        self._runner.invalidate()
+        self._adapters_changed()
 
     def load_adapter(self, name: Adapter, folder: Path) -> None:
         """Read a PEFT folder and offer it by `name`. Raises ConfigError, CheckpointError."""
@@ -208,7 +217,12 @@ class Engine:
         if using:
             raise CapacityError(f"{using} answers are running with adapter {name}; try again when they have ended")
         self._model.remove_adapter(name)
+        self._adapters_changed()
+
+    def _adapters_changed(self) -> None:
+        """No other adapter's weights did: what is cached stays."""
         self._runner.invalidate()
+        self._weights_changed = weight_watch(self._model, values=True)
 
     def _compile(self, request: EngineRequest) -> Constraint | None:
         if request.grammar is None:
@@ -223,6 +237,7 @@ class Engine:
         seed = None if params.seed is None else params.seed + index
         return Request(
             id=request.id if params.n == 1 else f"{request.id}/{index}",
+            epoch=self._epoch,
             group=request.id,
             prompt=request.prompt,
             params=replace(params, seed=seed, n=1) if params.n > 1 else params,

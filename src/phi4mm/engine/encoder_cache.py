@@ -1,7 +1,7 @@
 """Encoder rows kept for the prompts that need them: an LRU cache counted in rows. The values are opaque, no torch.
 
-A medium is known by the SHA-256 digest of its processed array, which compares as the array itself would, and an audio
-clip also by the projection that its encoder output went through.
+A medium is known by the SHA-256 digest of its processed array, which compares as the array itself would, an audio clip
+also by the projection that its encoder output went through, and all by the weights that encoded them (their epoch).
 """
 
 from __future__ import annotations
@@ -10,15 +10,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
-from phi4mm.protocol.inputs import AudioProjection, MediaSpan
+from phi4mm.protocol.inputs import AudioProjection
 
 T = TypeVar("T")
-MediaKey: TypeAlias = tuple[bytes, str, AudioProjection | None]
-
-
-def media_key(span: MediaSpan, projection: AudioProjection) -> MediaKey:
-    """By what a medium's encoder rows are found; `projection` counts for audio alone."""
-    return span.digest, span.kind, projection if span.kind == "audio" else None
+MediaKey: TypeAlias = tuple[bytes, str, AudioProjection | None, int]
 
 
 @dataclass
@@ -75,7 +70,7 @@ class MediaCache(Generic[T]):
             self._drop(key)
 
     def clear(self) -> None:
-        """Forget the rows that nobody holds; those that are held stay with their holders alone."""
+        """Forget the rows that nobody holds."""
         for key in [key for key, entry in self._entries.items() if not entry.holders]:
             self._drop(key)
 

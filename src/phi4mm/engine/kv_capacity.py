@@ -33,7 +33,8 @@ def settle(limits: Limits, model: Phi4MM) -> tuple[Limits, Capacity, tuple[str, 
     """
     text, weight = model.config.text, model.text.norm.weight
     dtype = torch.int8 if limits.cache_dtype == "int8" else weight.dtype
-    row = text.hidden_size * weight.dtype.itemsize if model.adapters else 0
+    encodes = model.image is not None or model.audio is not None
+    row = text.hidden_size * weight.dtype.itemsize if encodes else 0
     page = limits.page_tokens * (token_bytes(text, dtype) + row)
     reasons: tuple[str, ...] = ()
     if limits.cache_bytes is None:

@@ -3,7 +3,7 @@
 A page is free, held by requests, or cached: held by none, its content known, kept until room is needed. A full page's
 content is known by the page before it and its own tokens, media and adapter, so that equal keys mean equal beginnings:
 
-    node = (parent node, content of this page)        parent of the first page: adapter with version, rotary table
+    node = (parent node, content of this page)        parent of the first page: adapter, weights, rotary table
 
 Keys are compared whole; hashes only find them. A page's parent is used whenever the page is, so it is evicted later.
 """
@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from typing import TypeAlias
 
-from phi4mm.engine.encoder_cache import MediaKey, media_key
+from phi4mm.engine.encoder_cache import MediaKey
 from phi4mm.engine.request import Request
 
 Content: TypeAlias = tuple[tuple[int, ...], tuple[tuple[MediaKey, int], ...]]
@@ -26,7 +26,7 @@ def page_content(request: Request, page: int, page_tokens: int) -> Content:
     """What a full page of a request holds: token ids, and (key, first placeholder's offset) of each medium in it."""
     start, end = page * page_tokens, (page + 1) * page_tokens
     media = tuple(
-        (media_key(span, request.projection), span.start - start)
+        (request.media_key(span), span.start - start)
         for span in request.prompt.spans
         if span.start < end and start < span.start + span.length
     )

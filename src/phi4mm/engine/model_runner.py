@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from phi4mm.engine.batching import pack
-from phi4mm.engine.encoder_cache import MediaCache, media_key
+from phi4mm.engine.encoder_cache import MediaCache
 from phi4mm.engine.encoders import encode_span
 from phi4mm.engine.executors.eager import EagerExecutor
 from phi4mm.engine.executors.executor import Executor
@@ -85,7 +85,7 @@ class Runner:
         except RuntimeError as error:
             request.error = EngineError(f"its media could not be encoded: {error}", request.id)
             return False
-        self._media.put(media_key(span, request.projection), rows.to(self._dtype))
+        self._media.put(request.media_key(span), rows.to(self._dtype))
         return True
 
     def _draw(self, chunks: Sequence[Chunk], logits_NV: Tensor) -> list[list[Sampled]]:

@@ -49,7 +49,7 @@ class Worker:
             self.transport.send(Start(make, threads))
             ready: Result = self.transport.receive()
         except (EOFError, OSError):
-            raise EngineError(f"{self.end()} while it loaded the model", "start") from None
+            raise EngineError(f"{self.end()} while it loaded the model") from None
         except BaseException:
             self.end()
             raise
@@ -90,7 +90,9 @@ class ProcessClient(EngineClient):
         self._make, self._threads = make, threads
         self._gone = ""
         self._deaths: list[float] = []
-        self._adapters: dict[Adapter, Path] = {}  # added since the start: another worker needs them too
+        # What was changed since the start: adapters added (or removed: None), and the device. Another worker needs it.
+        self._changes: dict[Adapter, Path | None] = {}
+        self._device: str | None = None
         self._numbers = itertools.count(1)
         self._calls: dict[int, Future[Any]] = {}
         self._sent: set[str] = set()  # requests that the worker has, or may have
@@ -113,7 +115,7 @@ class ProcessClient(EngineClient):
 
     def close(self) -> None:
         """See EngineClient."""
-        self._check_process("close")
+        self._check_process()
         with self._changed:
             self._gone = self._gone or CLOSED
             workers = self._workers[:]
@@ -127,12 +129,17 @@ class ProcessClient(EngineClient):
     def add_adapter(self, name: Adapter, folder: Path) -> None:
         """See EngineClient. The folder must stay: a worker that takes over reads it again."""
         super().add_adapter(name, folder)
-        self._adapters[name] = folder
+        self._changes[name] = folder
 
     def remove_adapter(self, name: Adapter) -> None:
         """See EngineClient."""
         super().remove_adapter(name)
-        self._adapters.pop(name, None)
+        self._changes[name] = None
+
+    def move(self, device: str) -> None:
+        """See EngineClient."""
+        super().move(device)
+        self._device = device
 
     def _send(self, request: EngineRequest) -> None:
         while request.id in self._open:
@@ -153,17 +160,17 @@ class ProcessClient(EngineClient):
                 worker.transport.send(Abort(id))
 
     def _call(self, method: str, *arguments: object) -> Any:
-        self._check_process(method)
-        worker, number, result = self._running(method), next(self._numbers), Future[Any]()
+        self._check_process()
+        worker, number, result = self._running(), next(self._numbers), Future[Any]()
         self._calls[number] = result
         try:
             worker.transport.send(Call(number, method, arguments))
         except OSError:
             self._calls.pop(number, None)
-            raise EngineError("the worker process died before it was asked; try again", method) from None
+            raise EngineError(f"the worker process died before it was asked to {method}; try again") from None
         return result.result()
 
-    def _running(self, id: str) -> Worker:
+    def _running(self, id: str = "") -> Worker:
         """The worker that runs; waits for one that starts. Raises EngineError when there will be none."""
         with self._changed:
             while not self._workers and not self._gone:
@@ -198,7 +205,7 @@ class ProcessClient(EngineClient):
                 return None
             self._workers.clear()
             self._changed.notify_all()
-        reason = f"{worker.end()} while it ran this request"
+        reason = f"{worker.end()} before this request had ended"
         log.error("%s", reason)
         with self._lock:
             lost, self._sent = self._sent, set()
@@ -224,16 +231,21 @@ class ProcessClient(EngineClient):
     def _restart(self, now: float) -> Worker:
         self._deaths = [death for death in self._deaths if now - death < RESTART_SECONDS] + [now]
         if len(self._deaths) > RESTARTS:
-            raise EngineError(f"{len(self._deaths)} times within {RESTART_SECONDS:.0f} seconds", "restart")
+            raise EngineError(f"{len(self._deaths)} times within {RESTART_SECONDS:.0f} seconds")
         worker = Worker(self._make, self._threads)
-        for name, folder in self._adapters.items():
-            worker.ask("load_adapter", name, folder)
+        for name, folder in self._changes.items():
+            if name in worker.facts.adapters:
+                worker.ask("remove_adapter", name)
+            if folder is not None:
+                worker.ask("load_adapter", name, folder)
+        if self._device is not None:
+            worker.ask("move", self._device)
         return worker
 
     def _fail_calls(self, reason: str) -> None:
         while self._calls:
             _, future = self._calls.popitem()
-            future.set_exception(EngineError(reason, "call"))
+            future.set_exception(EngineError(reason))
 
 
 def _read(owner: weakref.ref[ProcessClient], worker: Worker | None) -> None:

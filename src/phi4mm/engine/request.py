@@ -19,7 +19,7 @@ from phi4mm.engine.encoder_cache import MediaKey
 from phi4mm.engine.messages import EndReason
 from phi4mm.errors import PhiError
 from phi4mm.processing.detokenizer import TextStream
-from phi4mm.protocol.inputs import Adapter, AudioProjection, Prompt
+from phi4mm.protocol.inputs import Adapter, AudioProjection, MediaSpan, Prompt
 from phi4mm.protocol.response import TokenLogprobs
 from phi4mm.protocol.sampling import SamplingParams
 
@@ -72,6 +72,7 @@ class Request:
     """A prompt, how to sample, and the answer so far.
 
     adapter     the adapter's name, and which of those that ever had this name
+    epoch       of the weights that the model had when it came
     group       id of its EngineRequest; `index` says which of the answers to that
     constraint  what the answer must look like
     stop        finds the strings that end the answer; None where there are none
@@ -90,6 +91,7 @@ class Request:
     params: SamplingParams
     adapter: Adapter | None = None
     version: int = 0
+    epoch: int = 0
     group: str = ""
     index: int = 0
     constraint: Constraint | None = None
@@ -116,6 +118,10 @@ class Request:
     def length(self) -> int:
         """Tokens of prompt and answer."""
         return len(self.prompt.ids) + len(self.answer)
+
+    def media_key(self, span: MediaSpan) -> MediaKey:
+        """By what a medium's encoder rows are found; the projection counts for audio alone."""
+        return span.digest, span.kind, self.projection if span.kind == "audio" else None, self.epoch
 
     def tokens(self, start: int, end: int) -> list[int]:
         """Ids [start, end) of prompt and answer together."""

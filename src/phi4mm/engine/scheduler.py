@@ -18,7 +18,7 @@ from operator import attrgetter
 from typing import Any
 
 from phi4mm.config.engine import Limits
-from phi4mm.engine.encoder_cache import MediaCache, MediaKey, media_key
+from phi4mm.engine.encoder_cache import MediaCache, MediaKey
 from phi4mm.engine.kv_pages import PagePool, page_content
 from phi4mm.engine.messages import EndReason
 from phi4mm.engine.request import Request, Sampled, State
@@ -201,7 +201,7 @@ class Scheduler:
         if not self._limits.prefix_cache or end > min(len(other.prompt.ids), len(request.prompt.ids) - 1):
             return False
         return (
-            self._root(other) == (request.adapter, request.version, request.length > self._switch)
+            self._root(other) == (request.adapter, request.version, request.epoch, request.length > self._switch)
             and other.prompt.ids[end - size : end] == request.prompt.ids[end - size : end]  # mostly settles it
             and other.prompt.ids[:end] == request.prompt.ids[:end]
             and _media_before(other, end) == _media_before(request, end)
@@ -252,7 +252,7 @@ class Scheduler:
         for span in request.prompt.spans:
             if span.start >= end or span.start + span.length <= start:
                 continue
-            key = media_key(span, request.projection)
+            key = request.media_key(span)
             ready = self._media.ready(key)
             if not ready:
                 if not self._may_encode:
@@ -284,7 +284,7 @@ class Scheduler:
         needed: set[MediaKey] = set()
         if not everything:
             spans = [span for span in request.prompt.spans if span.start < request.cached < span.start + span.length]
-            needed = {media_key(span, request.projection) for span in spans}
+            needed = {request.media_key(span) for span in spans}
         for key in request.media - needed:
             self._media.release(key)
         request.media &= needed
@@ -308,7 +308,7 @@ class Scheduler:
         return (page_content(request, page, size) for page in range(pages))
 
     def _root(self, request: Request) -> Hashable:
-        return request.adapter, request.version, request.long
+        return request.adapter, request.version, request.epoch, request.long
 
     def _pages_for(self, tokens: int) -> int:
         return -(-tokens // self._limits.page_tokens)
@@ -327,4 +327,4 @@ class Scheduler:
 
 def _media_before(request: Request, end: int) -> list[tuple[MediaKey, int]]:
     """Which media begin before token `end`, and where."""
-    return [(media_key(span, request.projection), span.start) for span in request.prompt.spans if span.start < end]
+    return [(request.media_key(span), span.start) for span in request.prompt.spans if span.start < end]

@@ -41,7 +41,8 @@ class ThreadClient(EngineClient):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
-        self._engine = engine
+        self._engine: Engine | None = engine
+        self._facts = engine.facts
         self._inbox: Inbox = queue.SimpleQueue()
         self._torch_threads = torch.get_num_threads()
         self._gone = ""
@@ -55,13 +56,16 @@ class ThreadClient(EngineClient):
     @property
     def facts(self) -> EngineFacts:
         """See EngineClient."""
-        return self._engine.facts
+        if self._engine is not None:
+            self._facts = self._engine.facts
+        return self._facts
 
     def close(self) -> None:
         """See EngineClient."""
         self._gone = self._gone or CLOSED
         if os.getpid() == self._pid:
             self._finalizer()
+            self._facts, self._engine = self.facts, None
         self._fail(self._gone)
 
     def _send(self, request: EngineRequest) -> None:
@@ -74,9 +78,9 @@ class ThreadClient(EngineClient):
         self._inbox.put(_Abort(id))
 
     def _call(self, method: str, *arguments: object) -> Any:
-        self._check_process(method)
+        self._check_process()
         if self._gone:
-            raise EngineError(self._gone, method)
+            raise EngineError(self._gone)
         call = _Call(method, arguments)
         self._inbox.put(call)
         return call.result.result()
@@ -129,7 +133,7 @@ def _refuse_calls(inbox: Inbox) -> None:
     """Nobody may wait for an answer of a thread that has ended."""
     while not inbox.empty():
         if isinstance(message := inbox.get(), _Call):
-            message.result.set_exception(EngineError(CLOSED, message.method))
+            message.result.set_exception(EngineError(CLOSED))
 
 
 def _end(inbox: Inbox, thread: threading.Thread) -> None:

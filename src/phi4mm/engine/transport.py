@@ -12,7 +12,6 @@ import itertools
 import mmap
 import os
 import pickle
-import select
 import socket
 import struct
 import tempfile
@@ -57,11 +56,6 @@ class Transport:
         sizes = [_SIZE.unpack(self._exactly(_SIZE.size))[0] for _ in range(count)]
         body = self._exactly(body_size)
         return pickle.loads(body, buffers=self._mapped(sizes) if sizes else ())
-
-    def waiting(self) -> bool:
-        """Whether something has come, or the other end is gone."""
-        readable, _, _ = select.select([self._socket], [], [], 0)
-        return bool(readable)
 
     def close(self) -> None:
         """Hang up; a `receive` that waits ends."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import queue
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from phi4mm.engine.messages import EngineFacts, EngineOutput, EngineRequest
+from phi4mm.engine.messages import EngineFacts, EngineRequest
 from phi4mm.engine.transport import Transport
 
 if TYPE_CHECKING:
@@ -54,26 +56,36 @@ class Result:
     facts: EngineFacts | None
 
 
-Outputs: TypeAlias = "list[EngineOutput]"
-
-
 def serve(transport: Transport) -> None:
     """Make the engine, then take messages and steps until the other side hangs up."""
     start: Start = transport.receive()
     engine = _start(start, transport)
+    # Read while a step runs, or whoever sends much would wait for it.
+    inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(transport, inbox), daemon=True).start()
     while engine is not None:
-        while not engine.busy or transport.waiting():
-            message = transport.receive()
+        while not engine.busy or not inbox.empty():
+            message = inbox.get()
+            if message is None:
+                return
             if isinstance(message, EngineRequest):
                 if refused := engine.accept(message):
                     transport.send(refused)
             elif isinstance(message, Abort):
                 engine.abort(message.id)
-            else:
+            elif isinstance(message, Call):
                 transport.send(_call(engine, message))
             del message  # its media are needed no longer than the request
         if outputs := engine.step():
             transport.send(outputs)
+
+
+def _receive(transport: Transport, inbox: queue.SimpleQueue[object]) -> None:
+    """Messages until the other side hangs up, then None."""
+    with contextlib.suppress(EOFError):
+        while True:
+            inbox.put(transport.receive())
+    inbox.put(None)
 
 
 def _start(start: Start, transport: Transport) -> Engine | None:

@@ -33,6 +33,8 @@ RETRY_SECONDS: Final = 0.05  # between tries of a batch while others fill the qu
 class Model:
     """A loaded model. Its methods may be called from any threads and event loops: running requests share each step.
 
+    But a model loaded with engine="inline" is for one thread at a time.
+
     What the engine refuses or fails at is raised where the answer is read.
     """
 
@@ -136,7 +138,7 @@ class Model:
     ) -> Stream:
         """Run a processed prompt; with `tools`, calls are read from the answer.
 
-        grammar  source of what the answer must keep to, as `processing.structured.grammar_source` makes it
+        grammar  source of what the answer must keep to, as `processing.grammar.grammar_source` makes it
         raises   InputError when it can never run; what the engine refuses later is raised by the stream
 
         With `params.n` the stream is of the first answer, and its `finish` gives them all.
@@ -168,7 +170,7 @@ class Model:
     def move(self, device: str) -> None:
         """Put the weights on another device, in their dtype.
 
-        raises  ConfigError when there is no such device, InputError while answers are running
+        raises  ConfigError when there is no such device, CapacityError while answers are running
         """
         device = resolve(EngineConfig(device, self.settings.dtype)).device
         self._client.move(device)

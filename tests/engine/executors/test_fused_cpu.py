@@ -356,3 +356,36 @@ def test_an_engine_answers_with_new_weights_as_a_fresh_engine_does(build: Build,
     after = list(logits_of_steps(engine, range(40, 52)))
     assert after == list(logits_of_steps(Engine(model, eos_ids=()), range(40, 52)))
     assert before == list(logits_of_steps(Engine(build(32, torch.bfloat16, quantize), eos_ids=()), range(3, 12)))
+
+
+def test_what_old_weights_computed_is_found_by_nobody(build: Build) -> None:
+    """The same prompt after new weights came, replaced or set in place, beside one that runs across the change."""
+    model = build(32, torch.bfloat16, None)
+    ids = Prompt(tuple(range(3, 90)))
+    engine = Engine(model, eos_ids=())
+
+    def answer() -> tuple[list[tuple[int, float]], int]:
+        request = add(engine, ids, SamplingParams(max_tokens=4, logprobs=1))
+        while engine.busy:
+            engine.step()
+        return [(entry.token, entry.logprob) for entry in request.logprobs], request.found or 0
+
+    first, found = answer()
+    assert (found, answer()) == (0, (first, 64))
+    across = add(engine, Prompt(tuple(range(3, 80))), SamplingParams(max_tokens=30))
+    engine.step()
+    for change in (swap_data, assign_parameters):
+        change(model)
+        fresh, found = answer()
+        assert found == 0
+        assert fresh != first
+        engine_of_its_own = Engine(model, eos_ids=())
+        alone = add(engine_of_its_own, ids, SamplingParams(max_tokens=4, logprobs=1))
+        while engine_of_its_own.busy:
+            engine_of_its_own.step()
+        assert fresh == [(entry.token, entry.logprob) for entry in alone.logprobs]
+        assert answer()[1] == 64, "what the new weights computed is found again"
+    assert across.end_reason == "length"
+    change_in_place(model)
+    engine.invalidate()
+    assert answer()[1] == 0

@@ -6,11 +6,10 @@ T packed tokens, N wanted logits, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import getitem, is_not
-from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from phi4mm.engine.weight_watch import weight_watch
 from phi4mm.kernels.cpu.decoder import AdapterPair, DecoderShape, LayerWeights, LinearWeights, NativeDecoder
 from phi4mm.kernels.kv_layout import LayerPages
 from phi4mm.kernels.select import fused_decoder_rows
@@ -63,46 +62,8 @@ class FusedCPUExecutor:
         self._rows = fused_decoder_rows(layers, shape)
         if self._rows:
             self._decoder = NativeDecoder(layers, shape)
-        versions, moved = dict(self._text.adapters), weight_watch(self._text)
+        versions, moved = dict(self._text.adapters), weight_watch(self._text, values=False)
         self._changed = lambda: self._text.adapters != versions or moved()
-
-
-def weight_watch(root: nn.Module) -> Callable[[], bool]:
-    """A question: has a tensor below `root` been replaced or moved since this call? Values set in place do not count.
-
-    Modules are compared by identity, tensors by address. A tensor of the same form in the freed memory of the one
-    before it counts as unchanged, which is right: its address holds the new values. So plain weights that are replaced
-    can be freed at once; modules that are replaced live until the next look, lest another be taken for one of them.
-    """
-    modules = list(root.modules())
-    children = _Entries([module._modules for module in modules])
-    parameters = _Entries([module._parameters for module in modules])
-    buffers = _Entries([module._buffers for module in modules])
-    seen_children, seen_buffers = children.now(), buffers.now()
-    seen_addresses = list(map(Tensor.data_ptr, parameters.now()))
-
-    def changed() -> bool:
-        try:
-            return (
-                children.now() != seen_children
-                or list(map(Tensor.data_ptr, parameters.now())) != seen_addresses
-                or any(map(is_not, buffers.now(), seen_buffers))
-            )
-        except KeyError:
-            return True
-
-    return changed
-
-
-class _Entries:
-    """The entries of some dicts, found again in one pass of C: a model has a thousand. A missing one is a KeyError."""
-
-    def __init__(self, owners: list[Any]) -> None:
-        pairs = [(owner, key) for owner in owners for key, value in owner.items() if value is not None]
-        self._owners, self._keys = [owner for owner, _ in pairs], [key for _, key in pairs]
-
-    def now(self) -> list[Any]:
-        return list(map(getitem, self._owners, self._keys))
 
 
 def _layer(layer: DecoderLayer, pages: LayerPages, names: tuple[Adapter, ...]) -> LayerWeights:
