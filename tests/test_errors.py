@@ -37,7 +37,7 @@ def pickled(error: PhiError) -> PhiError:
 @pytest.mark.parametrize("again", [pickled, copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("cls", CLASSES)
 def test_every_error_survives_pickling_and_copying(cls: type[PhiError], again: Callable[[PhiError], PhiError]) -> None:
-    """An error that cannot be made again arrives as a TypeError about its constructor, and its own words are lost."""
+    """Case B10: one that cannot be made again arrives as a TypeError about its constructor, without its words."""
     error = made(cls)
     back = again(error)
     assert type(back) is cls

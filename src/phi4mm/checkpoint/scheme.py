@@ -1,7 +1,7 @@
 """quantization.json: says that a folder holds packed weights, by which scheme and in which version of the format.
 
 Such a folder has the original layout's config.json and phi4mm's own tensor names; a packed weight `w` is `w.codes` and
-`w.scales` (kernels/packed.py), everything else lies there unchanged.
+`w.scales` (kernels/packed_weight.py), everything else lies there unchanged.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from phi4mm.config.fields import Fields
 from phi4mm.config.validate import nearest
 from phi4mm.errors import ConfigError
+from phi4mm.machine import usable_cores
 
 if TYPE_CHECKING:
     from phi4mm.nano.recipe import NanoRecipe, Stage, StagePlan
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     signal.signal(signal.SIGTERM, _leave)
     if first:
-        prepare(recipe, os.cpu_count() or 1, _show)
+        prepare(recipe, usable_cores(), _show)
     if "WORLD_SIZE" in os.environ:
         dist.init_process_group("gloo")
         dist.barrier()

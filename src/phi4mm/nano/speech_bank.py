@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from phi4mm.config.json_file import read_json_as
+from phi4mm.errors import ConfigError
 from phi4mm.nano.synth import augment, voice, world
 from phi4mm.nano.synth.split import Split
 from phi4mm.protocol.messages import Audio
@@ -27,13 +29,14 @@ from phi4mm.training.workers import worker_pool
 Recording: TypeAlias = tuple[str, npt.NDArray[np.int16], tuple[float, ...]]
 RATE = 16000
 CHUNK = 500
+MAX_INDEX_BYTES = 2**28
 
 
 class SpeechBank:
     """The recordings of a folder, by text."""
 
     def __init__(self, folder: Path) -> None:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        index = read_json_as(folder / "index.json", dict, "the index of a speech bank", ConfigError, MAX_INDEX_BYTES)
         self.texts: list[str] = index["texts"]
         self.digest: str = index["digest"]
         self.onsets: list[list[float]] = index["onsets"]

@@ -90,8 +90,11 @@ def read_progress(path: Path) -> SavedProgress:
         stated = (file.metadata() or {}).get("progress")
     if stated is None:
         raise CheckpointError(f"{path} is no state of a training: its metadata has no progress")
-    progress = json.loads(stated)
-    return SavedProgress(progress["step"], progress["seconds"])
+    try:
+        progress = json.loads(stated)
+        return SavedProgress(int(progress["step"]), float(progress["seconds"]))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no state of a training: its progress is damaged ({error!r})") from None
 
 
 def _trained(module: nn.Module) -> dict[str, Tensor]:
