@@ -10,11 +10,15 @@ import os
 from collections.abc import Mapping
 
 from phi4mm.config.engine import EngineConfig, EngineForm, Limits, Modalities, Quantization
+from phi4mm.inference import model as inference
 from phi4mm.inference.load import load_model
-from phi4mm.inference.model import Model
 from phi4mm.protocol.inputs import Adapter
 
 __all__ = ["Model", "load"]
+
+
+class Model(inference.Model):
+    """What `phi4mm.load` returns: it answers, and hands what is more than an answer to the package that does it."""
 
 
 def load(
@@ -32,4 +36,6 @@ def load(
 ) -> Model:
     """See `phi4mm.load`."""
     config = EngineConfig(device, dtype, modalities, quantize, limits or Limits())
-    return load_model(model, config, revision=revision, max_crops=max_crops, adapters=adapters, engine=engine)
+    return load_model(
+        model, config, revision=revision, max_crops=max_crops, adapters=adapters, engine=engine, kind=Model
+    )

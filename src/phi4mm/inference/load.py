@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -28,6 +29,8 @@ from phi4mm.processing.processor import Processor
 from phi4mm.processing.structured import Grammars
 from phi4mm.processing.tokenizer import Tokenizer
 from phi4mm.protocol.inputs import Adapter
+
+M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,9 @@ def load_model(
     max_crops: int | None = None,
     adapters: Mapping[Adapter, str | os.PathLike[str]] | None = None,
     engine: EngineForm = "thread",
-) -> Model:
-    """See `phi4mm.load`."""
+    kind: type[M],
+) -> M:
+    """See `phi4mm.load`. `kind` is the class of what comes back: `Model`, or one above it that can do more."""
     folder = resolve_folder(model, revision=revision)
     resolved = resolve_in(folder, config)
     facts = load_config(folder)
@@ -71,7 +75,7 @@ def load_model(
     client = _client(EngineFactory(folder, resolved, ends, paths), engine, processor.tokenizer)
     reasons = (*resolved.reasons, *client.facts.reasons)
     settings = replace(resolved, limits=client.facts.limits, reasons=reasons)
-    return Model(client, processor, config=facts, eos_ids=ends, settings=settings)
+    return kind(client, processor, config=facts, eos_ids=ends, settings=settings)
 
 
 def _client(make: EngineFactory, form: EngineForm, tokenizer: Tokenizer) -> EngineClient:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeVar
 
 from phi4mm.config.engine import EngineConfig, ResolvedEngineConfig
 from phi4mm.config.model import Phi4MMConfig
@@ -28,6 +28,8 @@ from phi4mm.protocol.response import Reply
 from phi4mm.protocol.sampling import GREEDY, SamplingParams
 
 RETRY_SECONDS: Final = 0.05  # between tries of a batch while others fill the queue
+
+M = TypeVar("M", bound="Model")
 
 
 class Model:
@@ -180,7 +182,7 @@ class Model:
         """End the engine and free its memory; answers that run end with an EngineError. May be called twice."""
         self._client.close()
 
-    def __enter__(self) -> Model:
+    def __enter__(self: M) -> M:
         return self
 
     def __exit__(
