@@ -288,6 +288,49 @@ def test_a_worker_that_cannot_load_says_why(tmp_path: Path) -> None:
         ProcessClient(partial(make_engine, tmp_path))
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_that_drops_the_client_leaves_the_worker_alone(clients: dict[str, EngineClient]) -> None:
+    """It hung up the connection of both: the parent's requests ended, and its worker with them."""
+    client = clients["process"]
+    assert isinstance(client, ProcessClient)
+    running = client.submit(request("parent's", PROMPTS["text"](), max_tokens=60))
+    pid = client.pid
+    assert _run_forked(lambda: client._finalizer()) == "no error"
+    assert len(read(running)[0]) == 60
+    assert client.pid == pid
+
+
+def test_an_abort_from_the_collector_never_waits_for_a_sender(clients: dict[str, EngineClient]) -> None:
+    """A stream in a cycle is collected wherever memory is taken, inside a send too; its lock was that thread's own."""
+    client = clients["process"]
+    client.submit(request("dropped", PROMPTS["text"](), max_tokens=100))
+
+    class Dropped:
+        def __reduce__(self) -> tuple[type[int], tuple[int]]:
+            client.abort("dropped")  # as a finalizer does, in the middle of pickling
+            return int, (7,)
+
+    big = make_prompt("dropped big", [picture(448, 448)], 3)
+    asked = request("big after dropped", replace(big, ids=(*big.ids[:-1], Dropped())))  # type: ignore[arg-type]
+    object.__setattr__(asked.prompt, "ids", tuple(asked.prompt.ids))
+    assert len(read(client.submit(asked))[0]) == 8
+    assert not client.stats().busy
+
+
+def test_many_large_requests_are_sent_without_waiting_for_a_step(clients: dict[str, EngineClient]) -> None:
+    """An event loop that submits must not stand still for a worker that computes."""
+    client = clients["process"]
+    begun = [client.submit(request(f"long {n}", PROMPTS["both"](), max_tokens=40)) for n in range(4)]
+    start = time.perf_counter()
+    more = [client.submit(request(f"more {n}", Prompt(tuple(range(100, 500))))) for n in range(30)]
+    assert time.perf_counter() - start < 0.5
+    for queue in begun:
+        read(queue)
+    for n, _ in enumerate(more):
+        client.abort(f"more {n}")
+    assert not client.stats().busy
+
+
 def test_large_media_cross_without_a_copy_in_the_message(clients: dict[str, EngineClient]) -> None:
     """Arrays in the worker are views of memory that both map; the message itself stays small."""
     big = make_prompt("big", [picture(448 * 2, 448)], 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,6 +208,25 @@ def test_a_worker_that_takes_over_stands_where_the_one_before_it_stood(
         assert sorted(model.adapters) == ["mine", "vision"]
 
 
+def test_an_adapter_whose_folder_is_gone_is_missed_by_those_who_name_it(
+    small_folder: Path, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """One folder that was deleted ended the whole model at the next restart of its worker."""
+    gone, kept = tmp_path / "gone", folders["mine"]
+    shutil.copytree(kept, gone)
+    with phi4mm.load(small_folder, device="cpu", engine="process", adapters={"gone": gone, "mine": kept}) as model:
+        expected = model.chat(QUESTION, params=SHORT, adapter="mine")
+        shutil.rmtree(gone)
+        stream = model.stream(QUESTION, params=SamplingParams(max_tokens=100))
+        next(stream)
+        os.kill(model._client.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        with pytest.raises(EngineError, match="the worker process died"):
+            stream.finish()
+        assert model.chat(QUESTION, params=SHORT, adapter="mine") == expected
+        with pytest.raises(InputError, match="the model has no gone adapter"):
+            model.chat(QUESTION, adapter="gone")
+
+
 def test_the_model_cards_names_take_adapters(small_folder: Path, folders: dict[str, Path], model: Model) -> None:
     """By the methods that scripts of transformers call."""
     compat, processor = AutoModelForCausalLM.from_pretrained(small_folder), AutoProcessor.from_pretrained(small_folder)
@@ -218,6 +238,14 @@ def test_the_model_cards_names_take_adapters(small_folder: Path, folders: dict[s
     plain = ids()
     compat.load_adapter(folders["mine"], "mine")
     assert ids() == model.chat(QUESTION, params=SHORT, adapter="mine").ids != plain
+    compat.load_adapter(
+        "any/folder", adapter_name="speech", device_map="cpu", adapter_kwargs={"subfolder": "speech-lora"}
+    )
+    assert ids() == model.chat(QUESTION, params=SHORT, adapter="speech").ids
+    compat.load_adapter(folders["yours"].parent, "yours", adapter_kwargs={"subfolder": "yours"})
+    assert ids() == model.chat(QUESTION, params=SHORT, adapter="yours").ids
+    with pytest.raises(ConfigError, match="adapter_kwargs: unknown keyword revision"):
+        compat.load_adapter(folders["mine"], "third", adapter_kwargs={"revision": "main"})
     compat.disable_adapters()
     assert ids() == plain
     compat.set_adapter("mine")

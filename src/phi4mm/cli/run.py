@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quantize", choices=QUANTIZATIONS, metavar="NAME", help="pack the weights: int8 or int4")
     parser.add_argument(
         "--adapter",
-        default=AUTO,
+        action="append",
         metavar="NAME[=FOLDER]",
         help="LoRA: auto (by the media), none, a name; FOLDER is PEFT's",
     )
@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
         raise argparse.ArgumentError(None, "there is no prompt; give one with -p or pipe one in")
     tools = _tools(args.tools)
     form = _response_format(args)
-    adapter, _, adapter_folder = args.adapter.partition("=")
-    adapters = {adapter: adapter_folder} if adapter_folder else None
+    adapter, _, folder = (args.adapter or [AUTO])[0].partition("=")
+    adapters = {adapter: folder} if folder else None
     model = phi4mm.load(args.model, device=args.device, dtype=args.dtype, quantize=args.quantize, adapters=adapters)
     if interactive:
         return chat(model, media, system=args.system, tools=tools, params=params, response_format=form, adapter=adapter)
@@ -109,6 +109,11 @@ def _checked_options(args: argparse.Namespace) -> SamplingParams:
         raise argparse.ArgumentError(None, "--raw takes the whole prompt as it is, without --system and --tools")
     if args.raw and (args.schema, args.regex, args.choice) != (None, None, None):
         raise argparse.ArgumentError(None, "--raw answers freely, without --schema, --regex and --choice")
+    said = args.adapter or [AUTO]
+    if len(said) > 1:
+        raise argparse.ArgumentError(None, f"--adapter was given {len(said)} times; an answer runs with one")
+    if not said[0] or said[0].startswith("=") or said[0].endswith("="):
+        raise argparse.ArgumentError(None, f"--adapter is {said[0]!r}; expected a name, or NAME=FOLDER")
     given = {field.name: getattr(args, field.name) for field in fields(SamplingParams) if hasattr(args, field.name)}
     if not args.json and (given.get("n", 1) > 1 or "logprobs" in given):
         raise argparse.ArgumentError(None, "--n and --logprobs show in JSON alone; add --json")

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
@@ -24,7 +25,7 @@ from phi4mm.compat.arrays import NAMES, from_arrays
 from phi4mm.compat.device import Device, resolved_device
 from phi4mm.compat.generation_config import GenerationConfig
 from phi4mm.config.engine import EngineConfig
-from phi4mm.config.model import Phi4MMConfig
+from phi4mm.config.model import ADAPTER_FOLDERS, Phi4MMConfig
 from phi4mm.config.validate import refuse_unknown
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.inference.load import load_model
@@ -111,9 +112,26 @@ class AutoModelForCausalLM:
         """Move to the CPU."""
         return self.to("cpu")
 
-    def load_adapter(self, peft_model_id: str | os.PathLike[str], adapter_name: str = "default") -> None:
-        """Read a PEFT LoRA folder and run with it from now on. Raises ConfigError, CheckpointError."""
-        self._model.add_adapter(adapter_name, peft_model_id)
+    def load_adapter(
+        self,
+        peft_model_id: str | os.PathLike[str],
+        adapter_name: str = "default",
+        *,
+        device_map: Device | None = None,
+        adapter_kwargs: Mapping[str, object] | None = None,
+    ) -> None:
+        """Read a PEFT LoRA folder and run with it from now on.
+
+        adapter_name    `speech` and `vision` came with the checkpoint: they are only set
+        device_map      without effect: an adapter is where its model is
+        adapter_kwargs  {"subfolder": ...} below `peft_model_id`, and nothing else
+        raises          ConfigError, CheckpointError
+        """
+        kwargs = dict(adapter_kwargs or {})
+        folder = Path(peft_model_id, str(kwargs.pop("subfolder", "")))
+        refuse_unknown("adapter_kwargs", kwargs, {"subfolder"})
+        if adapter_name not in ADAPTER_FOLDERS or adapter_name not in self._model.adapters:
+            self._model.add_adapter(adapter_name, folder)
         self._adapter = adapter_name
 
     def set_adapter(self, adapter_name: str) -> None:

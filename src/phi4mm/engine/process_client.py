@@ -5,10 +5,10 @@ When the worker dies, its open requests end with an `EngineError` that names eac
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import os
+import queue
 import socket
 import subprocess
 import sys
@@ -18,18 +18,19 @@ import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from phi4mm.engine.client import CLOSED, EngineClient
 from phi4mm.engine.messages import EngineFacts, EngineOutput, EngineRequest
 from phi4mm.engine.transport import Transport
 from phi4mm.engine.worker import Abort, Call, EngineFactory, Result, Start
-from phi4mm.errors import EngineError
+from phi4mm.errors import EngineError, PhiError
 from phi4mm.protocol.inputs import Adapter
 
 RESTARTS, RESTART_SECONDS = 3, 60.0  # so many deaths within that time and it is given up
 LEAVE_SECONDS = 5.0
 log = logging.getLogger("phi4mm.engine")
+Outbox: TypeAlias = "queue.SimpleQueue[EngineRequest | Abort | Call | None]"  # None ends the thread that sends
 
 
 class Worker:
@@ -100,8 +101,10 @@ class ProcessClient(EngineClient):
         worker = Worker(make, threads)
         self._facts = worker.facts
         self._workers = [worker]  # the one that runs, or none
-        self._finalizer = weakref.finalize(self, _hang_up, self._workers)
-        threading.Thread(target=_read, args=(weakref.ref(self), worker), name="phi4mm-worker", daemon=True).start()
+        self._outbox: Outbox = queue.SimpleQueue()
+        self._finalizer = weakref.finalize(self, _hang_up, self._workers, self._outbox, os.getpid())
+        for target, given in ((_read, worker), (_write, self._outbox)):
+            threading.Thread(target=target, args=(weakref.ref(self), given), name="phi4mm-worker", daemon=True).start()
 
     @property
     def facts(self) -> EngineFacts:
@@ -121,6 +124,7 @@ class ProcessClient(EngineClient):
             workers = self._workers[:]
             self._workers.clear()
             self._changed.notify_all()
+        self._outbox.put(None)
         for worker in workers:
             worker.end()
         self._fail(self._gone)
@@ -142,8 +146,42 @@ class ProcessClient(EngineClient):
         self._device = device
 
     def _send(self, request: EngineRequest) -> None:
+        if self._gone:
+            raise EngineError(self._gone, request.id)
+        self._outbox.put(request)
+
+    def _send_abort(self, id: str) -> None:
+        self._outbox.put(Abort(id))  # a finalizer may call this: it takes no lock that a sender holds
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        self._check_process()
+        number, result = next(self._numbers), Future[Any]()
+        self._calls[number] = result
+        if self._gone:
+            raise EngineError(self._gone)
+        self._outbox.put(Call(number, method, arguments))
+        return result.result()
+
+    def _write(self, message: EngineRequest | Abort | Call) -> None:
+        """Send one message to the worker, or to the next one while there is none."""
+        try:
+            if isinstance(message, EngineRequest):
+                self._write_request(message)
+            elif isinstance(message, Call):
+                self._running().transport.send(message)
+            elif message.id in self._sent:
+                self._sent.discard(message.id)
+                self._running().transport.send(message)
+        except OSError:  # it died: what it ran is over, and what it was asked is not known
+            if isinstance(message, Call) and (result := self._calls.pop(message.number, None)) is not None:
+                result.set_exception(EngineError(f"the worker process died as it was asked to {message.method}"))
+        except EngineError as error:  # there is no worker, and there will be none
+            self._fail(error.message)
+            self._fail_calls(error.message)
+
+    def _write_request(self, request: EngineRequest) -> None:
         while request.id in self._open:
-            worker = self._running(request.id)
+            worker = self._running()
             self._sent.add(request.id)
             try:
                 worker.transport.send(request)
@@ -152,23 +190,6 @@ class ProcessClient(EngineClient):
                 self._wait_for_another(worker)
             else:
                 return
-
-    def _send_abort(self, id: str) -> None:
-        self._sent.discard(id)
-        with contextlib.suppress(OSError):  # a worker that died runs nothing any more
-            for worker in self._workers[:]:
-                worker.transport.send(Abort(id))
-
-    def _call(self, method: str, *arguments: object) -> Any:
-        self._check_process()
-        worker, number, result = self._running(), next(self._numbers), Future[Any]()
-        self._calls[number] = result
-        try:
-            worker.transport.send(Call(number, method, arguments))
-        except OSError:
-            self._calls.pop(number, None)
-            raise EngineError(f"the worker process died before it was asked to {method}; try again") from None
-        return result.result()
 
     def _running(self, id: str = "") -> Worker:
         """The worker that runs; waits for one that starts. Raises EngineError when there will be none."""
@@ -237,10 +258,17 @@ class ProcessClient(EngineClient):
             if name in worker.facts.adapters:
                 worker.ask("remove_adapter", name)
             if folder is not None:
-                worker.ask("load_adapter", name, folder)
+                self._reload(worker, name, folder)
         if self._device is not None:
             worker.ask("move", self._device)
         return worker
+
+    def _reload(self, worker: Worker, name: Adapter, folder: Path) -> None:
+        """Give an adapter to the next worker; one whose folder is gone is missed by those alone who name it."""
+        try:
+            worker.ask("load_adapter", name, folder)
+        except PhiError as error:
+            log.error("adapter %s is lost with the worker that had it: %s", name, error)
 
     def _fail_calls(self, reason: str) -> None:
         while self._calls:
@@ -266,7 +294,15 @@ def _read(owner: weakref.ref[ProcessClient], worker: Worker | None) -> None:
         client = None
 
 
-def _hang_up(workers: list[Worker]) -> None:
-    """A worker whose client is gone leaves by itself when its connection ends."""
+def _write(owner: weakref.ref[ProcessClient], outbox: Outbox) -> None:
+    """Send what is put there, until None comes or the owner is gone: nobody else waits for a socket."""
+    while (message := outbox.get()) is not None and (client := owner()) is not None:
+        client._write(message)
+        del client
+
+
+def _hang_up(workers: list[Worker], outbox: Outbox, pid: int) -> None:
+    """A worker whose client is gone leaves by itself when its connection ends; a forked child only lets go of it."""
+    outbox.put(None)
     for worker in workers:
-        worker.transport.close()
+        worker.transport.close(shut=os.getpid() == pid)

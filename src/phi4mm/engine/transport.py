@@ -15,7 +15,6 @@ import pickle
 import socket
 import struct
 import tempfile
-import threading
 from collections.abc import Sequence
 from typing import IO, Any
 
@@ -25,11 +24,10 @@ _SIZE = struct.Struct("<Q")
 
 
 class Transport:
-    """One end of a connection. `send` may be called from several threads, `receive` from one."""
+    """One end of a connection: one thread sends, one receives."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
-        self._sending = threading.Lock()
 
     def send(self, message: object) -> None:
         """Send one message whole. Raises OSError when the other end is gone."""
@@ -44,11 +42,10 @@ class Transport:
         body = pickle.dumps(message, protocol=5, buffer_callback=keep_inside)
         raws = [buffer.raw() for buffer in buffers]
         sizes = b"".join(_SIZE.pack(raw.nbytes) for raw in raws)
-        with self._sending:
-            self._socket.sendall(_HEAD.pack(len(body), len(raws)) + sizes + body)
-            if raws:
-                with _shared_file(raws) as file:
-                    socket.send_fds(self._socket, [b"\0"], [file.fileno()])
+        self._socket.sendall(_HEAD.pack(len(body), len(raws)) + sizes + body)
+        if raws:
+            with _shared_file(raws) as file:
+                socket.send_fds(self._socket, [b"\0"], [file.fileno()])
 
     def receive(self) -> Any:
         """The next message; waits for it. Raises EOFError when the other end is gone."""
@@ -57,10 +54,11 @@ class Transport:
         body = self._exactly(body_size)
         return pickle.loads(body, buffers=self._mapped(sizes) if sizes else ())
 
-    def close(self) -> None:
-        """Hang up; a `receive` that waits ends."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+    def close(self, *, shut: bool = True) -> None:
+        """Hang up; a `receive` that waits ends, and so does the other end. Without `shut`, only this copy is let go."""
+        if shut:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def _exactly(self, size: int) -> bytes:

@@ -80,7 +80,14 @@ def load_model(
 
 def _client(make: EngineFactory, form: EngineForm, tokenizer: Tokenizer) -> EngineClient:
     if form == "process":
-        return ProcessClient(make, threads=torch.get_num_threads())
+        client = ProcessClient(replace(make, adapters={}), threads=torch.get_num_threads())
+        try:
+            for name, path in make.adapters.items():
+                client.add_adapter(name, path)  # so that a worker without one of them is still a worker
+        except BaseException:
+            client.close()
+            raise
+        return client
     if form not in ("thread", "inline"):
         raise ConfigError(f"engine is {form!r}; expected one of thread, process, inline")
     return (ThreadClient if form == "thread" else InlineClient)(make(tokenizer))

@@ -156,12 +156,12 @@ class TextDecoder(nn.Module):
 
     def add_adapter(self, name: Adapter, weights: AdapterWeights, *, trainable: bool) -> None:
         """As `Phi4MM.add_adapter`."""
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise ConfigError(f"an adapter is named {name!r}; expected 1 to 64 letters, digits, `_` or `-`")
+        if name in self._adapters:
+            raise ConfigError(f"the adapter name {name!r} is in use; remove that adapter first or choose another name")
         linears = self._linears()
         problems = list(adapter_problems(weights, linears))
-        if not NAME.fullmatch(name):
-            problems.insert(0, "its name must be 1 to 64 letters, digits, `_` or `-`")
-        if name in self._adapters:
-            problems.insert(0, "its name is in use; remove that adapter first or choose another name")
         if problems:
             raise ConfigError(f"the adapter {name!r} does not fit this model:\n  " + "\n  ".join(problems))
         for place, (a, b) in weights.layers.items():
