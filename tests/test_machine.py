@@ -198,3 +198,36 @@ def test_the_file_runs_by_its_path_without_the_package() -> None:
     program = f"import runpy; print(runpy.run_path({str(machine.__file__)!r})['usable_cores']())"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) == machine.usable_cores()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("proc/self/cgroup", "odd"),
+        ("proc/self/cgroup", "0::/a\0b"),
+        ("sys/fs/cgroup/cpu.max", "100 0"),
+        ("sys/fs/cgroup/cpu.max", "100"),
+        ("sys/fs/cgroup/cpu.max", "1 2 3"),
+        ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "5000"),
+        ("sys/fs/cgroup/memory.max", "9" * 40),
+        ("sys/fs/cgroup/memory.stat", "inactive_file 1 2\nword"),
+        ("sys/fs/cgroup/memory.current", "max"),
+        ("proc/meminfo", "MemTotal:\nMemAvailable: lots kB\n"),
+        ("proc/self/status", "VmRSS:\n"),
+        ("proc/cpuinfo", "model name"),
+    ],
+)
+def test_what_an_odd_system_says_counts_as_not_told(place: Place, name: str, text: str) -> None:
+    """Sandboxes make files up; a model that cannot be loaded for one of them helps nobody."""
+    root = place({"proc/meminfo": MEMINFO, "sys/fs/cgroup/memory.max": "1000000", name: text})
+    assert machine.memory(root).total > 0
+    assert machine.cpu_quota(root) is None
+    assert machine.usable_cores(root) >= 1
+    assert machine.resident_bytes(root=root) is None
+    assert machine.cpu_name(root)
+
+
+def test_a_quota_of_version_1_needs_no_final_newline(place: Place) -> None:
+    """Both files joined were one number."""
+    at = "sys/fs/cgroup/cpu/cpu.cfs_"
+    assert machine.cpu_quota(place({f"{at}quota_us": "150000", f"{at}period_us": "100000"})) == 1.5

@@ -44,10 +44,13 @@ def usable_cores(root: Path = ROOT) -> int:
 
 def cpu_quota(root: Path = ROOT) -> float | None:
     """Seconds of computing a second that this process may take, by the strictest control group; None without one."""
-    stated = [_read(group / "cpu.max") for group in _groups(root, "")]
-    stated += [_read(group / "cpu.cfs_quota_us") + _read(group / "cpu.cfs_period_us") for group in _groups(root, "cpu")]
-    pairs = (text.split() for text in stated if text)
-    return min((int(quota) / int(period) for quota, period in pairs if quota.isdecimal()), default=None)
+    stated = [_read(group / "cpu.max").split() for group in _groups(root, "")]
+    stated += [
+        [*_read(group / "cpu.cfs_quota_us").split(), *_read(group / "cpu.cfs_period_us").split()]
+        for group in _groups(root, "cpu")
+    ]
+    numbers = ([_number(word) for word in words] for words in stated if len(words) == 2)
+    return min((quota / period for quota, period in numbers if quota is not None and period), default=None)
 
 
 def memory(root: Path = ROOT) -> Memory:
@@ -86,25 +89,32 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
     top = root / "sys/fs/cgroup" / controller
     yield top  # the root of all groups or, inside a container, its own
     for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controller in controllers.split(","):
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controller in controllers.split(",") and path.startswith("/") and "\0" not in path:
             own = top / path.strip("/")
             yield from (folder for folder in (own, *own.parents) if top in folder.parents)
 
 
 def _part(group: Path, limit: str, used: str, cached: str) -> Memory | None:
     """What one control group allows; files that are only cached are given back on demand and count as free."""
-    most = _read(group / limit).strip()
-    if not most.isdecimal():
+    most = _number(_read(group / limit))
+    if most is None:
         return None
-    stat = dict(line.split() for line in _read(group / "memory.stat").splitlines())
-    held = int(_read(group / used) or 0) - int(stat.get(cached, 0))
-    return Memory(max(0, int(most) - held), int(most))
+    stat = dict(words for line in _read(group / "memory.stat").splitlines() if len(words := line.split()) == 2)
+    held = (_number(_read(group / used)) or 0) - (_number(stat.get(cached, "")) or 0)
+    return Memory(max(0, most - held), most)
 
 
 def _bytes(facts: dict[str, str], name: str) -> int | None:
     """A fact such as `1234 kB` in bytes."""
-    return int(facts[name].split()[0]) * KIB if name in facts else None
+    number = _number(facts.get(name, "").partition(" ")[0])
+    return None if number is None else number * KIB
+
+
+def _number(text: str) -> int | None:
+    """A whole number; None for `max`, nothing, or what an odd system may say instead."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
 
 
 def _facts(path: Path) -> dict[str, str]:
@@ -116,6 +126,6 @@ def _facts(path: Path) -> dict[str, str]:
 def _read(path: Path) -> str:
     """The text of a file that only some systems have, and some sandboxes hide; empty without it."""
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError):  # ValueError: a path with a NUL
         return ""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -329,6 +331,110 @@ def test_many_large_requests_are_sent_without_waiting_for_a_step(clients: dict[s
     for n, _ in enumerate(more):
         client.abort(f"more {n}")
     assert not client.stats().busy
+
+
+def test_what_cannot_be_sent_fails_alone(clients: dict[str, EngineClient], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One message that could not be pickled, or found no descriptor for its image, silenced the sender for all."""
+    client = clients["process"]
+    with pytest.raises(EngineError, match="it could not be sent to the worker: TypeError"):
+        client._call("stats", threading.Lock())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "memfd_create", lambda name: (_ for _ in ()).throw(OSError(24, "Too many open files")))
+        with pytest.raises(EngineError, match="request no room: it could not be sent to the worker: OSError"):
+            read(client.submit(request("no room", PROMPTS["image"]())))
+    assert len(read(client.submit(request("room again", PROMPTS["image"]())))[0]) == 8
+
+
+def test_a_worker_that_cannot_take_a_message_is_replaced(rope96_folder: Path) -> None:
+    """It went on without hearing anything, for ever."""
+    client = make_client("process", rope96_folder)
+    assert isinstance(client, ProcessClient)
+    first = client.pid
+    client._workers[0].transport._socket.sendall((4).to_bytes(8, "little") + bytes(8) + b"junk")
+    _wait_for_another(client, first)
+    assert len(read(client.submit(request("next", PROMPTS["text"]())))[0]) == 8
+    client.close()
+
+
+def test_a_worker_that_dies_while_it_loads_is_tried_again(rope96_folder: Path, tmp_path: Path) -> None:
+    """The second death of three that are allowed ended the client for good."""
+    client = ProcessClient(partial(make_engine_or_die, rope96_folder, tmp_path / "die"), threads=1)
+    first = client.pid
+    assert first is not None
+    (tmp_path / "die").touch()
+    os.kill(first, signal.SIGKILL)
+    _wait_for_another(client, first)
+    assert len(read(client.submit(request("next", PROMPTS["text"]())))[0]) == 8
+    client.close()
+
+
+def _wait_for_another(client: ProcessClient, first: int | None) -> None:
+    deadline = time.monotonic() + 60
+    while client.pid in (first, None):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def make_engine_or_die(folder: Path, mark: Path) -> Engine:
+    """Dies once where the mark is."""
+    if mark.exists():
+        mark.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make_engine(folder)
+
+
+def test_no_call_waits_for_a_client_that_is_closed_meanwhile(rope96_folder: Path) -> None:
+    """A call that was put after the engine's thread had left waited for ever."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(25):
+            client = ThreadClient(make_engine(rope96_folder))
+
+            def ask(client: EngineClient = client) -> None:
+                with contextlib.suppress(EngineError):
+                    while True:
+                        client.stats()
+
+            threads = [threading.Thread(target=ask, daemon=True) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            client.close()
+            for thread in threads:
+                thread.join(20)
+                assert not thread.is_alive()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_a_loop_that_was_closed_ends_nobodys_engine(clients: dict[str, EngineClient]) -> None:
+    """Its reader is gone; the error of waking it went through the engine's thread."""
+    loop = asyncio.new_event_loop()
+    queue = clients["thread"].submit(request("closed loop", PROMPTS["text"]()))
+    loop.close()
+    queue._waiter = (loop, asyncio.Event())
+    assert len(read(queue)[0]) == 8
+    assert len(read(clients["thread"].submit(request("after closed loop", PROMPTS["text"]())))[0]) == 8
+
+
+def test_ids_that_look_like_another_requests_answers_are_told_apart(clients: dict[str, EngineClient]) -> None:
+    """Answer 0 of `a` was called `a/0` inside, and got the tokens of a request of that name."""
+    client = clients["inline"]
+    alone = [read(client.submit(request(f"alone {kind}", PROMPTS[kind]())))[0] for kind in ("text", "audio")]
+    both = [client.submit(request("a", PROMPTS["text"](), n=2)), client.submit(request("a/0", PROMPTS["audio"]()))]
+    assert read(both[0], 2) == [alone[0]] * 2
+    assert read(both[1]) == [alone[1]]
+
+
+def test_the_worker_imports_nothing_from_the_working_folder(
+    rope96_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of somebody else's files must not bring its own torch."""
+    (tmp_path / "torch.py").write_text("raise SystemExit('code of a stranger')")
+    monkeypatch.chdir(tmp_path)
+    client = make_client("process", rope96_folder)
+    assert len(read(client.submit(request("a", PROMPTS["text"]())))[0]) == 8
+    client.close()
 
 
 def test_large_media_cross_without_a_copy_in_the_message(clients: dict[str, EngineClient]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
 import os
 import threading
 from collections import deque
@@ -55,7 +56,7 @@ class OutputQueue:
             waiter = self._waiter
         if waiter is not None:
             loop, event = waiter
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop was closed, and its reader is gone with it
                 loop.call_soon_threadsafe(event.set)
 
     def get(self) -> EngineOutput:

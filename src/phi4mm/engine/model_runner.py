@@ -36,7 +36,7 @@ class Runner:
         weight = model.text.norm.weight  # the embedding may be packed
         self._device, self._dtype = weight.device, weight.dtype
         self._media = media
-        self._generators: dict[str, torch.Generator] = {}
+        self._generators: dict[Request, torch.Generator] = {}
         self._cache = PagedCache(
             model.config.text,
             pages=capacity.pages,
@@ -60,12 +60,12 @@ class Runner:
         batch = pack(ready, self._media, self._cache, self._device)
         logits = next(executor for executor in self._executors if executor.accepts(batch)).run(batch)
         drawing = [chunk for chunk in ready if chunk.samples]
-        drawn = dict(zip((chunk.request.id for chunk in drawing), self._draw(drawing, logits), strict=True))
-        return [drawn.get(chunk.request.id, []) for chunk in plan]
+        drawn = dict(zip((chunk.request for chunk in drawing), self._draw(drawing, logits), strict=True))
+        return [drawn.get(chunk.request, []) for chunk in plan]
 
     def release(self, request: Request) -> None:
         """Forget a finished request."""
-        self._generators.pop(request.id, None)
+        self._generators.pop(request, None)
 
     def invalidate(self) -> None:
         """Forget what executors derived from the weights, such as memory of replaced ones that they keep alive.
@@ -118,9 +118,9 @@ class Runner:
     def _draw_one(self, request: Request, logits: Tensor) -> Sampled | None:
         params, generator = request.params, None
         if params.temperature > 0:
-            if request.id not in self._generators:
-                self._generators[request.id] = new_generator(params.seed)
-            generator = self._generators[request.id]
+            if request not in self._generators:
+                self._generators[request] = new_generator(params.seed)
+            generator = self._generators[request]
         allowed = logits
         try:
             mask = request.constraint.mask() if request.constraint is not None else None

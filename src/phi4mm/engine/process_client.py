@@ -22,15 +22,21 @@ from typing import Any, TypeAlias
 
 from phi4mm.engine.client import CLOSED, EngineClient
 from phi4mm.engine.messages import EngineFacts, EngineOutput, EngineRequest
-from phi4mm.engine.transport import Transport
+from phi4mm.engine.transport import Transport, Unsendable
 from phi4mm.engine.worker import Abort, Call, EngineFactory, Result, Start
 from phi4mm.errors import EngineError, PhiError
 from phi4mm.protocol.inputs import Adapter
 
 RESTARTS, RESTART_SECONDS = 3, 60.0  # so many deaths within that time and it is given up
 LEAVE_SECONDS = 5.0
+# Nothing is imported from the working folder, which Python puts first here.
+PROGRAM = "import sys; sys.path[:] = filter(None, sys.path); from phi4mm.engine.worker import main; main()"
 log = logging.getLogger("phi4mm.engine")
 Outbox: TypeAlias = "queue.SimpleQueue[EngineRequest | Abort | Call | None]"  # None ends the thread that sends
+
+
+class DiedLoading(EngineError):
+    """The worker was gone before its engine was made."""
 
 
 class Worker:
@@ -39,7 +45,7 @@ class Worker:
     def __init__(self, make: EngineFactory, threads: int) -> None:
         """Start it and wait until its engine is made. Raises what that raises, EngineError if it dies."""
         here, there = socket.socketpair()
-        command = [sys.executable, "-c", "from phi4mm.engine.worker import main; main()", str(there.fileno())]
+        command = [sys.executable, "-c", PROGRAM, str(there.fileno())]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         with there:
             self.process = subprocess.Popen(
@@ -50,7 +56,7 @@ class Worker:
             self.transport.send(Start(make, threads))
             ready: Result = self.transport.receive()
         except (EOFError, OSError):
-            raise EngineError(f"{self.end()} while it loaded the model") from None
+            raise DiedLoading(f"{self.end()} while it loaded the model") from None
         except BaseException:
             self.end()
             raise
@@ -156,10 +162,11 @@ class ProcessClient(EngineClient):
     def _call(self, method: str, *arguments: object) -> Any:
         self._check_process()
         number, result = next(self._numbers), Future[Any]()
-        self._calls[number] = result
-        if self._gone:
-            raise EngineError(self._gone)
-        self._outbox.put(Call(number, method, arguments))
+        with self._lock:
+            if self._gone:
+                raise EngineError(self._gone)
+            self._calls[number] = result
+            self._outbox.put(Call(number, method, arguments))
         return result.result()
 
     def _write(self, message: EngineRequest | Abort | Call) -> None:
@@ -172,12 +179,21 @@ class ProcessClient(EngineClient):
             elif message.id in self._sent:
                 self._sent.discard(message.id)
                 self._running().transport.send(message)
+        except Unsendable as error:
+            self._refuse(message, f"it could not be sent to the worker: {error}")
         except OSError:  # it died: what it ran is over, and what it was asked is not known
-            if isinstance(message, Call) and (result := self._calls.pop(message.number, None)) is not None:
-                result.set_exception(EngineError(f"the worker process died as it was asked to {message.method}"))
+            self._refuse(message, "the worker process died as it was asked")
         except EngineError as error:  # there is no worker, and there will be none
             self._fail(error.message)
             self._fail_calls(error.message)
+
+    def _refuse(self, message: EngineRequest | Abort | Call, reason: str) -> None:
+        """Tell who waits for this message, and nobody else."""
+        if isinstance(message, EngineRequest):
+            self._sent.discard(message.id)
+            self._fail(reason, {message.id})
+        elif isinstance(message, Call) and (result := self._calls.pop(message.number, None)) is not None:
+            result.set_exception(EngineError(reason))
 
     def _write_request(self, request: EngineRequest) -> None:
         while request.id in self._open:
@@ -187,6 +203,7 @@ class ProcessClient(EngineClient):
                 worker.transport.send(request)
             except OSError:
                 self._sent.discard(request.id)
+                worker.transport.close()  # whatever was half sent: its reader sees the end too
                 self._wait_for_another(worker)
             else:
                 return
@@ -233,7 +250,7 @@ class ProcessClient(EngineClient):
         self._fail(reason, lost)
         self._fail_calls(reason)
         try:
-            another = self._restart(time.monotonic())
+            another = self._restart()
         except Exception as error:
             with self._changed:
                 self._gone = f"the worker process died and cannot be started again: {error}"
@@ -249,18 +266,36 @@ class ProcessClient(EngineClient):
             self._changed.notify_all()
         return another
 
-    def _restart(self, now: float) -> Worker:
-        self._deaths = [death for death in self._deaths if now - death < RESTART_SECONDS] + [now]
-        if len(self._deaths) > RESTARTS:
-            raise EngineError(f"{len(self._deaths)} times within {RESTART_SECONDS:.0f} seconds")
+    def _restart(self) -> Worker:
+        """Another worker that stands where the last one stood; a death while it loads is one more, and is tried again.
+
+        raises  EngineError after too many deaths, and what making the engine raises
+        """
+        while True:
+            now = time.monotonic()
+            self._deaths = [death for death in self._deaths if now - death < RESTART_SECONDS] + [now]
+            if len(self._deaths) > RESTARTS:
+                raise EngineError(f"{len(self._deaths)} times within {RESTART_SECONDS:.0f} seconds")
+            try:
+                return self._started()
+            except DiedLoading as error:
+                log.error("%s", error)
+
+    def _started(self) -> Worker:
         worker = Worker(self._make, self._threads)
-        for name, folder in self._changes.items():
-            if name in worker.facts.adapters:
-                worker.ask("remove_adapter", name)
-            if folder is not None:
-                self._reload(worker, name, folder)
-        if self._device is not None:
-            worker.ask("move", self._device)
+        try:
+            for name, folder in self._changes.items():
+                if name in worker.facts.adapters:
+                    worker.ask("remove_adapter", name)
+                if folder is not None:
+                    self._reload(worker, name, folder)
+            if self._device is not None:
+                worker.ask("move", self._device)
+        except (EOFError, OSError):
+            raise DiedLoading(f"{worker.end()} while it was made ready") from None
+        except BaseException:
+            worker.end()
+            raise
         return worker
 
     def _reload(self, worker: Worker, name: Adapter, folder: Path) -> None:
@@ -281,16 +316,17 @@ def _read(owner: weakref.ref[ProcessClient], worker: Worker | None) -> None:
     while worker is not None:
         try:
             message = worker.transport.receive()
-        except EOFError:
+            client = owner()
+            if client is not None:
+                client._take(message)
+        except Exception as error:  # its end, or what cannot be read of it: nothing may wait for this worker any more
+            if not isinstance(error, EOFError):
+                log.exception("what the worker sent cannot be taken")
             client = owner()
             if client is None:
                 worker.end()
                 return
             worker = client._died(worker)
-        else:
-            client = owner()
-            if client is not None:
-                client._take(message)
         client = None
 
 

@@ -62,32 +62,38 @@ class ThreadClient(EngineClient):
 
     def close(self) -> None:
         """See EngineClient."""
-        self._gone = self._gone or CLOSED
+        with self._lock:
+            self._gone = self._gone or CLOSED
         if os.getpid() == self._pid:
             self._finalizer()
             self._facts, self._engine = self.facts, None
         self._fail(self._gone)
 
     def _send(self, request: EngineRequest) -> None:
-        if self._gone:
-            raise EngineError(self._gone, request.id)
         self._torch_threads = torch.get_num_threads()
-        self._inbox.put(request)
+        with (
+            self._lock
+        ):  # what is put before the engine is gone is handled or refused; what comes later is told so here
+            if self._gone:
+                raise EngineError(self._gone, request.id)
+            self._inbox.put(request)
 
     def _send_abort(self, id: str) -> None:
         self._inbox.put(_Abort(id))
 
     def _call(self, method: str, *arguments: object) -> Any:
         self._check_process()
-        if self._gone:
-            raise EngineError(self._gone)
         call = _Call(method, arguments)
-        self._inbox.put(call)
+        with self._lock:
+            if self._gone:
+                raise EngineError(self._gone)
+            self._inbox.put(call)
         return call.result.result()
 
     def _break(self, reason: str) -> None:
         """The engine cannot go on: nothing may wait for it any more."""
-        self._gone = reason
+        with self._lock:
+            self._gone = self._gone or reason
         self._fail(reason)
 
 

@@ -23,6 +23,10 @@ _HEAD = struct.Struct("<QQ")  # bytes of the pickle, number of buffers
 _SIZE = struct.Struct("<Q")
 
 
+class Unsendable(Exception):
+    """A message could not be made ready to be sent."""
+
+
 class Transport:
     """One end of a connection: one thread sends, one receives."""
 
@@ -30,7 +34,18 @@ class Transport:
         self._socket = end
 
     def send(self, message: object) -> None:
-        """Send one message whole. Raises OSError when the other end is gone."""
+        """Send one message whole. Raises Unsendable, with nothing sent, or OSError when the other end is gone."""
+        try:
+            head, file = self._packed(message)
+        except Exception as error:  # what cannot be pickled, no memory, no descriptors: this message's fault alone
+            raise Unsendable(f"{type(error).__name__}: {error}") from error
+        with file or contextlib.nullcontext():
+            self._socket.sendall(head)
+            if file is not None:
+                socket.send_fds(self._socket, [b"\0"], [file.fileno()])
+
+    def _packed(self, message: object) -> tuple[bytes, IO[bytes] | None]:
+        """What goes over the socket, and the file of large buffers."""
         buffers: list[pickle.PickleBuffer] = []
 
         def keep_inside(buffer: pickle.PickleBuffer) -> bool:
@@ -42,10 +57,7 @@ class Transport:
         body = pickle.dumps(message, protocol=5, buffer_callback=keep_inside)
         raws = [buffer.raw() for buffer in buffers]
         sizes = b"".join(_SIZE.pack(raw.nbytes) for raw in raws)
-        self._socket.sendall(_HEAD.pack(len(body), len(raws)) + sizes + body)
-        if raws:
-            with _shared_file(raws) as file:
-                socket.send_fds(self._socket, [b"\0"], [file.fileno()])
+        return _HEAD.pack(len(body), len(raws)) + sizes + body, _shared_file(raws) if raws else None
 
     def receive(self) -> Any:
         """The next message; waits for it. Raises EOFError when the other end is gone."""

@@ -82,10 +82,12 @@ def serve(transport: Transport) -> None:
 
 def _receive(transport: Transport, inbox: queue.SimpleQueue[object]) -> None:
     """Messages until the other side hangs up, then None."""
-    with contextlib.suppress(EOFError):
-        while True:
-            inbox.put(transport.receive())
-    inbox.put(None)
+    try:
+        with contextlib.suppress(EOFError):
+            while True:
+                inbox.put(transport.receive())
+    finally:  # after any error too: a worker that cannot hear must end
+        inbox.put(None)
 
 
 def _start(start: Start, transport: Transport) -> Engine | None:
