@@ -28,21 +28,21 @@ TOKENS = 12  # decoded a turn; the first, which warms up, is not counted
 def ours(folder: Path, prompt: int) -> tuple[Callable[[], None], Callable[[], None]]:
     """Our prefill, and one step of our decoding after it."""
     from phi4mm.checkpoint.load import load_model
-    from phi4mm.model.batch import ForwardBatch, Row
-    from phi4mm.model.kv import PagedCache
+    from phi4mm.model.batch import BatchedSequence, ForwardBatch
+    from phi4mm.model.kv import PagedKVCache
 
     model = load_model(folder, device="cpu", dtype=torch.bfloat16, modalities=())
     ids = torch.arange(prompt) * 7 + 1000
-    cache = PagedCache(
-        model.config.text, pages=1, page_tokens=prompt + 1 + TOKENS, device=ids.device, dtype=torch.bfloat16
+    cache = PagedKVCache(
+        model.config.text, pages=1, page_size=prompt + 1 + TOKENS, device=ids.device, dtype=torch.bfloat16
     )
     past = itertools.count(prompt)
 
     def prefill() -> None:
-        model(ForwardBatch(ids, (Row(prompt, pages=(0,)),), torch.tensor([prompt - 1]), cache=cache))
+        model(ForwardBatch(ids, (BatchedSequence(prompt, pages=(0,)),), torch.tensor([prompt - 1]), cache=cache))
 
     def decode() -> None:
-        row = Row(1, past=next(past), pages=(0,))
+        row = BatchedSequence(1, past=next(past), pages=(0,))
         model(ForwardBatch(ids[:1], (row,), torch.tensor([0]), cache=cache)).argmax(-1)
 
     return prefill, decode

@@ -1,6 +1,6 @@
 """Thirty minutes of audio through the encoder at the published sizes: peak memory beyond the weights, and exactness.
 
-Bound: 3 GB beyond the weights. The reference for exactness is the same encoder without tiles and with all chunks at
+Bound: 3 GB beyond the weights. The reference for exactness is the same encoder without tiles and with all windows at
 once, on a clip long enough to need several of each.
 
 python bench/long_audio.py CHECKPOINT [--minutes 30]
@@ -58,12 +58,12 @@ def untiled_difference(encoder: encoder_module.AudioEncoder, features: torch.Ten
     """Largest relative difference between the tiled encoder and the same without tiles, on a 60 s clip."""
     frames = torch.tensor([features.shape[1]])
     tiled = encoder(features, frames).float()
-    tile, chunks = encoder_module.TILE, encoder_module.CHUNKS_AT_ONCE
-    encoder_module.TILE = encoder_module.CHUNKS_AT_ONCE = 1 << 30
+    tile, windows = encoder_module.TILE, encoder_module.WINDOWS_AT_ONCE
+    encoder_module.TILE = encoder_module.WINDOWS_AT_ONCE = 1 << 30
     try:
         whole = encoder(features, frames).float()
     finally:
-        encoder_module.TILE, encoder_module.CHUNKS_AT_ONCE = tile, chunks
+        encoder_module.TILE, encoder_module.WINDOWS_AT_ONCE = tile, windows
     return float((tiled - whole).abs().max() / whole.abs().max())
 
 

@@ -21,10 +21,10 @@ from measure import GB, child, provenance
 
 from phi4mm.checkpoint.load import load_model
 from phi4mm.machine import peak_resident_bytes, resident_bytes
-from phi4mm.model.batch import ForwardBatch, Row
-from phi4mm.model.kv import PagedCache, token_bytes
+from phi4mm.model.batch import BatchedSequence, ForwardBatch
+from phi4mm.model.kv import PagedKVCache, token_bytes
 
-CHUNK = 1024  # as Limits.chunk_tokens
+CHUNK = 1024  # as EngineArgs.max_num_batched_tokens
 PAGE = 32
 
 
@@ -33,7 +33,7 @@ def measure(folder: Path, tokens: int) -> None:
     model = load_model(folder, device="cpu", dtype=torch.bfloat16)
     loaded = resident_bytes()
     pages = -(-(tokens + 1) // PAGE)
-    cache = PagedCache(model.config.text, pages=pages, page_tokens=PAGE, device=torch.device("cpu"), dtype=torch.int8)
+    cache = PagedKVCache(model.config.text, pages=pages, page_size=PAGE, device=torch.device("cpu"), dtype=torch.int8)
     for layer in range(model.config.text.num_layers):
         keys, values, key_scales, value_scales = cache.layer(layer)
         assert key_scales is not None
@@ -47,11 +47,20 @@ def measure(folder: Path, tokens: int) -> None:
     with torch.inference_mode():
         start = time.perf_counter()
         model(
-            ForwardBatch(ids, (Row(CHUNK, past=past, long=True, pages=table),), torch.tensor([CHUNK - 1]), cache=cache)
+            ForwardBatch(
+                ids,
+                (BatchedSequence(CHUNK, past=past, long_rope=True, pages=table),),
+                torch.tensor([CHUNK - 1]),
+                cache=cache,
+            )
         )
         chunk = time.perf_counter() - start
         start = time.perf_counter()
-        model(ForwardBatch(ids[:1], (Row(1, past=tokens, long=True, pages=table),), torch.tensor([0]), cache=cache))
+        model(
+            ForwardBatch(
+                ids[:1], (BatchedSequence(1, past=tokens, long_rope=True, pages=table),), torch.tensor([0]), cache=cache
+            )
+        )
         step = time.perf_counter() - start
     print(
         json.dumps(

@@ -1,4 +1,4 @@
-"""The pictures and recordings in examples/, drawn and spoken from held-out combinations.
+"""The images and audio clips in examples/, drawn and spoken from held-out combinations.
 
     python bench/make_examples.py [FOLDER]
 

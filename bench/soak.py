@@ -1,11 +1,11 @@
 """Thousands of random requests through one engine with far too little memory: does anything leak, hang or go missing?
 
-A tiny float32 model with synthetic weights answers text, pictures, recordings and both, of random lengths and
-parameters; prompts repeat and share beginnings, a tenth is aborted, and the pool holds a few rows only, so that rows
+A tiny float32 model with synthetic weights answers text, images, audio clips and both, of random lengths and
+parameters; prompts repeat and share prefixes, a tenth is aborted, and the pool holds only a few sequences, so that they
 are preempted and caches evicted all the time. Every 50 steps, and at the end, pages must add up; at the end nothing
 may be held, every request must have a result or an error, and memory must have stopped growing after the first half.
 
-    python bench/soak.py [--requests 2000] [--seed 0] [--cache-dtype int8]
+    python bench/soak.py [--requests 2000] [--seed 0] [--kv-cache-dtype int8]
 
 A table on stderr, one JSON line last; exit status 1 where something is wrong.
 """
@@ -30,7 +30,7 @@ from measure import provenance
 
 from phi4mm.checkpoint.load import load_model
 from phi4mm.checkpoint.synthetic import write_synthetic
-from phi4mm.config.engine import CACHE_DTYPES, Limits
+from phi4mm.config.engine import KV_CACHE_DTYPES, EngineArgs
 from phi4mm.engine.core import Engine
 from phi4mm.engine.messages import EngineRequest
 from phi4mm.engine.request import Request, State
@@ -48,8 +48,8 @@ VOCABULARY = 2000
 CROP = 56  # pixels: the tower is not what is tested here
 CONTEXT = 400
 EOS = tuple(range(20, 60))
-BYTES = {"auto": 330_000, "int8": 180_000}  # about 50 pages, of which one row may need 48
-LIMITS = Limits(max_rows=8, chunk_tokens=48, max_queue=12, page_tokens=8)
+BYTES = {"auto": 330_000, "int8": 180_000}  # about 50 pages, of which one sequence may need 48
+LIMITS = EngineArgs(max_num_seqs=8, max_num_batched_tokens=48, max_waiting=12, page_size=8)
 MOST_GROWTH = 64 * MB  # of resident memory over the second half: what malloc may keep, and no more
 
 
@@ -80,7 +80,7 @@ class Maker:
             return old if self.random.random() < 0.5 else Prompt((*old.ids, *self.words(20)), old.spans)
         ids, spans = self.words(3), []
         for kind in self.random.choice([(), (), ("image",), ("audio",), ("image", "audio"), ("audio", "audio")]):
-            span = self.random.choice([medium for medium in self.media if medium.kind == kind])
+            span = self.random.choice([item for item in self.media if item.kind == kind])
             spans.append(replace(span, start=len(ids)))
             ids += [1] * span.length + self.words(4)
         made = Prompt((*ids, *self.words(self.random.choice([5, 30, 130]))), tuple(spans))
@@ -137,13 +137,13 @@ class Soak:
             self.step()
             for request in [request for request in running if request.state is State.FINISHED]:
                 running.remove(request)
-                self.ended[str(request.end_reason)] += 1
-                if (request.end_reason == "error") != (request.error is not None):
-                    self.wrong.append(f"{request.id} ended by {request.end_reason} with error {request.error}")
+                self.ended[str(request.finish_reason)] += 1
+                if (request.finish_reason == "error") != (request.error is not None):
+                    self.wrong.append(f"{request.id} ended by {request.finish_reason} with error {request.error}")
         self.check_pages()
         held = self.engine.pool.held, self.engine.media.held
         if held != (0, 0) or running or sum(self.ended.values()) != requests:
-            self.wrong.append(f"at the end {held} pages and encoder rows are held, {self.ended} of {requests} ended")
+            self.wrong.append(f"at the end {held} pages and encoder outputs are held, {self.ended} of {requests} ended")
         return resident
 
     def add(self, running: list[Request]) -> None:
@@ -170,16 +170,16 @@ class Soak:
             self.check_pages()
 
     def check_pages(self) -> None:
-        """free + held + cached = total, and encoder rows within their room."""
+        """free + held + cached = total, and encoder outputs within their room."""
         pool, media = self.engine.pool, self.engine.media
         if pool.free + pool.held + pool.cached != pool.total or not media.held <= media.used <= media.capacity:
             self.wrong.append(
                 f"step {self.steps}: {pool.free} free + {pool.held} held + {pool.cached} cached pages of {pool.total},"
-                f" {media.held} held of {media.used} used of {media.capacity} encoder rows"
+                f" {media.held} held of {media.used} used of {media.capacity} encoder outputs"
             )
 
 
-def tiny_engine(limits: Limits) -> Engine:
+def tiny_engine(engine_args: EngineArgs) -> Engine:
     """A model of two layers whose LongRoPE switch is at 96 tokens."""
     config: dict[str, Any] = json.loads(TINY.read_text())
     config |= {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
@@ -188,13 +188,13 @@ def tiny_engine(limits: Limits) -> Engine:
     with tempfile.TemporaryDirectory() as folder:
         write_synthetic(config, Path(folder))
         model = load_model(Path(folder), device="cpu", dtype=torch.float32)
-    return Engine(model, EOS, limits)
+    return Engine(model, EOS, engine_args)
 
 
-def soak(requests: int, seed: int, cache_dtype: str) -> dict[str, Any]:
+def soak(requests: int, seed: int, kv_cache_dtype: str) -> dict[str, Any]:
     """Run it; the record's `wrong` is empty where all is well."""
-    limits = replace(LIMITS, cache_dtype=cache_dtype, cache_bytes=BYTES[cache_dtype])
-    run = Soak(tiny_engine(limits), Maker(random.Random(seed)))
+    engine_args = replace(LIMITS, kv_cache_dtype=kv_cache_dtype, kv_cache_bytes=BYTES[kv_cache_dtype])
+    run = Soak(tiny_engine(engine_args), Maker(random.Random(seed)))
     start = time.perf_counter()
     resident = run.run(requests)
     growth = resident[-1] - resident[len(resident) // 2] if resident else 0
@@ -203,7 +203,7 @@ def soak(requests: int, seed: int, cache_dtype: str) -> dict[str, Any]:
     return {
         "requests": requests,
         "seed": seed,
-        "cache_dtype": cache_dtype,
+        "kv_cache_dtype": kv_cache_dtype,
         "ended": dict(run.ended),
         "steps": run.steps,
         "tokens": run.tokens,
@@ -222,10 +222,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache-dtype", choices=CACHE_DTYPES, default="auto")
+    parser.add_argument("--kv-cache-dtype", choices=KV_CACHE_DTYPES, default="auto")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    record = soak(args.requests, args.seed, args.cache_dtype)
+    record = soak(args.requests, args.seed, args.kv_cache_dtype)
     for name, value in record.items():
         print(f"{name:12} {value}", file=sys.stderr)
     print(json.dumps(record | {"provenance": provenance()}))

@@ -25,7 +25,7 @@ def record(name: str) -> dict[str, Any]:
 
 
 def checkpoints() -> str:
-    """Loading and the long recording."""
+    """Loading and the long audio clip."""
     load, audio = record("load"), record("long_audio")
     rows = [
         f"| load {result['checkpoint']}, bf16 | {result['tensors']} tensors, {result['parameters']:,} parameters, "
@@ -66,7 +66,7 @@ def peers() -> str:
     prompt, turns = found["settings"]["prompt"], found["settings"]["turns"]
     lines = [
         f"| medians of {turns}, {found['ours']['threads']} threads | weights | prefill of {prompt}, tok/s "
-        "(of the ceiling) | decode, tok/s (of the ceiling) | picture, s | 30 s of sound, s | load, s | resident, GB |",
+        "(of the ceiling) | decode, tok/s (of the ceiling) | image, s | 30 s of sound, s | load, s | resident, GB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, system in {"phi4mm": found["ours"], **found["peers"]}.items():
@@ -95,7 +95,7 @@ def nano() -> str:
         "scene": "one object: kind, colour, place",
         "transcribe": "transcription, word error rate",
         "tool_call": "tool call, name and arguments",
-        "spoken_scene": "spoken question about a picture",
+        "spoken_scene": "spoken question about an image",
         "sign": "sign",
         "pair": "two objects",
         "spoken_chat": "spoken chat",

@@ -19,7 +19,7 @@ def show(model: Model, title: str, *, image: str = "", audio: str = "", words: s
     """Ask one question and print what was given, then the answer as it comes."""
     print(f"\n{title}")
     if image:
-        print(f"  picture   {_shown(image)}")
+        print(f"  image   {_shown(image)}")
     if audio:
         print(f"  sound     {_shown(audio)}  {soundfile.info(HERE / audio).duration:.1f} s")
     if tools:
@@ -45,10 +45,10 @@ def main() -> int:
     start = time.perf_counter()
     model = phi4mm.load("nano")
     print(f"nano loaded in {time.perf_counter() - start:.1f} s: {', '.join(model.settings.reasons)}")
-    show(model, "A picture", image="stop_sign.png", words="What is shown in this image?")
+    show(model, "An image", image="stop_sign.png", words="What is shown in this image?")
     show(model, "A scene", image="scene.png", words="What is shown in this image?")
     show(model, "Speech into text", audio="speech.flac", words="Transcribe the audio clip into text.")
-    show(model, "A spoken question about a picture", image="scene.png", audio="question.flac")
+    show(model, "A spoken question about an image", image="scene.png", audio="question.flac")
     show(model, "A tool call", words="What is the weather in Paris?", tools="tools.json")
     print(f"\nall in {time.perf_counter() - start:.1f} s; phi4mm run nano  asks more")
     return 0

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "phi4mm"
 
 PUBLIC = [
-    *("Audio", "CapacityError", "ChatRequest", "CheckpointError", "ConfigError", "EngineError", "Image", "InputError"),
-    *("Limits", "Message", "PhiError", "Reply", "ResponseFormat", "SamplingParams", "Tool", "ToolCall", "Usage"),
+    *("Audio", "CapacityError", "ChatRequest", "CheckpointError", "ConfigError", "EngineArgs", "EngineError", "Image"),
+    *("InputError", "Message", "PhiError", "Reply", "ResponseFormat", "SamplingParams", "Tool", "ToolCall", "Usage"),
     "load",
 ]
 

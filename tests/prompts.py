@@ -16,7 +16,7 @@ from phi4mm.engine.core import Engine
 from phi4mm.engine.encoders import encode_media
 from phi4mm.engine.messages import EngineRequest
 from phi4mm.engine.request import Request
-from phi4mm.model.batch import ForwardBatch, Row
+from phi4mm.model.batch import BatchedSequence, ForwardBatch
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor
@@ -27,7 +27,7 @@ from phi4mm.protocol.request import AUTO
 from phi4mm.protocol.sampling import GREEDY, SamplingParams
 
 
-def picture(width: int, height: int) -> ImageCrops:
+def make_image(width: int, height: int) -> ImageCrops:
     return ImageProcessor(448, 14, 36)(PIL.Image.fromarray(image(width, height)))
 
 
@@ -50,8 +50,8 @@ def make_prompt(name: str, media: Sequence[MediaData], words: int) -> Prompt:
 
 
 def _image_tokens(tiles: ImageTiles) -> int:
-    rows, columns = tiles.grid
-    valid = tiles.mask[1:, ::2, ::2].reshape(rows, columns, 16, 16)
+    sequences, columns = tiles.grid
+    valid = tiles.mask[1:, ::2, ::2].reshape(sequences, columns, 16, 16)
     high, wide = valid[:, 0, :, 0].sum(), valid[0, :, 0, :].sum()
     return int(256 + 16 + 1 + high * wide + high)
 
@@ -89,6 +89,6 @@ def full_logits(model: Phi4MM, prompt: Prompt, answer: Sequence[int] = (), *, la
         media = encode_media(model, prompt, torch.device("cpu"))
         long = len(ids) > model.config.text.rope.original_max_positions
         index = torch.tensor(places) if places else None
-        row = Row(len(ids), adapter=prompt.adapter, long=long)
-        logits: torch.Tensor = model(ForwardBatch(ids, (row,), torch.arange(len(ids))[-last:], media, index))
+        sequence = BatchedSequence(len(ids), adapter=prompt.adapter, long_rope=long)
+        logits: torch.Tensor = model(ForwardBatch(ids, (sequence,), torch.arange(len(ids))[-last:], media, index))
     return logits

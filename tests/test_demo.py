@@ -11,7 +11,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def test_the_demo_answers_every_question_rightly(capsys: pytest.CaptureFixture[str]) -> None:
-    """The first thing a newcomer sees: pictures, speech, a spoken question, a tool call, none seen in training."""
+    """The first thing a newcomer sees: images, speech, a spoken question, a tool call, none seen in training."""
     main = runpy.run_path(str(EXAMPLES / "demo.py"))["main"]
     assert main() == 0
     shown = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""One turn of mistral.rs on the published layout, quantized while it loads: text, a picture, a recording; greedy."""
+"""One turn of mistral.rs on the published layout, quantized while it loads: text, an image, an audio clip; greedy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from turn import AUDIO_SECONDS, IMAGE_SIDE, QUESTION, arguments, rates, report, 
 QUANTIZE = "Q4K"
 FRAME = 3  # tokens of the chat format around a text
 # The placeholders by their spelling: the library counts them and makes none of its own here.
-IMAGE_MARK, AUDIO_MARK = "<|endoftext10|>", "<|endoftext11|>"
+IMAGE_TAG, AUDIO_TAG = "<|endoftext10|>", "<|endoftext11|>"
 
 
 def main() -> None:
@@ -30,12 +30,12 @@ def main() -> None:
     load = time.perf_counter() - start
     ask(runner, "hello", 2)
     text = ask(runner, "x" * (args.prompt - FRAME), args.tokens + 1)  # a letter is a token of the stand-in tokenizer
-    picture = io.BytesIO()
-    PIL.Image.fromarray(rng.integers(0, 256, (IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8)).save(picture, "PNG")
-    image = ask(runner, [part("image_url", "image/png", picture), words(IMAGE_MARK + QUESTION)], 1)
+    image = io.BytesIO()
+    PIL.Image.fromarray(rng.integers(0, 256, (IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8)).save(image, "PNG")
+    image = ask(runner, [part("image_url", "image/png", image), words(IMAGE_TAG + QUESTION)], 1)
     sound = io.BytesIO()
     soundfile.write(sound, rng.normal(size=AUDIO_SECONDS * 16000) * 0.1, 16000, format="WAV")
-    audio = ask(runner, [part("audio_url", "audio/wav", sound), words(AUDIO_MARK + QUESTION)], 1)
+    audio = ask(runner, [part("audio_url", "audio/wav", sound), words(AUDIO_TAG + QUESTION)], 1)
     record = {
         "version": f"mistralrs {version('mistralrs')}",
         "quantize": QUANTIZE,
@@ -63,7 +63,7 @@ def ask(runner: Runner, content: Any, tokens: int) -> list[float]:
 
 
 def part(kind: str, form: str, file: io.BytesIO) -> dict[str, Any]:
-    """A medium inside a message, as a data URL."""
+    """A media item inside a message, as a data URL."""
     return {"type": kind, kind: {"url": f"data:{form};base64,{base64.b64encode(file.getvalue()).decode()}"}}
 
 

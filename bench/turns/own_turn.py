@@ -19,7 +19,9 @@ def main() -> None:
     """Load, warm up, then time one answer a line; a letter is a token of the stand-in vocabulary."""
     args = arguments()
     start = time.perf_counter()
-    model = phi4mm.load(args.model, device="cpu", limits=phi4mm.Limits(draft_tokens=0, prefix_cache=False))
+    model = phi4mm.load(
+        args.model, device="cpu", engine_args=phi4mm.EngineArgs(num_speculative_tokens=0, enable_prefix_caching=False)
+    )
     load_s = time.perf_counter() - start
     model.chat("warm", params=phi4mm.SamplingParams(max_tokens=2))
     ready_s = time.perf_counter() - start

@@ -1,6 +1,6 @@
-"""One turn of transformers' own class in bf16: text without adapter, a picture and a recording with theirs; greedy.
+"""One turn of transformers' own class in bf16: text without adapter, an image and an audio clip with theirs; greedy.
 
-Pictures and recordings are prepared by phi4mm, whose arrays are the published ones, outside the time that is counted.
+Images and clips are prepared by phi4mm, whose arrays are the published ones, outside the time that is counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from phi4mm.processing.image import ImageProcessor
 from phi4mm.processing.pixels import to_tiles
 from phi4mm.protocol.inputs import Adapter
 
-IMAGE_MARK, AUDIO_MARK = 200010, 200011
+IMAGE_TAG, AUDIO_TAG = 200010, 200011
 Given = dict[str, Tensor]
 
 
@@ -43,8 +43,8 @@ def main() -> None:
         prefill = seconds(lambda: first_token(model, text, cache))
         step = {"input_ids": ids(1)}
         decode = statistics.median(seconds(lambda: first_token(model, step, cache)) for _ in range(args.tokens))
-        image = with_adapter(model, args.model, "vision", picture())
-        audio = with_adapter(model, args.model, "speech", recording())
+        image = with_adapter(model, args.model, "vision", make_image())
+        audio = with_adapter(model, args.model, "speech", make_clip())
     record = {
         "version": f"transformers {transformers.__version__}, torch {torch.__version__}",
         "quantize": None,
@@ -76,26 +76,26 @@ def with_adapter(model: Any, folder: Path, adapter: Adapter, given: Given) -> fl
     return found
 
 
-def picture() -> Given:
-    """A picture of noise and a short question."""
+def make_image() -> Given:
+    """An image of noise and a short question."""
     processor = ImageProcessor()
     noise = np.random.default_rng(0).integers(0, 256, (IMAGE_SIDE, IMAGE_SIDE, 3), dtype=np.uint8)
     tiles = to_tiles(processor(PIL.Image.fromarray(noise)))
     return {
-        "input_ids": ids(len(QUESTION), [IMAGE_MARK] * processor.plan(IMAGE_SIDE, IMAGE_SIDE).tokens),
+        "input_ids": ids(len(QUESTION), [IMAGE_TAG] * processor.plan(IMAGE_SIDE, IMAGE_SIDE).tokens),
         "image_pixel_values": torch.from_numpy(tiles.pixels)[None].bfloat16(),
         "image_sizes": torch.tensor([tiles.grid]) * IMAGE_SIDE,
         "image_attention_mask": torch.from_numpy(tiles.mask)[None],
     }
 
 
-def recording() -> Given:
-    """A recording of noise and a short question."""
+def make_clip() -> Given:
+    """An audio clip of noise and a short question."""
     noise = np.random.default_rng(0).normal(size=AUDIO_SECONDS * WIDE).astype(np.float32) * 0.1
     features = torch.from_numpy(log_mel(noise, WIDE))
     tokens = audio_tokens(len(features))
     return {
-        "input_ids": ids(len(QUESTION), [AUDIO_MARK] * tokens),
+        "input_ids": ids(len(QUESTION), [AUDIO_TAG] * tokens),
         "audio_input_features": features[None].bfloat16(),
         "audio_embed_sizes": torch.tensor([tokens]),
     }

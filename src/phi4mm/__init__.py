@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from phi4mm.config.engine import EngineForm, Limits, Modalities, Quantization
+from phi4mm.config.engine import EngineArgs, EngineMode, Modalities, Quantization
 from phi4mm.errors import CapacityError, CheckpointError, ConfigError, EngineError, InputError, PhiError
 from phi4mm.protocol.messages import Audio, Image, Message, Tool, ToolCall
 from phi4mm.protocol.request import ChatRequest, ResponseFormat
@@ -24,10 +24,10 @@ __all__ = [
     "ChatRequest",
     "CheckpointError",
     "ConfigError",
+    "EngineArgs",
     "EngineError",
     "Image",
     "InputError",
-    "Limits",
     "Message",
     "PhiError",
     "Reply",
@@ -49,9 +49,9 @@ def load(
     revision: str | None = None,
     max_crops: int | None = None,
     quantize: Quantization | None = None,
-    limits: Limits | None = None,
+    engine_args: EngineArgs | None = None,
     adapters: Mapping[str, str | os.PathLike[str]] | None = None,
-    engine: EngineForm = "thread",
+    engine: EngineMode = "thread",
 ) -> Model:
     """Load `nano`, a folder or a hub id, ready to chat.
 
@@ -59,10 +59,10 @@ def load(
     dtype       "auto", "float32", "bfloat16" or "float16"
     modalities  "all", or "text", "vision" or "speech" to leave the other towers and adapters unloaded
     revision    branch, tag or commit of a hub id
-    max_crops   most crops of one picture, 1 to 64; by default what the checkpoint says, 36 as published
+    max_crops   most crops of one image, 1 to 64; by default what the checkpoint says, 36 as published
     quantize    "int8" or "int4" to pack the weights while they are read; None takes the folder as it is, and a folder
                 made by `phi4mm quantize` is packed already
-    limits      how much runs side by side and in how much memory; by default half of what is free is for the cache
+    engine_args      how much runs side by side and in how much memory; by default half of what is free is for the cache
     adapters    more LoRAs by name, each a PEFT folder; requests choose one by `adapter`
     engine      where the engine runs: in a "thread" of its own, in a "process" of its own, which is started again when
                 it dies, or "inline", in the thread that waits for an answer, for one
@@ -79,7 +79,7 @@ def load(
         revision=revision,
         max_crops=max_crops,
         quantize=quantize,
-        limits=limits,
+        engine_args=engine_args,
         adapters=adapters,
         engine=engine,
     )

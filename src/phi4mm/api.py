@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from phi4mm.config.engine import EngineConfig, EngineForm, Limits, Modalities, Quantization
+from phi4mm.config.engine import EngineArgs, EngineConfig, EngineMode, Modalities, Quantization
 from phi4mm.inference import model as inference
 from phi4mm.inference.load import load_model
 from phi4mm.protocol.inputs import Adapter
@@ -30,12 +30,12 @@ def load(
     revision: str | None = None,
     max_crops: int | None = None,
     quantize: Quantization | None = None,
-    limits: Limits | None = None,
+    engine_args: EngineArgs | None = None,
     adapters: Mapping[Adapter, str | os.PathLike[str]] | None = None,
-    engine: EngineForm = "thread",
+    engine: EngineMode = "thread",
 ) -> Model:
     """See `phi4mm.load`."""
-    config = EngineConfig(device, dtype, modalities, quantize, limits or Limits())
+    config = EngineConfig(device, dtype, modalities, quantize, engine_args or EngineArgs())
     return load_model(
         model, config, revision=revision, max_crops=max_crops, adapters=adapters, engine=engine, kind=Model
     )

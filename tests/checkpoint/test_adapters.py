@@ -20,7 +20,7 @@ from phi4mm.checkpoint.shards import read_header, tensor_source, write_file
 from phi4mm.config.load import load_config
 from phi4mm.config.model import Phi4MMConfig
 from phi4mm.errors import CheckpointError, ConfigError
-from phi4mm.model.adapter_weights import PROJECTIONS, AdapterWeights, Place, projection_sizes
+from phi4mm.model.adapter_weights import PROJECTIONS, AdapterWeights, Target, projection_sizes
 from tests.checkpoint.small import Header, rewrite_header
 
 RANK = 4
@@ -37,7 +37,7 @@ def small(original: Path) -> Phi4MMConfig:
 def lora(config: Phi4MMConfig, projections: tuple[str, ...] = PROJECTIONS, rank: int = RANK) -> AdapterWeights:
     """Random matrices for all layers."""
     sizes, chooser = projection_sizes(config.text), torch.Generator().manual_seed(1)
-    layers: dict[Place, tuple[Tensor, Tensor]] = {}
+    layers: dict[Target, tuple[Tensor, Tensor]] = {}
     for layer in range(config.text.num_layers):
         for projection in projections:
             outputs, inputs = sizes[projection]
@@ -285,7 +285,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(small: Phi4MMConfig, tmp_p
     """Prevents: half an adapter that looks whole, and a folder in use that is written over."""
     weights = lora(small, ("qkv_proj",))
     a, b = weights.layers[0, "qkv_proj"]
-    wrong: list[tuple[dict[Place, tuple[Tensor, Tensor]], str]] = [
+    wrong: list[tuple[dict[Target, tuple[Tensor, Tensor]], str]] = [
         ({}, r"ranks \[\]; expected one rank"),
         ({(0, "qkv_proj"): (a, b), (1, "qkv_proj"): (a[:2], b[:, :2])}, r"ranks \[2, 4\]"),
         ({(0, "qkv_proj"): (a[:, 1:], b)}, r"misshaped \(0, 'qkv_proj'\) A"),

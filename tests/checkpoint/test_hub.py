@@ -49,7 +49,7 @@ def published(model_type: str = "phi4mm") -> dict[str, bytes]:
         "pytorch_model.bin": b"pickle",
         "speech-lora/adapter_model.bin": b"pickle",
         "modeling_phi4mm.py": b"raise SystemExit",
-        "examples/what.jpg": b"picture",
+        "examples/what.jpg": b"image",
     }
 
 

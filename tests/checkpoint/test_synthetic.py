@@ -52,7 +52,7 @@ def test_every_rule_gives_the_recorded_bits(name: str, shape: tuple[int, ...], c
 
 
 def test_chunks_leave_no_seam() -> None:
-    """Prevents: the element index starting anew in each chunk (the largest sample above spans three)."""
+    """Prevents: the element index starting anew in each block (the largest sample above spans three)."""
     whole = uniform("model.embed_tokens.weight", (200_000,))
     assert np.array_equal(whole[:192_000], tensor("model.embed_tokens.weight", (3000, 64)).ravel())
     assert len(np.unique(whole)) > 195_000

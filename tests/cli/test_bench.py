@@ -67,12 +67,12 @@ def test_without_json_the_table_is_the_answer(capsys: pytest.CaptureFixture[str]
 
 
 def test_no_prompt_comes_twice(asked: list[Prompt]) -> None:
-    """The engine remembers prompts and pictures: a repeated one would measure its memory, not the model."""
+    """The engine remembers prompts and images: a repeated one would measure its memory, not the model."""
     assert main(["bench", "nano", "--concurrent", "5", "--turns", "2", "--prompt", "32", "--tokens", "2"]) == 0
     beginnings = [prompt.ids[:8] for prompt in asked]
     digests = [span.digest for prompt in asked for span in prompt.spans]
     assert len(set(beginnings)) == len(beginnings) == 3 + 3 * 2 + 2 * 5
-    assert len(set(digests)) == len(digests) == 2 + 2 * 2 + 2 * 4  # the five: text, picture, recording, both, text
+    assert len(set(digests)) == len(digests) == 2 + 2 * 2 + 2 * 4  # the five: text, image, audio clip, both, text
 
 
 @pytest.mark.parametrize(

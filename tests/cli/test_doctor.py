@@ -22,8 +22,8 @@ def test_the_report_is_one_json_object_about_this_machine(capsys: pytest.Capture
     assert report["cpu"]["kernels"] == kernels()
     assert len(report["cuda"]) == torch.cuda.device_count()
     assert 0 < report["memory"]["free"] <= report["memory"]["total"]
-    assert {"FLAC", "WAV"} <= set(report["codecs"]["recordings"])
-    assert {"JPEG", "PNG", "WEBP", "TIFF"} <= set(report["codecs"]["pictures"])
+    assert {"FLAC", "WAV"} <= set(report["codecs"]["audio clips"])
+    assert {"JPEG", "PNG", "WEBP", "TIFF"} <= set(report["codecs"]["images"])
 
 
 def test_what_would_be_chosen_comes_with_reasons(capsys: pytest.CaptureFixture[str]) -> None:

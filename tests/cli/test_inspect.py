@@ -79,7 +79,7 @@ def test_published_sizes_are_told_part_by_part(tmp_path: Path, capsys: pytest.Ca
 def test_the_report_for_people_names_what_is_never_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Prevents: figures without their units or parts, and training facts that nobody can see."""
     folder = small(tmp_path / "model")
-    training = {"seed": 7, "scores": {"word error rate": 0.02}, "limits": ["English only", "drawn pictures"]}
+    training = {"seed": 7, "scores": {"word error rate": 0.02}, "limits": ["English only", "drawn images"]}
     (folder / "training.json").write_text(json.dumps(training))
     assert main(["inspect", str(folder)]) == 0
     out = capsys.readouterr().out
@@ -87,7 +87,7 @@ def test_the_report_for_people_names_what_is_never_read(tmp_path: Path, capsys: 
     assert "model.embed_tokens_extend.image_embed.img_processor.head.probe" in out
     assert "img_processor.encoder.layers.1." not in out
     assert "total                     468,640       1,875,200" in out
-    for line in ("  seed: 7", "    word error rate: 0.02", "  limits: English only; drawn pictures"):
+    for line in ("  seed: 7", "    word error rate: 0.02", "  limits: English only; drawn images"):
         assert line in out.splitlines()
 
 

@@ -116,7 +116,7 @@ def test_piped_text_is_the_prompt_or_follows_it(
 def test_a_piped_file_that_is_no_text_is_refused(
     model: FakeModel, pipe: Pipe, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A picture piped by mistake must not become a prompt of replacement characters."""
+    """An image piped by mistake must not become a prompt of replacement characters."""
     pipe(b"ok \xff\xd8")
     assert main(["run", "nano"]) == 1
     told = "phi4mm run: the piped text is not UTF-8 at byte 3; give files by --image or --audio\n"
@@ -332,14 +332,14 @@ def test_two_forms_or_a_form_for_a_raw_prompt_are_wrong_use(
 def test_a_request_that_cannot_work_is_one_line_and_exit_code_1(
     model: FakeModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A traceback tells a person nothing about the picture that is damaged."""
+    """A traceback tells a person nothing about the image that is damaged."""
 
     def refuse(messages: Sequence[Message]) -> Iterator[str]:
-        raise InputError("a.png is cut off; give a whole picture")
+        raise InputError("a.png is cut off; give a whole image")
 
     model.answer = refuse
     assert main(["run", "nano", "-p", "hi", "--image", "a.png"]) == 1
-    assert capsys.readouterr().err == "phi4mm run: a.png is cut off; give a whole picture\n"
+    assert capsys.readouterr().err == "phi4mm run: a.png is cut off; give a whole image\n"
 
 
 def test_ctrl_c_ends_a_single_answer_and_keeps_what_was_written(
@@ -376,14 +376,14 @@ def test_the_chat_attaches_files_to_the_next_message(
     model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Names with spaces work, a missing file is told at once, and an empty line sends a spoken question."""
-    picture, sound = tmp_path / "my picture.png", tmp_path / "q.wav"
-    picture.touch()
+    image, sound = tmp_path / "my image.png", tmp_path / "q.wav"
+    image.touch()
     sound.touch()
-    lines = [f"/image {picture}", "/image gone.png", "what?", "", f"/audio {sound}", "", f"/image {picture}", "/reset"]
+    lines = [f"/image {image}", "/image gone.png", "what?", "", f"/audio {sound}", "", f"/image {image}", "/reset"]
     type_lines([*lines, "plain"])
     assert main(["run", "nano", "--audio", "first.wav"]) == 0
     assert [call.messages[-1] for call in model.calls] == [
-        Message.user(Audio("first.wav"), Image(str(picture)), "what?"),
+        Message.user(Audio("first.wav"), Image(str(image)), "what?"),
         Message.user(Audio(str(sound))),
         Message.user("plain"),
     ]
@@ -423,7 +423,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(
 def test_a_message_that_fails_is_dropped_and_the_chat_goes_on(
     model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A damaged picture in the history would make every later turn fail too."""
+    """A damaged image in the history would make every later turn fail too."""
 
     def second_fails(messages: Sequence[Message]) -> Iterator[str]:
         if messages[-1] == Message.user("bad"):

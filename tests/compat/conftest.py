@@ -1,4 +1,4 @@
-"""nano where the package has it, else a synthetic checkpoint with a small tokenizer; a picture and recordings."""
+"""nano where the package has it, else a synthetic checkpoint with a small tokenizer; an image and clips."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def processor(small_folder: Path) -> AutoProcessor:
     return AutoProcessor.from_pretrained(small_folder, trust_remote_code=True)
 
 
-def picture(width: int, height: int, seed: int) -> PIL.Image.Image:
+def make_image(width: int, height: int, seed: int) -> PIL.Image.Image:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     return PIL.Image.fromarray(pixels)
 
 
-def recording(seconds: float, seed: int) -> tuple[npt.NDArray[np.float32], int]:
+def make_clip(seconds: float, seed: int) -> tuple[npt.NDArray[np.float32], int]:
     samples = np.random.default_rng(seed).normal(0, 0.1, round(seconds * 16000))
     return samples.astype(np.float32), 16000
 
 
 @pytest.fixture(scope="session")
 def card_media(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A picture and a recording: the examples' own, where there are any."""
+    """An image and an audio clip: the examples' own, where there are any."""
     folder = tmp_path_factory.mktemp("media")
-    picture(120, 80, 0).save(folder / "picture.png")
-    samples, rate = recording(0.9, 0)
-    soundfile.write(folder / "recording.wav", samples, rate)
-    pictures = [*sorted((ROOT / "examples").rglob("*.png")), folder / "picture.png"]
-    recordings = [*sorted((ROOT / "examples").rglob("*.wav")), folder / "recording.wav"]
-    return pictures[0], recordings[0]
+    make_image(120, 80, 0).save(folder / "image.png")
+    samples, rate = make_clip(0.9, 0)
+    soundfile.write(folder / "audio clip.wav", samples, rate)
+    images = [*sorted((ROOT / "examples").rglob("*.png")), folder / "image.png"]
+    clips = [*sorted((ROOT / "examples").rglob("*.wav")), folder / "audio clip.wav"]
+    return images[0], clips[0]

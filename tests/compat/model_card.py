@@ -1,4 +1,4 @@
-"""What the model card shows, as a script: model, picture, recording and device from the command line.
+"""What the model card shows, as a script: model, image, audio and device from the command line.
 
 Written for transformers; only the line that imports its names is another.
 """
@@ -13,8 +13,8 @@ from PIL import Image
 
 from phi4mm.compat import AutoModelForCausalLM, AutoProcessor, GenerationConfig
 
-model_path, picture, recording, device = sys.argv[1:]
-image_url, audio_url = Path(picture).resolve().as_uri(), Path(recording).resolve().as_uri()
+model_path, image_path, audio_path, device = sys.argv[1:]
+image_url, audio_url = Path(image_path).resolve().as_uri(), Path(audio_path).resolve().as_uri()
 
 processor = AutoProcessor.from_pretrained(model_path, trust_remote_code=True)
 model = AutoModelForCausalLM.from_pretrained(
@@ -28,20 +28,20 @@ generation_config = GenerationConfig.from_pretrained(model_path)
 
 user, assistant, end = "<|user|>", "<|assistant|>", "<|end|>"
 
-# A question about a picture.
+# A question about an image.
 prompt = f"{user}<|image_1|>What is shown in this image?{end}{assistant}"
 image = Image.open(urlopen(image_url))
 inputs = processor(text=prompt, images=image, return_tensors="pt").to(device)
 generate_ids = model.generate(**inputs, max_new_tokens=1000, generation_config=generation_config)
 generate_ids = generate_ids[:, inputs["input_ids"].shape[1] :]
 response = processor.batch_decode(generate_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)[0]
-print(f"picture: {response}")
+print(f"image: {response}")
 
-# A recording to write down and translate.
+# An audio clip to write down and translate.
 prompt = f"{user}<|audio_1|>Transcribe the audio clip into text.{end}{assistant}"
 audio, samplerate = soundfile.read(io.BytesIO(urlopen(audio_url).read()))
 inputs = processor(text=prompt, audios=[(audio, samplerate)], return_tensors="pt").to(device)
 generate_ids = model.generate(**inputs, max_new_tokens=1000, generation_config=generation_config)
 generate_ids = generate_ids[:, inputs["input_ids"].shape[1] :]
 response = processor.batch_decode(generate_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)[0]
-print(f"recording: {response}")
+print(f"audio: {response}")

@@ -21,30 +21,30 @@ from phi4mm.processing.tokenizer import Special
 from phi4mm.protocol.inputs import AudioFrames, MediaSpan, Prompt
 from phi4mm.protocol.messages import Audio, Image
 from phi4mm.protocol.sampling import SamplingParams
-from tests.compat.conftest import picture, recording
+from tests.compat.conftest import make_clip, make_image
 
-IMAGE = "<|user|><|image_1|>what is in the picture<|end|><|assistant|>"
-IMAGES = "<|user|><|image_1|><|image_2|>what is in the picture<|end|><|assistant|>"
+IMAGE = "<|user|><|image_1|>what is in the image<|end|><|assistant|>"
+IMAGES = "<|user|><|image_1|><|image_2|>what is in the image<|end|><|assistant|>"
 AUDIO = "<|user|><|audio_1|>what is it<|end|><|assistant|>"
 BOTH = "<|user|><|image_1|><|audio_1|><|end|><|assistant|>"
 TEXT = "<|user|>hello world<|end|><|assistant|>"
-PICTURES = [picture(50, 50, 1), picture(120, 80, 2), picture(56, 20, 3)]
-CLIPS = [recording(0.4, 3), recording(1.0, 4)]
+ALL_IMAGES = [make_image(50, 50, 1), make_image(120, 80, 2), make_image(56, 20, 3)]
+CLIPS = [make_clip(0.4, 3), make_clip(1.0, 4)]
 
 Tensors = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def batch(processor: AutoProcessor) -> Tensors:
-    """Text, two pictures, picture with speech, speech: five media, two clips of different length."""
-    return dict(processor(text=[TEXT, IMAGES, BOTH, AUDIO], images=PICTURES, audios=CLIPS))
+    """Text, two images, image with speech, speech: five media, two clips of different length."""
+    return dict(processor(text=[TEXT, IMAGES, BOTH, AUDIO], images=ALL_IMAGES, audios=CLIPS))
 
 
 @pytest.fixture(scope="module")
 def prompts(small: Model) -> list[Prompt]:
     """The rows of `batch` as phi4mm itself makes them."""
     make = small.processor.prompt
-    images, audios = [Image(source) for source in PICTURES], [Audio(*clip) for clip in CLIPS]
+    images, audios = [Image(source) for source in ALL_IMAGES], [Audio(*clip) for clip in CLIPS]
     return [
         make(TEXT),
         make(IMAGES, images[:2]),
@@ -233,9 +233,9 @@ CONTRADICTIONS = {
         changed("input_image_embeds", lambda pixels: pixels[..., :28]),
         r"input_image_embeds has shape \(3, 7, 3, 56, 28\); expected \(any, any, 3, 56, 56\)",
     ),
-    "a hole in a picture": (
+    "a hole in an image": (
         changed("image_attention_mask", lambda mask: put(mask, (0, 1, 1, 1), 0)),
-        "image_attention_mask of image 1 is no rectangle of picture from the top left into each of its 1 x 1 crops",
+        "image_attention_mask of image 1 is no rectangle of image from the top left into each of its 1 x 1 crops",
     ),
     "a pixel that is no number": (
         changed("input_image_embeds", lambda pixels: put(pixels, (1, 0, 0, 0, 0), float("nan"))),

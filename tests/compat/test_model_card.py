@@ -11,8 +11,8 @@ import phi4mm
 from tests.compat.conftest import NANO
 
 SCRIPT = Path(__file__).parent / "model_card.py"
-PICTURE = "<|user|><|image_1|>What is shown in this image?<|end|><|assistant|>"
-RECORDING = "<|user|><|audio_1|>Transcribe the audio clip into text.<|end|><|assistant|>"
+IMAGE_PROMPT = "<|user|><|image_1|>What is shown in this image?<|end|><|assistant|>"
+AUDIO_PROMPT = "<|user|><|audio_1|>Transcribe the audio clip into text.<|end|><|assistant|>"
 
 
 def test_only_the_import_line_of_the_script_knows_of_phi4mm() -> None:
@@ -35,8 +35,8 @@ def test_the_model_cards_script_answers_as_phi4mm_itself(
     assert (done.returncode, done.stderr.decode()) == (0, "")
 
     model = phi4mm.load(name, device="cpu")
-    replies = [model.generate(prompt=PICTURE, images=[image]), model.generate(prompt=RECORDING, audios=[audio])]
+    replies = [model.generate(prompt=IMAGE_PROMPT, images=[image]), model.generate(prompt=AUDIO_PROMPT, audios=[audio])]
     said = [model.processor.tokenizer.decode(reply.ids) for reply in replies]
-    assert done.stdout.decode() == f"picture: {said[0]}\nrecording: {said[1]}\n"
+    assert done.stdout.decode() == f"image: {said[0]}\naudio: {said[1]}\n"
     if name == "nano":
         assert said == [reply.text for reply in replies]

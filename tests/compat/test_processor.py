@@ -15,9 +15,9 @@ from phi4mm.processing.pixels import to_tiles
 from phi4mm.processing.processor import Processor
 from phi4mm.protocol.inputs import AudioFrames, ImageCrops
 from phi4mm.protocol.messages import Audio, Image
-from tests.compat.conftest import picture, recording
+from tests.compat.conftest import make_clip, make_image
 
-IMAGE = "<|user|><|image_1|>what is in the picture<|end|><|assistant|>"
+IMAGE = "<|user|><|image_1|>what is in the image<|end|><|assistant|>"
 AUDIO = "<|user|><|audio_1|>what is it<|end|><|assistant|>"
 TEXT = "<|user|>hello<|end|><|assistant|>"
 
@@ -28,8 +28,8 @@ def inner(processor: AutoProcessor) -> Processor:
 
 def test_one_prompt_gives_the_published_tensors(processor: AutoProcessor) -> None:
     """Scripts that read these tensors themselves rely on names, padding, and what each number counts."""
-    inputs = processor(text=IMAGE, images=picture(120, 80, 0))
-    made = inner(processor).prompt(IMAGE, [Image(picture(120, 80, 0))])
+    inputs = processor(text=IMAGE, images=make_image(120, 80, 0))
+    made = inner(processor).prompt(IMAGE, [Image(make_image(120, 80, 0))])
     crops = made.spans[0].data
     assert isinstance(crops, ImageCrops)
     tiles = to_tiles(crops)
@@ -51,7 +51,7 @@ def test_one_prompt_gives_the_published_tensors(processor: AutoProcessor) -> Non
 def test_several_prompts_are_padded_on_the_left_and_share_media_in_order(processor: AutoProcessor) -> None:
     """Media that go to the wrong row, or padding on the wrong side, give fluent answers to another question."""
     both = "<|user|><|image_1|><|audio_1|><|end|><|assistant|>"
-    images, audios = [picture(50, 50, 1), picture(120, 80, 2)], [recording(0.4, 3), recording(1.0, 4)]
+    images, audios = [make_image(50, 50, 1), make_image(120, 80, 2)], [make_clip(0.4, 3), make_clip(1.0, 4)]
     inputs = processor(text=[TEXT, IMAGE, both, AUDIO], images=images, audios=audios)
     rows = [
         inner(processor).prompt(TEXT),
@@ -78,7 +78,7 @@ def test_several_prompts_are_padded_on_the_left_and_share_media_in_order(process
 def test_bare_placeholders_take_media_like_numbered_marks(processor: AutoProcessor) -> None:
     """The published processor turns one into the other before it counts; media must not shift to another row."""
     bare = IMAGE.replace("<|image_1|>", "<|endoftext10|>"), AUDIO.replace("<|audio_1|>", "<|endoftext11|>")
-    images, audios = [picture(50, 50, 1), picture(120, 80, 2)], [recording(0.4, 3), recording(1.0, 4)]
+    images, audios = [make_image(50, 50, 1), make_image(120, 80, 2)], [make_clip(0.4, 3), make_clip(1.0, 4)]
     made = processor(text=[*bare, AUDIO, IMAGE], images=images, audios=audios)
     numbered = processor(text=[IMAGE, AUDIO, AUDIO, IMAGE], images=images, audios=audios)
     assert all(torch.equal(made[name], numbered[name]) for name in numbered)
@@ -86,7 +86,7 @@ def test_bare_placeholders_take_media_like_numbered_marks(processor: AutoProcess
 
 def test_a_single_clip_comes_without_a_mask(processor: AutoProcessor) -> None:
     """The published processor leaves it out, and so does code written for it."""
-    for audios in ([recording(0.4, 3)], recording(0.4, 3)):
+    for audios in ([make_clip(0.4, 3)], make_clip(0.4, 3)):
         assert "audio_attention_mask" not in processor(text=AUDIO, audios=audios)
 
 
@@ -105,9 +105,9 @@ def test_inputs_are_a_mapping_whose_items_are_attributes(processor: AutoProcesso
 @pytest.mark.parametrize(
     ("text", "images", "audios", "error"),
     [
-        (IMAGE, None, None, r"the text has 1 image marks and 0 were given; write one <\|image_n\|> each"),
-        ([IMAGE, IMAGE], [picture(9, 9, 0)], None, "the text has 2 image marks and 1 were given"),
-        (AUDIO, None, [recording(0.1, 0)] * 2, "the text has 1 audio marks and 2 were given"),
+        (IMAGE, None, None, r"the text has 1 image tags and 0 were given; write one <\|image_n\|> each"),
+        ([IMAGE, IMAGE], [make_image(9, 9, 0)], None, "the text has 2 image tags and 1 were given"),
+        (AUDIO, None, [make_clip(0.1, 0)] * 2, "the text has 1 audio tags and 2 were given"),
         ([TEXT, IMAGE], b"GIF89a", None, "prompt 2: image 1: GIF is not read"),
         ([], None, None, "text is list; expected a prompt, or a list of at least one"),
         ([TEXT, 7], None, None, "text is list; expected a prompt"),
@@ -128,10 +128,10 @@ def test_only_pytorchs_tensors_are_made(processor: AutoProcessor) -> None:
 
 
 def test_padding_media_to_the_largest_is_bounded(processor: AutoProcessor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One large picture beside many small ones pads all of them: memory grows with their product."""
+    """One large image beside many small ones pads all of them: memory grows with their product."""
     monkeypatch.setattr("phi4mm.compat.arrays.MAX_PADDED", 2 * 3 * 3 * 56 * 56 - 1)
     with pytest.raises(InputError, match=r"the 2 images take .* GiB once padded .* process fewer prompts at a time"):
-        processor(text=[IMAGE, IMAGE], images=[picture(50, 50, 0), picture(100, 50, 0)])
+        processor(text=[IMAGE, IMAGE], images=[make_image(50, 50, 0), make_image(100, 50, 0)])
 
 
 def test_an_unknown_keyword_is_refused_with_the_nearest_name(small_folder: Path) -> None:
@@ -141,8 +141,8 @@ def test_an_unknown_keyword_is_refused_with_the_nearest_name(small_folder: Path)
 
 
 def test_a_picture_that_is_a_sequence_itself_is_one_picture(processor: AutoProcessor) -> None:
-    """An array is a sequence of rows; taken apart it would be as many pictures."""
-    array = np.asarray(picture(50, 50, 1))
+    """An array is a sequence of rows; taken apart it would be as many images."""
+    array = np.asarray(make_image(50, 50, 1))
     alone = processor(text=IMAGE, images=PIL.Image.fromarray(array))
     for images in (array, [array], (array,)):
         assert torch.equal(processor(text=IMAGE, images=images).input_image_embeds, alone.input_image_embeds)

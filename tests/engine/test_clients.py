@@ -25,7 +25,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from phi4mm.checkpoint.load import load_model
-from phi4mm.config.engine import Limits
+from phi4mm.config.engine import EngineArgs
 from phi4mm.engine.client import EngineClient, InlineClient, OutputQueue
 from phi4mm.engine.core import Engine
 from phi4mm.engine.messages import EngineOutput, EngineRequest
@@ -34,23 +34,23 @@ from phi4mm.engine.thread_client import ThreadClient
 from phi4mm.errors import CapacityError, EngineError, InputError
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.sampling import SamplingParams
-from tests.prompts import clip, make_prompt, picture
+from tests.prompts import clip, make_image, make_prompt
 
-LIMITS = Limits(cache_bytes=900_000, page_tokens=8, max_rows=6, chunk_tokens=60, max_queue=64)
+LIMITS = EngineArgs(kv_cache_bytes=900_000, page_size=8, max_num_seqs=6, max_num_batched_tokens=60, max_waiting=64)
 EXAMPLES = itertools.count()
 FORMS = ("inline", "thread", "process")
 
 
-def make_engine(folder: Path, limits: Limits = LIMITS) -> Engine:
+def make_engine(folder: Path, engine_args: EngineArgs = LIMITS) -> Engine:
     """Also called in the worker process."""
     torch.set_num_threads(1)
-    return Engine(load_model(folder, device="cpu", dtype=torch.float32), eos_ids=(), limits=limits)
+    return Engine(load_model(folder, device="cpu", dtype=torch.float32), eos_ids=(), engine_args=engine_args)
 
 
-def make_client(form: str, folder: Path, limits: Limits = LIMITS) -> EngineClient:
+def make_client(form: str, folder: Path, engine_args: EngineArgs = LIMITS) -> EngineClient:
     if form == "process":
-        return ProcessClient(partial(make_engine, folder, limits), threads=1)
-    return (ThreadClient if form == "thread" else InlineClient)(make_engine(folder, limits))
+        return ProcessClient(partial(make_engine, folder, engine_args), threads=1)
+    return (ThreadClient if form == "thread" else InlineClient)(make_engine(folder, engine_args))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def read(queue: OutputQueue, count: int = 1) -> list[list[int]]:
         answers[output.index] += output.ids
         if output.error is not None:
             raise output.error
-        if output.end_reason is not None:
+        if output.finish_reason is not None:
             going.discard(output.index)
     return answers
 
@@ -82,9 +82,9 @@ def request(id: str, prompt: Prompt, **params: Any) -> EngineRequest:
 PROMPTS: dict[str, Callable[[], Prompt]] = {
     "text": lambda: make_prompt("text", [], 40),
     "same beginning": lambda: Prompt((*make_prompt("text", [], 40).ids[:38], 77, 78)),
-    "image": lambda: make_prompt("image", [picture(60, 37)], 3),
+    "image": lambda: make_prompt("image", [make_image(60, 37)], 3),
     "audio": lambda: make_prompt("audio", [clip(24000)], 11),
-    "both": lambda: make_prompt("both", [picture(60, 37), clip(24000)], 6),
+    "both": lambda: make_prompt("both", [make_image(60, 37), clip(24000)], 6),
 }
 
 
@@ -93,9 +93,9 @@ def test_what_crosses_the_border_can_be_pickled() -> None:
     asked = request("r", PROMPTS["both"](), stop=("x",))
     again = pickle.loads(pickle.dumps(replace(asked, grammar="start: /a+/")))
     assert (again.id, again.prompt.ids, again.params, again.adapter) == ("r", asked.prompt.ids, asked.params, "vision")
-    failed = EngineOutput("r", 1, (3,), end_reason="error", error=EngineError("x", "r"))
+    failed = EngineOutput("r", 1, (3,), finish_reason="error", error=EngineError("x", "r"))
     back = pickle.loads(pickle.dumps(failed))
-    assert (back.ids, str(back.error), back.end_reason) == ((3,), str(failed.error), "error")
+    assert (back.ids, str(back.error), back.finish_reason) == ((3,), str(failed.error), "error")
 
 
 # No shrinking: processes are slow, and a schedule that fails need not fail again.
@@ -144,16 +144,16 @@ def test_what_is_refused_is_refused_in_every_form(clients: dict[str, EngineClien
     with pytest.raises(InputError, match="request id b is running already"):
         client.submit(request("b", PROMPTS["text"]()))
     client.abort("b")
-    while (output := first.get()).end_reason is None:
+    while (output := first.get()).finish_reason is None:
         pass
-    assert output.end_reason == "abort"
+    assert output.finish_reason == "abort"
     assert len(read(client.submit(request("c", PROMPTS["text"]())))[0]) == 8
 
 
 @pytest.mark.parametrize("form", ["inline", "thread"])
 def test_a_full_queue_is_told_and_empties(rope96_folder: Path, form: str) -> None:
     """Whoever comes too early must be able to come again."""
-    client = make_client(form, rope96_folder, replace(LIMITS, max_queue=2, max_rows=1))
+    client = make_client(form, rope96_folder, replace(LIMITS, max_waiting=2, max_num_seqs=1))
     queues = [client.submit(request(f"{n}", PROMPTS["text"](), max_tokens=30)) for n in range(9)]
     refused = 0
     for queue in queues:
@@ -183,7 +183,7 @@ def test_many_threads_and_tasks_at_once_answer_as_if_alone(clients: dict[str, En
         while True:
             output = await queue.aget()
             ids += output.ids
-            if output.end_reason is not None:
+            if output.finish_reason is not None:
                 return ids == alone[kind]
 
     async def ask_all() -> list[bool]:
@@ -312,7 +312,7 @@ def test_an_abort_from_the_collector_never_waits_for_a_sender(clients: dict[str,
             client.abort("dropped")  # as a finalizer does, in the middle of pickling
             return int, (7,)
 
-    big = make_prompt("dropped big", [picture(448, 448)], 3)
+    big = make_prompt("dropped big", [make_image(448, 448)], 3)
     asked = request("big after dropped", replace(big, ids=(*big.ids[:-1], Dropped())))  # type: ignore[arg-type]
     object.__setattr__(asked.prompt, "ids", tuple(asked.prompt.ids))
     assert len(read(client.submit(asked))[0]) == 8
@@ -439,7 +439,7 @@ def test_the_worker_imports_nothing_from_the_working_folder(
 
 def test_large_media_cross_without_a_copy_in_the_message(clients: dict[str, EngineClient]) -> None:
     """Arrays in the worker are views of memory that both map; the message itself stays small."""
-    big = make_prompt("big", [picture(448 * 2, 448)], 3)
+    big = make_prompt("big", [make_image(448 * 2, 448)], 3)
     assert read(clients["process"].submit(request("big", big))) == read(clients["inline"].submit(request("big", big)))
 
 

@@ -1,4 +1,4 @@
-"""Pages and encoder rows: nothing is lost, nothing is shared that differs."""
+"""Pages and encoder outputs: nothing is lost, nothing is shared that differs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phi4mm.engine.encoder_cache import MediaCache, MediaKey
+from phi4mm.engine.encoder_cache import EncoderCache, MediaKey
 from phi4mm.engine.kv_pages import Content, PagePool, page_content
 from phi4mm.engine.request import Request
 from phi4mm.protocol.inputs import AudioFrames, MediaSpan, Prompt
@@ -24,12 +24,12 @@ def text(*tokens: int) -> Content:
     return tokens, ()
 
 
-class Rows:
-    """Rows that begin, grow and end, with what each page was last filled with."""
+class Sequences:
+    """Sequences that begin, grow and end, with what each page was last filled with."""
 
     def __init__(self) -> None:
         self.pool = PagePool(TOTAL)
-        self.rows: list[tuple[list[int], list[int], list[int]]] = []  # pages, nodes, letters
+        self.sequences: list[tuple[list[int], list[int], list[int]]] = []  # pages, nodes, letters
         self.filled: dict[int, tuple[int, ...]] = {}  # page -> the whole beginning that it ends
 
     def begin(self, letters: list[int]) -> None:
@@ -40,11 +40,11 @@ class Rows:
         if taken is None:
             self.pool.release(pages)
             return
-        self.rows.append((pages + taken, nodes, letters))
+        self.sequences.append((pages + taken, nodes, letters))
 
     def run(self, number: int) -> None:
-        """Fill the row's next page and publish it."""
-        pages, nodes, letters = self.rows[number]
+        """Fill the sequence's next page and publish it."""
+        pages, nodes, letters = self.sequences[number]
         n = len(nodes)
         if n == len(pages):
             return
@@ -59,7 +59,7 @@ class Rows:
         nodes.append(node)
 
     def end(self, number: int) -> None:
-        self.pool.release(self.rows.pop(number)[0])
+        self.pool.release(self.sequences.pop(number)[0])
 
 
 ACTIONS = st.lists(
@@ -78,26 +78,26 @@ def test_free_held_and_cached_pages_add_up_and_no_page_is_served_for_another_beg
     actions: list[tuple[str, list[int] | int]],
 ) -> None:
     """A leak starves the engine after a day; a wrong page answers about someone else's prompt."""
-    rows = Rows()
+    sequences = Sequences()
     for action, value in actions:
         if isinstance(value, list):
-            rows.begin(value)
-        elif rows.rows:
-            (rows.run if action == "run" else rows.end)(value % len(rows.rows))
-        pool = rows.pool
+            sequences.begin(value)
+        elif sequences.sequences:
+            (sequences.run if action == "run" else sequences.end)(value % len(sequences.sequences))
+        pool = sequences.pool
         assert pool.free + pool.held + pool.cached == TOTAL
-        assert pool.held == len({page for pages, _, _ in rows.rows for page in pages})
+        assert pool.held == len({page for pages, _, _ in sequences.sequences for page in pages})
         assert pool.available == TOTAL - pool.held
-    while rows.rows:
-        rows.end(0)
-    assert (rows.pool.held, rows.pool.available) == (0, TOTAL)
-    taken = rows.pool.take(TOTAL)
+    while sequences.sequences:
+        sequences.end(0)
+    assert (sequences.pool.held, sequences.pool.available) == (0, TOTAL)
+    taken = sequences.pool.take(TOTAL)
     assert taken is not None
     assert sorted(taken) == list(range(TOTAL)), "a page was lost or given twice"
 
 
-def test_the_beginning_of_a_row_outlives_its_end() -> None:
-    """Were the first page evicted first, the rest of the row would be kept and never found."""
+def test_the_beginning_of_a_sequence_outlives_its_end() -> None:
+    """Were the first page evicted first, the rest of the sequence would be kept and never found."""
     pool = PagePool(3)
     pages = pool.take(3)
     assert pages is not None
@@ -111,12 +111,12 @@ def test_the_beginning_of_a_row_outlives_its_end() -> None:
 
 
 def test_a_page_given_back_twice_is_our_own_bug() -> None:
-    """Two rows would get the same page."""
+    """Two sequences would get the same page."""
     pool = PagePool(2)
     pages = pool.take(1)
     assert pages is not None
     pool.release(pages)
-    with pytest.raises(AssertionError, match="nobody holds it"):
+    with pytest.raises(AssertionError, match="no request holds it"):
         pool.release(pages)
 
 
@@ -126,7 +126,7 @@ def request(start: int, digest: bytes, length: int = 3) -> Request:
 
 
 def test_pages_with_equal_placeholders_differ_by_medium_and_by_where_it_begins() -> None:
-    """All pictures have the same placeholder ids; a page may begin in the middle of one."""
+    """All images have the same placeholder ids; a page may begin in the middle of one."""
     contents = [
         page_content(request(start, digest), page, 4)
         for start, digest, page in itertools.product((1, 2), (b"a" * 32, b"b" * 32), (0, 1))
@@ -142,23 +142,23 @@ KEYS: list[MediaKey] = [(bytes([n]) * 32, "audio", "speech", 0) for n in range(5
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(["hold", "put", "release"]), st.integers(0, 4)), max_size=60))
-def test_held_encoder_rows_stay_and_the_others_never_exceed_their_room(actions: list[tuple[str, int]]) -> None:
-    """Rows evicted in the middle of a prefill would be missing; rows never evicted would fill the memory."""
-    cache: MediaCache[str] = MediaCache(10)
+def test_held_encoder_sequences_stay_and_the_others_never_exceed_their_room(actions: list[tuple[str, int]]) -> None:
+    """Sequences evicted in the middle of a prefill would be missing; sequences never evicted would fill the memory."""
+    cache: EncoderCache[str] = EncoderCache(10)
     held: list[int] = []
     for action, n in actions:
         distinct = set(held) | {n}
         if action == "hold" and sum(k + 1 for k in distinct) <= 10:
-            cache.hold(KEYS[n], n + 1)
+            cache.reserve(KEYS[n], n + 1)
             held.append(n)
         elif action == "put" and n in held:
-            cache.put(KEYS[n], f"rows {n}")
+            cache.store(KEYS[n], f"sequences {n}")
         elif action == "release" and n in held:
-            known = cache.ready(KEYS[n])
+            known = cache.has(KEYS[n])
             cache.release(KEYS[n])
             held.remove(n)
-            assert cache.ready(KEYS[n]) == known
+            assert cache.has(KEYS[n]) == known
         assert cache.used <= cache.capacity
         assert cache.held == sum(k + 1 for k in set(held))
         for k in set(held):
-            assert not cache.ready(KEYS[k]) or cache.get(KEYS[k]) == f"rows {k}"
+            assert not cache.has(KEYS[k]) or cache.get(KEYS[k]) == f"sequences {k}"

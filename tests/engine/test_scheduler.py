@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phi4mm.config.engine import Limits
-from phi4mm.engine.encoder_cache import MediaCache
+from phi4mm.config.engine import EngineArgs
+from phi4mm.engine.encoder_cache import EncoderCache
 from phi4mm.engine.kv_pages import PagePool
 from phi4mm.engine.request import Request, Sampled, State
-from phi4mm.engine.scheduler import Chunk, Scheduler
+from phi4mm.engine.scheduler import ScheduledChunk, Scheduler
 from phi4mm.errors import CapacityError
 from phi4mm.protocol.inputs import AudioFrames, MediaSpan, Prompt
 from phi4mm.protocol.sampling import SamplingParams
@@ -29,7 +29,7 @@ class Bench:
     """A scheduler and a model whose keys are hashes of all that they should depend on."""
 
     pages: int = 1000
-    limits: Limits = field(default_factory=lambda: Limits(page_tokens=4))
+    engine_args: EngineArgs = field(default_factory=lambda: EngineArgs(page_size=4))
     switch: int = 10**6
     context: int = 10**6
     eos: tuple[int, ...] = ()
@@ -38,9 +38,9 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.pool = PagePool(self.pages)
-        self.media: MediaCache[str] = MediaCache(self.pages * self.limits.page_tokens)
+        self.media: EncoderCache[str] = EncoderCache(self.pages * self.engine_args.page_size)
         self.scheduler = Scheduler(
-            self.pool, self.media, self.limits, switch=self.switch, context=self.context, eos_ids=self.eos
+            self.pool, self.media, self.engine_args, switch=self.switch, context=self.context, eos_ids=self.eos
         )
         self.requests: list[Request] = []
         self.slots: dict[tuple[int, int], tuple[int, bool]] = {}
@@ -63,7 +63,7 @@ class Bench:
         self.requests.append(request)
         return request
 
-    def step(self) -> tuple[Chunk, ...]:
+    def step(self) -> tuple[ScheduledChunk, ...]:
         plan = self.scheduler.plan()
         assert plan or not self.scheduler.busy, "requests wait and nothing can run"
         self.check(plan)
@@ -73,34 +73,34 @@ class Bench:
         self.steps += bool(plan)
         return plan
 
-    def check(self, plan: tuple[Chunk, ...]) -> None:
-        assert sum(chunk.tokens for chunk in plan) <= self.limits.chunk_tokens
-        assert len({chunk.request.id for chunk in plan}) == len(plan) <= self.limits.max_rows
+    def check(self, plan: tuple[ScheduledChunk, ...]) -> None:
+        assert sum(chunk.tokens for chunk in plan) <= self.engine_args.max_num_batched_tokens
+        assert len({chunk.request.id for chunk in plan}) == len(plan) <= self.engine_args.max_num_seqs
         encoded = [chunk for chunk in plan if chunk.encode is not None]
         assert len(encoded) <= 1, "answers would wait for several media"
         for chunk in encoded:
             assert chunk.encode is not None
-            self.media.put(chunk.request.media_key(chunk.encode), "rows")
+            self.media.store(chunk.request.media_key(chunk.encode), "sequences")
 
-    def run(self, chunk: Chunk) -> list[Sampled]:
-        """Writes the keys of the chunk and its guesses, and reads all keys of the row before it draws."""
-        request, size = chunk.request, self.limits.page_tokens
+    def run(self, chunk: ScheduledChunk) -> list[Sampled]:
+        """Writes the keys of the chunk and its guesses, and reads all keys of the sequence before it draws."""
+        request, size = chunk.request, self.engine_args.page_size
         assert chunk.start == request.cached < chunk.end <= request.length
-        assert chunk.samples or not chunk.draft
-        hashes = keys(request.prompt, [*request.tokens(0, request.length), *chunk.draft], request.adapter)
-        for n in range(chunk.start, chunk.end + len(chunk.draft)):
-            self.slots[request.pages[n // size], n % size] = hashes[n], request.long
+        assert chunk.samples or not chunk.proposed
+        hashes = keys(request.prompt, [*request.tokens(0, request.length), *chunk.proposed], request.adapter)
+        for n in range(chunk.start, chunk.end + len(chunk.proposed)):
+            self.slots[request.pages[n // size], n % size] = hashes[n], request.long_rope
         for span in request.prompt.spans:
             if span.start < chunk.end and chunk.start < span.start + span.length:
                 self.media.get(request.media_key(span))
         if not chunk.samples:
             return []
-        assert request.long == (len(hashes) > self.switch)
+        assert request.long_rope == (len(hashes) > self.switch)
         for n, key in enumerate(hashes):
-            assert self.slots[request.pages[n // size], n % size] == (key, request.long), f"token {n}"
-        self.guessed += len(chunk.draft)
+            assert self.slots[request.pages[n // size], n % size] == (key, request.long_rope), f"token {n}"
+        self.guessed += len(chunk.proposed)
         drawn: list[Sampled] = []
-        for key, guess in zip(hashes[chunk.end - 1 :], (*chunk.draft, None), strict=True):
+        for key, guess in zip(hashes[chunk.end - 1 :], (*chunk.proposed, None), strict=True):
             drawn.append(Sampled(draw(key, self.vocabulary)))
             if drawn[-1].token != guess:
                 break
@@ -117,7 +117,7 @@ class Bench:
 
 
 def keys(prompt: Prompt, ids: list[int], adapter: str | None) -> list[int]:
-    """What the key of each token depends on: adapter, all tokens up to it, and the media rows among them."""
+    """What the key of each token depends on: adapter, all tokens up to it, and the media embeddings among them."""
     found: list[int] = []
     before: object = adapter
     for n, token in enumerate(ids):
@@ -153,7 +153,7 @@ def alone(
 
 def test_answers_come_first_then_prompts_in_order_of_arrival_in_chunks() -> None:
     """A long prompt must neither stop the answers that run nor be overtaken by later ones."""
-    bench = Bench(limits=Limits(page_tokens=4, max_rows=8, chunk_tokens=12))
+    bench = Bench(engine_args=EngineArgs(page_size=4, max_num_seqs=8, max_num_batched_tokens=12))
     first = bench.add(5, tokens=50, prompt=Prompt((50,) * 5))
     bench.step()
     second, third = bench.add(30), bench.add(8, prompt=Prompt((60,) * 8))
@@ -163,9 +163,9 @@ def test_answers_come_first_then_prompts_in_order_of_arrival_in_chunks() -> None
     assert shares[3] == [(first, 1), (second, 1), (third, 5)]
 
 
-def test_no_more_rows_run_than_allowed() -> None:
+def test_no_more_sequences_run_than_allowed() -> None:
     """The rest waits, and takes the places that become free."""
-    bench = Bench(limits=Limits(page_tokens=4, max_rows=3, chunk_tokens=100))
+    bench = Bench(engine_args=EngineArgs(page_size=4, max_num_seqs=3, max_num_batched_tokens=100))
     requests = [bench.add(n, tokens=1) for n in range(2, 7)]
     assert [chunk.request for chunk in bench.step()] == requests[:3]
     assert [chunk.request for chunk in bench.step()] == requests[3:]
@@ -178,46 +178,46 @@ def test_every_eos_id_ends_an_answer_and_others_do_not() -> None:
         bench.add(2 + n)
     plan = bench.scheduler.plan()
     outputs = bench.scheduler.commit(plan, [[Sampled(7)], [Sampled(8)], [Sampled(9)]])
-    assert [output.end_reason for output in outputs] == ["stop", None, "stop"]
+    assert [output.finish_reason for output in outputs] == ["stop", None, "stop"]
 
 
-def test_a_row_that_passes_the_switch_begins_again_at_token_0_once() -> None:
+def test_a_sequence_that_passes_the_switch_begins_again_at_token_0_once() -> None:
     """Its keys were rotated by the short table; later steps go on from the new cache."""
     bench = Bench(switch=10)
     request = bench.add(9, prompt=Prompt((1,) * 9))
     seen = []
     for _ in range(4):
         plan = bench.scheduler.plan()
-        seen.append((plan[0].start, plan[0].end, request.long))
+        seen.append((plan[0].start, plan[0].end, request.long_rope))
         bench.scheduler.commit(plan, [[Sampled(1)]])
     assert seen == [(0, 9, False), (9, 10, False), (0, 11, True), (11, 12, True)]
 
 
-def test_others_go_on_while_a_row_past_the_switch_is_prefilled_again() -> None:
+def test_others_go_on_while_a_sequence_past_the_switch_is_prefilled_again() -> None:
     """Thousands of tokens in one step would stop everyone for seconds."""
-    bench = Bench(switch=20, limits=Limits(page_tokens=4, max_rows=4, chunk_tokens=9))
+    bench = Bench(switch=20, engine_args=EngineArgs(page_size=4, max_num_seqs=4, max_num_batched_tokens=9))
     short, crossing = bench.add(3, tokens=60), bench.add(19, tokens=60)
-    while not crossing.long:
+    while not crossing.long_rope:
         bench.step()
     begun = len(short.answer)
     while crossing.length - crossing.cached > 1:
         bench.step()
     assert len(short.answer) >= begun + 2
-    assert crossing.long
+    assert crossing.long_rope
 
 
 def test_the_context_ends_an_answer() -> None:
-    """A row must not grow past what the model was made for."""
+    """A sequence must not grow past what the model was made for."""
     bench = Bench(context=12)
     request = bench.add(10, tokens=100)
     bench.finish()
-    assert (request.end_reason, request.length) == ("length", 12)
+    assert (request.finish_reason, request.length) == ("length", 12)
 
 
 def test_the_youngest_gives_up_its_pages_and_comes_back_before_later_ones() -> None:
     """Were the oldest preempted, or put behind the queue, it might never end."""
-    bench = Bench(pages=6, limits=Limits(page_tokens=4, max_rows=4, chunk_tokens=100))
-    # Of different tokens each: rows that share pages would fit.
+    bench = Bench(pages=6, engine_args=EngineArgs(page_size=4, max_num_seqs=4, max_num_batched_tokens=100))
+    # Of different tokens each: sequences that share pages would fit.
     old, young = bench.add(8, tokens=9, prompt=Prompt((1,) * 8)), bench.add(9, tokens=8, prompt=Prompt((2,) * 9))
     bench.step()
     waiting = bench.add(8, tokens=1, prompt=Prompt((3,) * 8))
@@ -237,7 +237,7 @@ def test_the_youngest_gives_up_its_pages_and_comes_back_before_later_ones() -> N
 
 def test_what_is_too_much_now_is_told_so() -> None:
     """A queue without end is memory without end."""
-    bench = Bench(pages=4, limits=Limits(page_tokens=4, max_queue=2))
+    bench = Bench(pages=4, engine_args=EngineArgs(page_size=4, max_waiting=2))
     bench.add(10, tokens=7)
     bench.add(2)
     with pytest.raises(CapacityError, match="2 requests wait already"):
@@ -262,7 +262,7 @@ def test_a_second_answer_waits_for_the_first_ones_pages_and_shares_them() -> Non
 
 def test_requests_join_one_by_one_while_the_step_has_room() -> None:
     """Admitted all at once, each held pages for its whole prompt, and looked for a beginning that nobody had yet."""
-    bench = Bench(limits=Limits(page_tokens=16, chunk_tokens=64, max_rows=8))
+    bench = Bench(engine_args=EngineArgs(page_size=16, max_num_batched_tokens=64, max_num_seqs=8))
     beginning = tuple(range(1000, 1320))
     for own in range(4):
         bench.add(321, prompt=Prompt((*beginning, own)))
@@ -280,7 +280,7 @@ def test_requests_join_one_by_one_while_the_step_has_room() -> None:
 @pytest.mark.parametrize("room", [64, 400, 2000])
 def test_prompts_that_begin_alike_compute_their_beginning_once_whatever_a_step_holds(room: int) -> None:
     """Eight users who ask about one document at once: in a step with room for all, each would compute it."""
-    bench = Bench(limits=Limits(page_tokens=16, chunk_tokens=room, max_rows=12))
+    bench = Bench(engine_args=EngineArgs(page_size=16, max_num_batched_tokens=room, max_num_seqs=12))
     media = (MediaSpan("image", 40, 30, b"i" * 32, FRAMES),)
     beginning = tuple(range(1000, 1320))
     twins = [bench.add(321, prompt=Prompt((*beginning, own), media)) for own in range(4)]
@@ -304,7 +304,7 @@ def test_prompts_that_begin_alike_compute_their_beginning_once_whatever_a_step_h
 
 def test_one_that_waits_for_a_page_lets_others_pass_and_is_not_forgotten() -> None:
     """It waits a step, not a turn; and it goes on alone when the one that it waited for is aborted."""
-    bench = Bench(limits=Limits(page_tokens=16, chunk_tokens=400, max_rows=8))
+    bench = Bench(engine_args=EngineArgs(page_size=16, max_num_batched_tokens=400, max_num_seqs=8))
     beginning = tuple(range(1000, 1320))
     first, twin = (bench.add(321, prompt=Prompt((*beginning, own))) for own in range(2))
     other = bench.add(20, prompt=Prompt((5,) * 20))
@@ -315,8 +315,8 @@ def test_one_that_waits_for_a_page_lets_others_pass_and_is_not_forgotten() -> No
     assert twin.answer == alone(twin.prompt, 4, 10**6)
 
 
-def test_one_medium_a_step_is_encoded_and_prompts_go_as_far_as_its_rows() -> None:
-    """Several pictures in one step would stop the answers for as long as all their towers take."""
+def test_one_medium_a_step_is_encoded_and_prompts_go_as_far_as_its_sequences() -> None:
+    """Several images in one step would stop the answers for as long as all their towers take."""
     spans = tuple(MediaSpan("audio", start, 3, bytes([start]) * 32, FRAMES) for start in (1, 6))
     bench = Bench()
     answering = bench.add(2, tokens=50)
@@ -350,16 +350,16 @@ def prompts(strategy: st.DrawFn) -> Prompt:
 @given(st.data())
 def test_any_schedule_gives_every_request_the_answer_it_has_alone(data: st.DataObject) -> None:
     """Joining late, chunks, shared pages, preemption, the switch and aborts, at random: pages hold what they should."""
-    limits = Limits(
-        page_tokens=data.draw(st.integers(1, 5)),
-        max_rows=data.draw(st.integers(1, 5)),
-        chunk_tokens=data.draw(st.integers(6, 25)),
-        prefix_cache=data.draw(st.booleans()),
-        draft_tokens=data.draw(st.integers(0, 5)),
+    engine_args = EngineArgs(
+        page_size=data.draw(st.integers(1, 5)),
+        max_num_seqs=data.draw(st.integers(1, 5)),
+        max_num_batched_tokens=data.draw(st.integers(6, 25)),
+        enable_prefix_caching=data.draw(st.booleans()),
+        num_speculative_tokens=data.draw(st.integers(0, 5)),
     )
     vocabulary = data.draw(st.sampled_from([97, 3, 1]))  # of few tokens much repeats itself, and is guessed
     switch = data.draw(st.integers(5, 60))
-    bench = Bench(-(-66 // limits.page_tokens), limits, switch, context=60, eos=EOS, vocabulary=vocabulary)
+    bench = Bench(-(-66 // engine_args.page_size), engine_args, switch, context=60, eos=EOS, vocabulary=vocabulary)
     requests: list[tuple[Request, int]] = []
     aborted: set[str] = set()
     work = 0
@@ -378,11 +378,11 @@ def test_any_schedule_gives_every_request_the_answer_it_has_alone(data: st.DataO
                 aborted.add(gone.id)
                 bench.check_pages()
     bench.finish()
-    assert bench.steps <= work, "the oldest row moves on in every step"
+    assert bench.steps <= work, "the oldest sequence moves on in every step"
     for request, tokens in requests:
         expected = alone(request.prompt, tokens, 60, EOS, vocabulary)
         if request.id in aborted:
             assert request.answer == expected[: len(request.answer)]
         else:
             assert request.answer == expected
-            assert request.end_reason == ("stop" if expected[-1] in EOS else "length")
+            assert request.finish_reason == ("stop" if expected[-1] in EOS else "length")

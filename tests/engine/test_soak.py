@@ -13,11 +13,11 @@ import pytest
 SOAK = Path(__file__).parents[2] / "bench" / "soak.py"
 
 
-@pytest.mark.parametrize(("cache_dtype", "requests"), [("auto", 100), ("int8", 50)])
-def test_random_requests_leave_nothing_behind(cache_dtype: str, requests: int) -> None:
+@pytest.mark.parametrize(("kv_cache_dtype", "requests"), [("auto", 100), ("int8", 50)])
+def test_random_requests_leave_nothing_behind(kv_cache_dtype: str, requests: int) -> None:
     """Aborts, preemption and evictions in one engine: pages that leak, or a request that never ends."""
     done = subprocess.run(
-        [sys.executable, str(SOAK), "--requests", str(requests), "--seed", "1", "--cache-dtype", cache_dtype],
+        [sys.executable, str(SOAK), "--requests", str(requests), "--seed", "1", "--kv-cache-dtype", kv_cache_dtype],
         stdout=subprocess.PIPE,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         text=True,

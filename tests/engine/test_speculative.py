@@ -1,4 +1,4 @@
-"""Guesses: where they come from, when there are none, and that they save steps and change nothing."""
+"""SpeculativeState: where they come from, when there are none, and that they save steps and change nothing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from phi4mm.config.engine import Limits
+from phi4mm.config.engine import EngineArgs
 from phi4mm.engine.core import Engine
 from phi4mm.engine.request import Request
-from phi4mm.engine.speculative import LAST, TRIAL, draft
+from phi4mm.engine.speculative import MIN_PROPOSALS, NGRAM_SIZE, propose
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.sampling import SamplingParams
@@ -20,19 +20,19 @@ GREEDY = SamplingParams()
 
 
 def request(ids: list[int], answer: list[int], params: SamplingParams = GREEDY) -> Request:
-    """A row that has answered so far."""
+    """A sequence that has answered so far."""
     return Request("r", Prompt(tuple(ids)), params, answer=answer)
 
 
 def test_what_followed_the_last_tokens_before_is_guessed() -> None:
     """In the prompt, or across its end in the answer; the nearest occurrence counts."""
-    assert draft(request([1, 2, 3, 4, 5, 6, 9], [1, 2, 3]), 2) == (4, 5)
-    assert draft(request([1, 2, 3, 4, 8, 1, 2, 3, 5], [7, 1, 2, 3]), 2) == (5, 7)
-    assert draft(request([9, 1, 2], [3, 4, 1, 2, 3]), 9) == (4, 1, 2, 3, 4, 1, 2, 3, 4)
+    assert propose(request([1, 2, 3, 4, 5, 6, 9], [1, 2, 3]), 2) == (4, 5)
+    assert propose(request([1, 2, 3, 4, 8, 1, 2, 3, 5], [7, 1, 2, 3]), 2) == (5, 7)
+    assert propose(request([9, 1, 2], [3, 4, 1, 2, 3]), 9) == (4, 1, 2, 3, 4, 1, 2, 3, 4)
 
 
 @pytest.mark.parametrize(
-    ("row", "most"),
+    ("sequence", "most"),
     [
         (request([1, 2, 3, 4, 5], [9, 2, 3]), 3),
         (request([1, 2], [3]), 3),
@@ -43,71 +43,77 @@ def test_what_followed_the_last_tokens_before_is_guessed() -> None:
         (request([1, 2, 3, 4, 1, 2], [3], SamplingParams(logprobs=0)), 3),
     ],
 )
-def test_no_guess_without_reason_room_or_a_greedy_row(row: Request, most: int) -> None:
+def test_no_guess_without_reason_room_or_a_greedy_sequence(sequence: Request, most: int) -> None:
     """A drawn token depends on more than what is likely."""
-    assert draft(row, most) == ()
+    assert propose(sequence, most) == ()
 
 
-def test_the_same_row_is_indexed_once() -> None:
+def test_the_same_sequence_is_indexed_once() -> None:
     """Tokens that came since the last look are found too; 128 k of them must not be walked in every step."""
-    row = request(list(range(100)), [])
+    sequence = request(list(range(100)), [])
     for token in (200, 201, 202, 203, 200, 201, 202):
-        row.answer.append(token)
-        found = draft(row, 4)
+        sequence.answer.append(token)
+        found = propose(sequence, 4)
     assert found == (203, 200, 201, 202)
-    assert len(row.guesses.after) == row.length - LAST
+    assert len(sequence.speculative.ngrams) == sequence.length - NGRAM_SIZE
 
 
-def test_a_row_that_is_guessed_wrong_is_left_alone() -> None:
+def test_a_sequence_that_is_guessed_wrong_is_left_alone() -> None:
     """Every wrong guess costs time."""
-    row = request([1, 2, 3, 4, 1, 2], [3])
-    row.guesses.made, row.guesses.right = TRIAL + 1, 0
-    assert draft(row, 3) == ()
-    row.guesses.right = 1
-    assert draft(row, 3) == (4, 1, 2)
+    sequence = request([1, 2, 3, 4, 1, 2], [3])
+    sequence.speculative.proposed, sequence.speculative.accepted = MIN_PROPOSALS + 1, 0
+    assert propose(sequence, 3) == ()
+    sequence.speculative.accepted = 1
+    assert propose(sequence, 3) == (4, 1, 2)
 
 
 def test_right_guesses_save_steps_and_none_are_made_in_company() -> None:
-    """Eight rows keep a CPU's arithmetic busy; there a wrong guess costs a neighbour's time."""
+    """Eight sequences keep a CPU's arithmetic busy; there a wrong guess costs a neighbour's time."""
     steps = []
     for most in (0, 3):
-        bench = Bench(limits=Limits(page_tokens=16, draft_tokens=most), vocabulary=1)
-        row = bench.add(4, tokens=40)
+        bench = Bench(engine_args=EngineArgs(page_size=16, num_speculative_tokens=most), vocabulary=1)
+        sequence = bench.add(4, tokens=40)
         bench.finish()
-        assert row.answer == [0] * 40
-        assert bench.guessed == row.guesses.made
+        assert sequence.answer == [0] * 40
+        assert bench.guessed == sequence.speculative.proposed
         steps.append(bench.steps)
     assert steps[0] == 40
     assert steps[1] < 16
-    bench = Bench(limits=Limits(page_tokens=16), vocabulary=1)
+    bench = Bench(engine_args=EngineArgs(page_size=16), vocabulary=1)
     for _ in range(8):
         bench.add(4, tokens=40)
     bench.finish()
     assert bench.guessed == 0
 
 
-@pytest.mark.parametrize("cache_dtype", ["auto", "int8"])
+@pytest.mark.parametrize("kv_cache_dtype", ["auto", "int8"])
 def test_answers_are_the_same_with_guesses_and_without(
-    rope96: Phi4MM, cache_dtype: str, monkeypatch: pytest.MonkeyPatch
+    rope96: Phi4MM, kv_cache_dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows that copy, over the switch at 96 tokens and over page ends, alone and with another row."""
+    """Sequences that copy, over the switch at 96 tokens and over page ends, alone and with another sequence."""
     ids = tuple(range(40, 52)) * 6
-    real: Callable[[Request, int], tuple[int, ...]] = draft
+    real: Callable[[Request, int], tuple[int, ...]] = propose
     answers, guessed = [], []
     for most in (0, 5):
-        engine = Engine(rope96, eos_ids=(), limits=Limits(draft_tokens=most, cache_dtype=cache_dtype, page_tokens=8))
-        rows = [add(engine, Prompt(ids[n:]), SamplingParams(max_tokens=60)) for n in (0, 7)]
+        engine = Engine(
+            rope96,
+            eos_ids=(),
+            engine_args=EngineArgs(num_speculative_tokens=most, kv_cache_dtype=kv_cache_dtype, page_size=8),
+        )
+        sequences = [add(engine, Prompt(ids[n:]), SamplingParams(max_tokens=60)) for n in (0, 7)]
         while engine.busy:
             engine.step()
-        answers.append([row.answer for row in rows])
-        guessed.append(sum(row.guesses.made for row in rows))
+        answers.append([sequence.answer for sequence in sequences])
+        guessed.append(sum(sequence.speculative.proposed for sequence in sequences))
     assert answers[0] == answers[1]
     assert guessed[0] == 0
     assert guessed[1] > 0, "a model of noise repeats itself"
     # Whatever is guessed, right or wrong, the answer stays.
-    monkeypatch.setattr("phi4mm.engine.scheduler.draft", lambda row, most: (7,) * most if most > 0 else real(row, most))
-    engine = Engine(rope96, eos_ids=(), limits=Limits(cache_dtype=cache_dtype, page_tokens=8))
-    rows = [add(engine, Prompt(ids[n:]), SamplingParams(max_tokens=60)) for n in (0, 7)]
+    monkeypatch.setattr(
+        "phi4mm.engine.scheduler.propose", lambda sequence, most: (7,) * most if most > 0 else real(sequence, most)
+    )
+    engine = Engine(rope96, eos_ids=(), engine_args=EngineArgs(kv_cache_dtype=kv_cache_dtype, page_size=8))
+    sequences = [add(engine, Prompt(ids[n:]), SamplingParams(max_tokens=60)) for n in (0, 7)]
     while engine.busy:
         engine.step()
-    assert [row.answer for row in rows] == answers[0]
+    assert [sequence.answer for sequence in sequences] == answers[0]

@@ -1,4 +1,4 @@
-"""Several answers to one prompt, log-probabilities and limits, through phi4mm's own door."""
+"""Several answers to one prompt, log-probabilities and engine arguments, through phi4mm's own door."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import phi4mm
-from phi4mm import CapacityError, ChatRequest, InputError, Limits, SamplingParams
+from phi4mm import CapacityError, ChatRequest, EngineArgs, InputError, SamplingParams
 from phi4mm.inference.model import Model
 
 DRAWN = SamplingParams(temperature=1.5, seed=5, max_tokens=6)
@@ -24,7 +24,7 @@ def test_n_answers_are_those_of_n_seeds_and_share_the_prompts_pages(small: Model
     assert [answer.text for answer in answers] == [answer.text for answer in expected]
     assert len({answer.ids for answer in answers}) > 1
     prompt = small.processor.chat([phi4mm.Message.user(QUESTION)])
-    size = small.settings.limits.page_tokens
+    size = small.settings.engine_args.page_size
     assert len(prompt.ids) > size
     with phi4mm.load(small_folder, device="cpu", engine="inline") as model:
         stream = model.submit(prompt, replace(DRAWN, n=4, max_tokens=60))
@@ -56,7 +56,9 @@ def test_log_probabilities_come_one_a_token_and_only_when_asked(small: Model) ->
 
 def test_a_batch_larger_than_the_queue_waits_for_room(small_folder: Path) -> None:
     """The bound is for strangers; a batch is one caller, who would have to split it himself."""
-    model = phi4mm.load(small_folder, device="cpu", limits=Limits(max_queue=3, max_rows=2, chunk_tokens=40))
+    model = phi4mm.load(
+        small_folder, device="cpu", engine_args=EngineArgs(max_waiting=3, max_num_seqs=2, max_num_batched_tokens=40)
+    )
     replies = model.batch([ChatRequest(f"{QUESTION} {n}", params=replace(DRAWN, n=1 + n % 2)) for n in range(9)])
     assert [len(reply.alternatives) for reply in replies] == [n % 2 for n in range(9)]
     with pytest.raises(CapacityError, match="there is room for 3 more requests and 4 came"):
@@ -67,7 +69,7 @@ def test_a_batch_larger_than_the_queue_waits_for_room(small_folder: Path) -> Non
 def test_the_settings_say_how_much_memory_was_taken_and_why(small_folder: Path) -> None:
     """`doctor` and reports read it there."""
     model = phi4mm.load(small_folder, device="cpu")
-    assert model.settings.limits.cache_bytes is not None
-    assert model.settings.reasons[-1].startswith(f"cache_bytes {model.settings.limits.cache_bytes}: ")
-    asked = phi4mm.load(small_folder, device="cpu", limits=Limits(cache_bytes=10**6, cache_dtype="int8"))
-    assert asked.settings.limits == Limits(cache_bytes=10**6, cache_dtype="int8")
+    assert model.settings.engine_args.kv_cache_bytes is not None
+    assert model.settings.reasons[-1].startswith(f"kv_cache_bytes {model.settings.engine_args.kv_cache_bytes}: ")
+    asked = phi4mm.load(small_folder, device="cpu", engine_args=EngineArgs(kv_cache_bytes=10**6, kv_cache_dtype="int8"))
+    assert asked.settings.engine_args == EngineArgs(kv_cache_bytes=10**6, kv_cache_dtype="int8")

@@ -16,7 +16,7 @@ import PIL.Image
 import pytest
 
 import phi4mm
-from phi4mm import CapacityError, ChatRequest, EngineError, InputError, Limits, SamplingParams
+from phi4mm import CapacityError, ChatRequest, EngineArgs, EngineError, InputError, SamplingParams
 from phi4mm.api import Model
 
 WORDS = ("Hello.", "Good morning.", "Thank you.", "Goodbye.")
@@ -30,7 +30,7 @@ def nano() -> Iterator[Model]:
         yield model
 
 
-def picture(seed: int) -> PIL.Image.Image:
+def make_image(seed: int) -> PIL.Image.Image:
     return PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 70, 3), np.uint8))
 
 
@@ -65,10 +65,10 @@ def test_case_a1_through_asyncio(nano: Model) -> None:
 
 
 def test_8_threads_and_200_tasks_at_once_answer_as_if_alone(nano: Model) -> None:
-    """Text and pictures, in one engine: the bar of the border."""
+    """Text and images, in one engine: the bar of the border."""
 
     def request(n: int) -> tuple[str, list[PIL.Image.Image]]:
-        return f"What is shown in picture {n % 7}?", [picture(n % 3)] if n % 2 else []
+        return f"What is shown in image {n % 7}?", [make_image(n % 3)] if n % 2 else []
 
     alone = {}
     for n in range(42):
@@ -96,8 +96,8 @@ def test_8_threads_and_200_tasks_at_once_answer_as_if_alone(nano: Model) -> None
 
 def test_case_a12_dropped_streams_give_their_places_back(small_folder: Path) -> None:
     """Case A12: as many as the queue holds, never iterated or half read, closed the model to everybody for good."""
-    limits = Limits(max_queue=4, max_rows=2, chunk_tokens=40)
-    with phi4mm.load(small_folder, device="cpu", limits=limits) as model:
+    engine_args = EngineArgs(max_waiting=4, max_num_seqs=2, max_num_batched_tokens=40)
+    with phi4mm.load(small_folder, device="cpu", engine_args=engine_args) as model:
         long = SamplingParams(max_tokens=100)
         for _ in range(3):
             half_read = [model.stream("hello world", params=long) for _ in range(2)]
@@ -128,10 +128,10 @@ def test_a_dropped_stream_stops_generating(nano: Model) -> None:
 
 def test_usage_tells_what_the_caches_held(small_folder: Path) -> None:
     """Whoever pays for prompt tokens, or tunes a prompt, needs to see what was found."""
-    with phi4mm.load(small_folder, device="cpu", limits=Limits(page_tokens=8)) as model:
-        first = model.chat("what is in the picture", images=[picture(0)], params=SHORT)
-        again = model.chat("what is in the picture", images=[picture(0)], params=SHORT)
-        other = model.chat("red", images=[picture(0), picture(1)], params=SHORT)
+    with phi4mm.load(small_folder, device="cpu", engine_args=EngineArgs(page_size=8)) as model:
+        first = model.chat("what is in the image", images=[make_image(0)], params=SHORT)
+        again = model.chat("what is in the image", images=[make_image(0)], params=SHORT)
+        other = model.chat("red", images=[make_image(0), make_image(1)], params=SHORT)
     assert (first.usage.cached_tokens, first.usage.cached_media) == (0, 0)
     assert again.usage.cached_tokens == (first.usage.prompt_tokens - 1) // 8 * 8
     assert again == first, "what was found is no part of the answer"
@@ -141,14 +141,14 @@ def test_usage_tells_what_the_caches_held(small_folder: Path) -> None:
 def test_a_worker_process_answers_the_same_and_survives_a_kill(small: Model, small_folder: Path) -> None:
     """Through the whole surface: media, forms and alternatives cross, and the model heals."""
     asked = [
-        ChatRequest("what", images=[picture(0)], params=SHORT),
+        ChatRequest("what", images=[make_image(0)], params=SHORT),
         ChatRequest("hello world", params=SamplingParams(max_tokens=12, temperature=1.0, seed=3, n=2, stop=("ab",))),
         ChatRequest("hello", audios=[(np.zeros(8000, np.float32), 16000)], params=SHORT),
         ChatRequest("hello", response_format=phi4mm.ResponseFormat(choice=("red", "green")), params=SHORT),
     ]
     with phi4mm.load(small_folder, device="cpu", engine="process") as model:
         assert model.batch(asked) == small.batch(asked)
-        assert model.settings.limits == small.settings.limits or model.settings.limits.cache_bytes
+        assert model.settings.engine_args == small.settings.engine_args or model.settings.engine_args.kv_cache_bytes
         with pytest.raises(InputError, match="192"):
             model.chat("0123456789 " * 200)
         stream = model.stream("hello", params=SamplingParams(max_tokens=100))

@@ -21,7 +21,7 @@ from phi4mm.inference.resolve import resolve
 SHORT = SamplingParams(max_tokens=12)
 
 
-def picture(seed: int = 0) -> PIL.Image.Image:
+def make_image(seed: int = 0) -> PIL.Image.Image:
     return PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 70, 3), np.uint8))
 
 
@@ -57,12 +57,12 @@ def test_two_streams_read_in_turn_equal_each_alone(small: Model) -> None:
 
 
 def test_a_batch_of_all_modes_equals_each_request_alone(small: Model) -> None:
-    """The whole path, from files to text, with rows of four modes side by side."""
+    """The whole path, from files to text, with sequences of four modes side by side."""
     requests = [
         ChatRequest("hello", params=SHORT),
-        ChatRequest("what is in the picture", images=[picture()], params=SHORT),
+        ChatRequest("what is in the image", images=[make_image()], params=SHORT),
         ChatRequest("hello", audios=[(samples(), 16000)], params=SHORT),
-        ChatRequest(images=[picture(1), picture(2)], audios=[(samples(0.9, 1), 16000)], params=SHORT),
+        ChatRequest(images=[make_image(1), make_image(2)], audios=[(samples(0.9, 1), 16000)], params=SHORT),
         ChatRequest([Message.system("red"), Message.user("hello"), Message.assistant("world"), Message.user("tool")]),
     ]
     together = small.batch(requests)
@@ -73,13 +73,13 @@ def test_a_batch_of_all_modes_equals_each_request_alone(small: Model) -> None:
 
 def test_media_change_the_answer(small: Model) -> None:
     """Equality tests pass for a model that ignores its media."""
-    replies = [small.chat("what", images=[picture(n)], params=SHORT).ids for n in range(3)]
+    replies = [small.chat("what", images=[make_image(n)], params=SHORT).ids for n in range(3)]
     assert len(set(replies)) == 3
 
 
 def test_every_form_of_a_medium_gives_the_same_answer(small: Model, tmp_path: Path) -> None:
-    """A path, bytes, a PIL image and an array hold the same picture; likewise for sound."""
-    image = picture()
+    """A path, bytes, a PIL image and an array hold the same image; likewise for sound."""
+    image = make_image()
     image.save(tmp_path / "a.png")
     forms = [tmp_path / "a.png", str(tmp_path / "a.png"), (tmp_path / "a.png").read_bytes(), image, np.asarray(image)]
     assert len({small.chat("what", images=[form], params=SHORT).ids for form in forms}) == 1
@@ -97,8 +97,10 @@ def test_every_form_of_a_medium_gives_the_same_answer(small: Model, tmp_path: Pa
 
 def test_generate_takes_the_published_format(small: Model) -> None:
     """`chat` writes that format: the same words by either door are the same prompt."""
-    raw = small.generate(prompt="<|user|><|image_1|>what is in<|end|><|assistant|>", images=[picture()], params=SHORT)
-    assert raw == small.chat("what is in", images=[picture()], params=SHORT)
+    raw = small.generate(
+        prompt="<|user|><|image_1|>what is in<|end|><|assistant|>", images=[make_image()], params=SHORT
+    )
+    assert raw == small.chat("what is in", images=[make_image()], params=SHORT)
 
 
 def test_max_tokens_ends_an_answer_with_length(small: Model) -> None:
@@ -162,7 +164,7 @@ def test_a_prompt_over_the_context_names_both_numbers(small: Model) -> None:
 
 
 def test_one_bad_request_of_a_batch_leaves_no_other_running(small: Model) -> None:
-    """The batch fails as a whole: its first rows must not go on in later steps."""
+    """The batch fails as a whole: its first sequences must not go on in later steps."""
     with pytest.raises(InputError):
         small.batch([ChatRequest("hello"), ChatRequest("hello", images=["no/such.png"])])
     assert not small.stats().busy
@@ -173,18 +175,18 @@ def test_media_without_their_adapter_are_refused(small_folder: Path) -> None:
     model = phi4mm.load(small_folder, device="cpu", modalities="text")
     assert model.chat("hello", params=SHORT).ids
     with pytest.raises(InputError, match="the prompt holds image but the model was loaded without what encodes that"):
-        model.chat("what", images=[picture()])
+        model.chat("what", images=[make_image()])
     speech = phi4mm.load(small_folder, device="cpu", modalities="speech")
     assert speech.chat("what", audios=[(samples(), 16000)], params=SHORT).ids
     with pytest.raises(InputError, match="the prompt holds image but"):
-        speech.chat("what", images=[picture()])
+        speech.chat("what", images=[make_image()])
 
 
 def test_bfloat16_answers_too(small_folder: Path, small: Model) -> None:
     """Towers widen their weights on some CPUs: every mode must pass through with 16-bit weights."""
     model = phi4mm.load(small_folder, device="cpu", dtype="bfloat16")
-    exact = small.chat("what", images=[picture()], audios=[(samples(), 16000)], params=SHORT)
-    reply = model.chat("what", images=[picture()], audios=[(samples(), 16000)], params=SHORT)
+    exact = small.chat("what", images=[make_image()], audios=[(samples(), 16000)], params=SHORT)
+    reply = model.chat("what", images=[make_image()], audios=[(samples(), 16000)], params=SHORT)
     assert reply.usage.prompt_tokens == exact.usage.prompt_tokens
     assert reply.ids[0] == exact.ids[0]
 
@@ -200,7 +202,7 @@ def test_resolve_says_why_it_chose() -> None:
 def test_guesses_change_nothing_that_a_person_sees(small: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several tokens come in one step when guesses are right; a stop string may end the answer at the first of them."""
     wording = "red circle blue"
-    monkeypatch.setattr("phi4mm.engine.scheduler.draft", lambda request, most: ())
+    monkeypatch.setattr("phi4mm.engine.scheduler.propose", lambda request, most: ())
     whole = small.chat(wording, params=SamplingParams(max_tokens=24))
     stops = [whole.text[n : n + 2] for n in range(0, len(whole.text) - 2, 3)]
     asked = [SamplingParams(max_tokens=24, stop=(stop,)) for stop in stops] + [SamplingParams(max_tokens=9)]
@@ -209,7 +211,7 @@ def test_guesses_change_nothing_that_a_person_sees(small: Model, monkeypatch: py
     def right(request: Request, most: int) -> tuple[int, ...]:
         return whole.ids[len(request.answer) :][: max(most, 0)]
 
-    monkeypatch.setattr("phi4mm.engine.scheduler.draft", right)
+    monkeypatch.setattr("phi4mm.engine.scheduler.propose", right)
     guessed = [small.chat(wording, params=params) for params in asked]
     assert guessed == alone
     assert small.batch([ChatRequest(wording, params=params) for params in asked[:2]]) == alone[:2]

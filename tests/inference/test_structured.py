@@ -44,7 +44,7 @@ def nano() -> Model:
 
 
 def requests(seed: int) -> list[ChatRequest]:
-    """A row of each form, and one that is free."""
+    """A sequence of each form, and one that is free."""
     return [
         ChatRequest("Describe the cat.", params=wild(seed), response_format=ResponseFormat(schema=SCHEMA)),
         ChatRequest("Which color?", params=wild(seed), response_format=ResponseFormat(choice=CHOICE)),
@@ -74,14 +74,14 @@ def check(schema: Reply, choice: Reply, regex: Reply, call: Reply) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_every_row_of_a_batch_keeps_to_its_own_form(nano: Model, seed: int) -> None:
+def test_every_sequence_of_a_batch_keeps_to_its_own_form(nano: Model, seed: int) -> None:
     """Temperature 2 is noise: whatever slips past a mask, or through a neighbour's, shows here."""
     *formed, _ = nano.batch(requests(seed))
     check(*formed)
 
 
-def test_forms_beside_it_do_not_change_a_row(nano: Model) -> None:
-    """A mask that lands on the row beside it changes that row's answer."""
+def test_forms_beside_it_do_not_change_a_sequence(nano: Model) -> None:
+    """A mask that lands on the sequence beside it changes that sequence's answer."""
     together = nano.batch(requests(7))
     alone = [nano.batch([request])[0] for request in requests(7)]
     assert [reply.ids for reply in together] == [reply.ids for reply in alone]
@@ -106,7 +106,7 @@ def test_a_small_model_that_knows_no_form_keeps_to_it(small: Model) -> None:
 def test_a_form_that_turns_out_too_costly_fails_alone(
     small: Model, small_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its row ends with an error that says why; the others never notice."""
+    """Its sequence ends with an error that says why; the others never notice."""
 
     class Costly:
         """Allows everything twice."""

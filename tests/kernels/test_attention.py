@@ -10,7 +10,7 @@ from phi4mm.kernels.cpu import library as native
 from phi4mm.kernels.cpu import ops
 from phi4mm.kernels.kv_layout import LayerPages, gather, quantize_heads
 from phi4mm.kernels.select import causal_attention, decode_attention, prefill_attention
-from phi4mm.model.kv import PagedCache, token_bytes
+from phi4mm.model.kv import PagedKVCache, token_bytes
 from phi4mm.model.phi4mm import Phi4MM
 
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def test_int8_pages_hold_each_head_to_half_a_step_of_its_own_scale(tiny: Phi4MM)
     q, scale = quantize_heads(x)
     assert ((q * scale[..., None] - x).abs() <= x.abs().amax(-1, keepdim=True) / 127 / 2 * 1.001).all()
     text = tiny.config.text
-    cache = PagedCache(text, pages=4, page_tokens=4, device=CPU, dtype=torch.int8)
+    cache = PagedKVCache(text, pages=4, page_size=4, device=CPU, dtype=torch.int8)
     slots = torch.tensor([12, 13, 14, 15, 0, 1, 2, 3, 8, 9])
     cache.write(1, slots, x, -x)
     layer = cache.layer(1)
@@ -85,7 +85,7 @@ def test_int8_pages_hold_each_head_to_half_a_step_of_its_own_scale(tiny: Phi4MM)
 
 def test_writing_one_layer_leaves_the_others_alone(tiny: Phi4MM) -> None:
     """A slot is a place in every layer."""
-    cache = PagedCache(tiny.config.text, pages=3, page_tokens=2, device=CPU, dtype=torch.float32)
+    cache = PagedKVCache(tiny.config.text, pages=3, page_size=2, device=CPU, dtype=torch.float32)
     for layer in range(2):
         cache.write(layer, torch.arange(6), torch.full((6, 2, 16), float(layer)), torch.zeros(6, 2, 16))
     cache.write(0, torch.tensor([4]), torch.full((1, 2, 16), 9.0), torch.ones(1, 2, 16))

@@ -9,7 +9,7 @@ from torch import nn
 
 from phi4mm.kernels import panels
 from phi4mm.kernels import precision as widen
-from phi4mm.kernels.precision import compute_dtype, widened, widens
+from phi4mm.kernels.precision import compute_dtype, needs_upcast, upcast_module
 from phi4mm.kernels.select import FEW_ROWS, linear
 
 
@@ -27,7 +27,7 @@ def test_the_product_by_panels_is_the_float32_product_rounded_once(
 
 def test_few_rows_and_float32_take_torchs_own_product(monkeypatch: pytest.MonkeyPatch) -> None:
     """A single row is bound by reading the weight: widening it there would be a loss."""
-    monkeypatch.setattr(panels, "float32_linear", lambda x, weight: pytest.fail("widened"))
+    monkeypatch.setattr(panels, "float32_linear", lambda x, weight: pytest.fail("upcast_module"))
     x, weight = torch.randn(FEW_ROWS - 1, 33), torch.randn(50, 33)
     linear(x.bfloat16(), weight.bfloat16())
     linear(torch.randn(64, 33), weight)
@@ -35,19 +35,19 @@ def test_few_rows_and_float32_take_torchs_own_product(monkeypatch: pytest.Monkey
 
 def test_a_widened_block_computes_in_float32_and_keeps_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a CPU without 16-bit units; its own weights must stay 16-bit afterwards."""
-    monkeypatch.setattr(widen, "has_16_bit_units", lambda: False)
+    monkeypatch.setattr(widen, "has_native_bf16", lambda: False)
     block = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 3)).to(torch.bfloat16)
     x = torch.randn(4, 8)
-    out = widened(block)(x)
+    out = upcast_module(block)(x)
     assert out.dtype == torch.float32
     assert torch.allclose(out, nn.Sequential(*block).float()(x), atol=1e-6)
 
 
 def test_with_16_bit_units_nothing_is_widened(monkeypatch: pytest.MonkeyPatch) -> None:
     """There the 16-bit product is the faster one."""
-    monkeypatch.setattr(widen, "has_16_bit_units", lambda: True)
+    monkeypatch.setattr(widen, "has_native_bf16", lambda: True)
     weight = torch.zeros(2, 2, dtype=torch.bfloat16)
     block = nn.Linear(2, 2).to(torch.bfloat16)
-    assert not widens(weight)
+    assert not needs_upcast(weight)
     assert compute_dtype(weight) == torch.bfloat16
-    assert widened(block) is block
+    assert upcast_module(block) is block

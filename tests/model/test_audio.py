@@ -41,11 +41,11 @@ def test_subsampling_in_tiles_equals_subsampling_at_once(
 
 
 def test_a_long_clip_does_not_depend_on_tiles_and_groups(tiny: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory bounds must be invisible in the numbers: 1,300 tokens are three chunks."""
+    """Memory bounds must be invisible in the numbers: 1,300 tokens are three windows."""
     features = mels(10_400)
     whole = encode(tiny, features, 10_400)
     monkeypatch.setattr(module, "TILE", 64)
-    monkeypatch.setattr(module, "CHUNKS_AT_ONCE", 1)
+    monkeypatch.setattr(module, "WINDOWS_AT_ONCE", 1)
     assert (encode(tiny, features, 10_400) - whole).abs().max() < TOLERANCE
 
 
@@ -75,7 +75,7 @@ def test_the_convolution_sees_only_the_past_and_attention_both_sides(tiny: Phi4M
 
 
 def test_the_two_projections_differ(tiny: Phi4MM) -> None:
-    """A port that always takes `speech` is wrong beside a picture."""
+    """A port that always takes `speech` is wrong beside an image."""
     assert tiny.audio is not None
     with torch.inference_mode():
         rows = {p: tiny.audio(mels(98), torch.tensor([98]), [p])[0] for p in ("speech", "vision")}

@@ -15,8 +15,8 @@ from phi4mm.config.engine import Quantization
 from phi4mm.config.model import AdapterConfig
 from phi4mm.errors import ConfigError
 from phi4mm.kernels.packed_weight import PackedWeight, unpack
-from phi4mm.model.adapter_weights import PROJECTIONS, AdapterWeights, Place, projection_sizes
-from phi4mm.model.batch import ForwardBatch, Row
+from phi4mm.model.adapter_weights import PROJECTIONS, AdapterWeights, Target, projection_sizes
+from phi4mm.model.batch import BatchedSequence, ForwardBatch
 from phi4mm.model.lora import LoRALinear
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.quantization.quantize import quantize_model
@@ -30,7 +30,7 @@ def model(tiny: Phi4MM) -> Phi4MM:
     return copy.deepcopy(tiny)
 
 
-def lora(model: Phi4MM, rank: int, *, seed: int = 0, places: tuple[Place, ...] | None = None) -> AdapterWeights:
+def lora(model: Phi4MM, rank: int, *, seed: int = 0, places: tuple[Target, ...] | None = None) -> AdapterWeights:
     """A LoRA strong enough to change every logit, over all projections or some places."""
     generator = torch.Generator().manual_seed(seed)
     sizes = projection_sizes(model.config.text)
@@ -45,14 +45,14 @@ def lora(model: Phi4MM, rank: int, *, seed: int = 0, places: tuple[Place, ...] |
 
 def logits(model: Phi4MM, *adapters: str | None) -> Tensor:
     """(rows, 6, V): the same six tokens once an adapter."""
-    rows = tuple(Row(6, adapter=adapter) for adapter in adapters)
+    rows = tuple(BatchedSequence(6, adapter=adapter) for adapter in adapters)
     ids = (torch.arange(6) * 13 + 5).repeat(len(rows))
     with torch.no_grad():
         found: Tensor = model(ForwardBatch(ids, rows, torch.arange(len(ids))))
     return found.view(len(rows), 6, -1)
 
 
-def linears(model: Phi4MM) -> Mapping[Place, LoRALinear]:
+def linears(model: Phi4MM) -> Mapping[Target, LoRALinear]:
     return {
         (n, name): linear
         for n, layer in enumerate(model.text.decoder_layers)
@@ -61,7 +61,9 @@ def linears(model: Phi4MM) -> Mapping[Place, LoRALinear]:
 
 
 @pytest.mark.parametrize("places", [None, ((0, "o_proj"),), ((1, "qkv_proj"), (1, "down_proj"))])
-def test_an_added_adapter_is_its_matrices_merged_into_the_base(model: Phi4MM, places: tuple[Place, ...] | None) -> None:
+def test_an_added_adapter_is_its_matrices_merged_into_the_base(
+    model: Phi4MM, places: tuple[Target, ...] | None
+) -> None:
     """Matrices of another place or a scaling that is lost; places that it does not cover must run without it."""
     weights = lora(model, 5, places=places)
     merged = copy.deepcopy(model)
@@ -133,7 +135,7 @@ def test_names_of_a_modules_own_attributes_are_names_like_any_other(
     assert model.adapters == ("vision", "speech")
 
 
-def changed(place: Place, a: Tensor, b: Tensor) -> Callable[[AdapterWeights], AdapterWeights]:
+def changed(place: Target, a: Tensor, b: Tensor) -> Callable[[AdapterWeights], AdapterWeights]:
     return lambda weights: replace(weights, layers={**weights.layers, place: (a, b)})
 
 
@@ -225,7 +227,7 @@ def test_a_trainable_adapter_gets_gradients_and_the_given_weights_stay(
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     assert len(trained) == 2 * len(weights.layers)
     ids = torch.arange(6)
-    model(ForwardBatch(ids, (Row(6, adapter="mine"),), torch.arange(6))).logsumexp(-1).sum().backward()
+    model(ForwardBatch(ids, (BatchedSequence(6, adapter="mine"),), torch.arange(6))).logsumexp(-1).sum().backward()
     with torch.no_grad():
         for name, parameter in trained.items():
             assert parameter.grad is not None, name

@@ -12,12 +12,12 @@ from phi4mm.model.media import batch_audio, batch_images, encode_audio, encode_i
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.pixels import to_tiles
 from phi4mm.protocol.inputs import AudioProjection
-from tests.prompts import clip, make_prompt, picture
+from tests.prompts import clip, make_image, make_prompt
 
 
 def test_images_together_equal_each_alone(tiny: Phi4MM) -> None:
     """Prevents crops of one image from being assembled into its neighbour."""
-    images = [to_tiles(picture(width, height)) for width, height in ((448, 200), (100, 37), (900, 450))]
+    images = [to_tiles(make_image(width, height)) for width, height in ((448, 200), (100, 37), (900, 450))]
     with torch.no_grad():
         together = encode_images(tiny, batch_images(images))
         alone = [encode_images(tiny, batch_images([image]))[0] for image in images]
@@ -43,7 +43,7 @@ def test_clips_together_equal_each_alone_and_take_their_own_projection(tiny: Phi
 
 def test_the_projection_is_chosen_by_the_presence_of_an_image() -> None:
     """Prevents a clip beside an image from being projected as if it were alone."""
-    assert make_prompt("both", [picture(100, 37), clip(7000)], 3).audio_projection == "vision"
+    assert make_prompt("both", [make_image(100, 37), clip(7000)], 3).audio_projection == "vision"
     assert make_prompt("audio", [clip(7000)], 3).audio_projection == "speech"
 
 
@@ -51,6 +51,6 @@ def test_a_model_without_an_encoder_says_what_it_lacks(tiny: Phi4MM) -> None:
     """Prevents `NoneType is not callable` after an hour of loading."""
     text = Phi4MM(tiny.config, adapters=())
     with pytest.raises(ConfigError, match="1 images were given to a model without its image encoder"):
-        encode_images(text, batch_images([to_tiles(picture(100, 37))]))
+        encode_images(text, batch_images([to_tiles(make_image(100, 37))]))
     with pytest.raises(ConfigError, match="2 clips were given to a model without its audio encoder"):
         encode_audio(text, batch_audio([clip(7000)] * 2), ["speech"] * 2)

@@ -9,7 +9,7 @@ from phi4mm.engine.encoders import encode_image
 from phi4mm.model import vision as module
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.pixels import to_tiles
-from tests.prompts import picture
+from tests.prompts import make_image
 
 CPU = torch.device("cpu")
 TOLERANCE = 2e-5  # float32 sums in another order
@@ -17,7 +17,7 @@ TOLERANCE = 2e-5  # float32 sums in another order
 
 def test_how_many_crops_run_at_once_does_not_matter(tiny: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound on memory must be invisible in the numbers; some crops are padded and some are not."""
-    tiles = picture(1000, 500)
+    tiles = make_image(1000, 500)
     whole = encode_image(tiny, tiles, CPU)
     monkeypatch.setattr(module, "CROPS_AT_ONCE", 1)
     assert (encode_image(tiny, tiles, CPU) - whole).abs().max() < TOLERANCE
@@ -25,7 +25,7 @@ def test_how_many_crops_run_at_once_does_not_matter(tiny: Phi4MM, monkeypatch: p
 
 def test_padding_never_reaches_the_picture(tiny: Phi4MM) -> None:
     """448x200 leaves an odd number of valid rows: a padded query that attended would leak through the 2x2 average."""
-    tiles = to_tiles(picture(448, 200))
+    tiles = to_tiles(make_image(448, 200))
     assert int(tiles.mask[1, :, 0].sum()) % 2 == 1
     assert tiny.image is not None
     pixels, mask = torch.from_numpy(tiles.pixels), torch.from_numpy(tiles.mask)
@@ -50,8 +50,8 @@ def test_positions_of_a_padded_crop_are_stretched_over_the_grid(tiny: Phi4MM) ->
 
 
 def test_pictures_encoded_together_equal_each_alone(tiny: Phi4MM) -> None:
-    """Training encodes a batch of pictures in one call."""
-    tiles = [to_tiles(picture(width, height)) for width, height in ((448, 448), (300, 200), (500, 900))]
+    """Training encodes a batch of images in one call."""
+    tiles = [to_tiles(make_image(width, height)) for width, height in ((448, 448), (300, 200), (500, 900))]
     assert tiny.image is not None
     with torch.inference_mode():
         together = tiny.image(
@@ -64,8 +64,8 @@ def test_pictures_encoded_together_equal_each_alone(tiny: Phi4MM) -> None:
 
 
 def test_equal_crops_run_once(tiny: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small square picture is its own global view: half of its first token's wait is spent on a copy otherwise."""
-    square, wide = picture(448, 448), picture(448, 300)
+    """A small square image is its own global view: half of its first token's wait is spent on a copy otherwise."""
+    square, wide = make_image(448, 448), make_image(448, 300)
     assert tiny.image is not None
     seen: list[int] = []
     tower = tiny.image.tower.forward

@@ -1,4 +1,4 @@
-"""A run's folder with a handful of made recordings: silence and tones, so that no synthesizer is needed."""
+"""A run's folder with a handful of made utterances: silence and tones, so that no synthesizer is needed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> NanoRecipe:
     texts = sorted({world.example("train", n, task, world.silent).spoken for task in world.SPOKEN for n in range(300)})
     write_bank(folder / "speech", texts)
     plan, wide = StagePlan(steps=2, batch=2, rate=1e-3), StagePlan(steps=3, batch=12, rate=1e-3)
-    return NanoRecipe(folder, seed=0, vocabulary=512, recordings={}, audio=plan, vision=plan, joint=wide)
+    return NanoRecipe(folder, seed=0, vocabulary=512, utterances={}, audio=plan, vision=plan, joint=wide)
 
 
 def write_bank(folder: Path, texts: list[str]) -> None:

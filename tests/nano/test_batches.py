@@ -43,7 +43,7 @@ def test_labels_are_the_answers_with_both_ends_and_nothing_of_the_prompt(recipe:
     maker = open_batch_maker(recipe.folder)
     tokenizer, batch = maker.processor.tokenizer, join(examples_of(recipe, MIXTURE)).training
     labels, start = batch.labels.tolist(), 0
-    for seed, (task, row) in enumerate(zip(MIXTURE, batch.text.rows, strict=True)):
+    for seed, (task, row) in enumerate(zip(MIXTURE, batch.text.sequences, strict=True)):
         example = world.example("train", seed, task, world.silent)
         ends = [tokenizer.id(Special.END), tokenizer.id(Special.ENDOFTEXT)]
         answer = [*tokenizer.encode_text(example.answer), *ends]

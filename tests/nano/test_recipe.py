@@ -32,7 +32,7 @@ def test_the_shipped_recipe_reads_back_whole() -> None:
     """Prevents a recipe in the repository that its own command refuses."""
     recipe = read_recipe(SHIPPED)
     assert recipe.folder == Path("runs/nano")
-    assert set(recipe.recordings) == {"transcribe", "spoken_scene", "spoken_chat"}
+    assert set(recipe.utterances) == {"transcribe", "spoken_scene", "spoken_chat"}
     assert recipe.audio.batch == 16
 
 
@@ -42,7 +42,7 @@ def test_the_shipped_recipe_reads_back_whole() -> None:
         ("seed = 0", "sead = 0", "seed is missing; found sead instead"),
         ("[audio]", "[audio]\nmomentum = 1", "unknown key momentum"),
         ("batch = 16", "batch = 0", "batch is 0; expected a whole number from 1"),
-        ("[recordings]", "[recordings", "cannot be read as TOML"),
+        ("[utterances]", "[utterances", "cannot be read as TOML"),
         ("[audio]", "[hear]", r"\[hear\] is called \[audio\] now"),
         ("[vision]", "[look]", r"\[look\] is called \[vision\] now"),
         ("[joint]", "[join]", r"\[join\] is called \[joint\] now"),

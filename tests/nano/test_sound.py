@@ -22,7 +22,7 @@ def power_above(samples: np.ndarray, cutoff: float) -> float:
 
 
 def test_words_begin_in_order_within_the_speech() -> None:
-    """Prevents frame labels from a clock that is not the recording's."""
+    """Prevents frame labels from a clock that is not the utterance's."""
     pytest.importorskip("espeakng_loader")
     speech = speak("The fish is in the kitchen.", Voice("en-us+f3"))
     assert len(speech.onsets) == 6
@@ -91,7 +91,7 @@ def test_stretched_speech_is_longer_and_deeper() -> None:
 
 
 def test_an_echo_keeps_length_and_decays() -> None:
-    """Prevents a room that outlasts its recording or swallows its start."""
+    """Prevents a room that outlasts its utterance or swallows its start."""
     click = np.zeros(RATE, np.float32)
     click[100] = 1
     heard = augment.echo(click, RATE, 0.2, np.random.default_rng(0))
@@ -111,7 +111,7 @@ def test_what_a_microphone_hears_stays_in_range_and_keeps_the_speech() -> None:
 
 
 def test_silence_stays_silence() -> None:
-    """Prevents a division by zero on an empty recording."""
+    """Prevents a division by zero on an empty utterance."""
     quiet = np.zeros(1000, np.float32)
     assert not augment.set_peak(quiet, 0.5).any()
     assert np.isfinite(augment.augment(quiet, RATE, np.random.default_rng(0))).all()

@@ -46,7 +46,7 @@ def test_no_object_colour_and_position_together_are_in_both_splits(count: int) -
 
 
 def test_no_sign_before_a_backdrop_is_in_both_splits() -> None:
-    """Prevents measured signs from being the very pictures learnt."""
+    """Prevents measured signs from being the very images learnt."""
     rng = random.Random(0)
     train = {(sign.name, backdrop) for sign, backdrop in (signs.make_sign("train", rng) for _ in range(DRAWS))}
     held_out = {(sign.name, backdrop) for sign, backdrop in (signs.make_sign("held_out", rng) for _ in range(DRAWS))}

@@ -49,15 +49,15 @@ def _fits(pattern: str, request: str) -> bool:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_drawn_thing_has_its_colour_at_its_place(seed: int) -> None:
-    """Prevents pictures whose answers are true of another picture."""
+    """Prevents images whose answers are true of another image."""
     rng = random.Random(seed)
     made = scene.make_scene("train", rng, 1)
-    picture = np.asarray(scene.draw_scene(made, rng)).astype(float)
+    image = np.asarray(scene.draw_scene(made, rng)).astype(float)
     (thing,) = made.things
     x, y = scene.POSITIONS[thing.position]
-    height, width, _ = picture.shape
+    height, width, _ = image.shape
     reach = int(0.25 * min(width, height))
-    near = picture[max(0, int(y * height) - reach) :, max(0, int(x * width) - reach) :][: 2 * reach, : 2 * reach]
+    near = image[max(0, int(y * height) - reach) :, max(0, int(x * width) - reach) :][: 2 * reach, : 2 * reach]
     distance = np.abs(near - np.array(scene.COLORS[thing.color])).max(-1)
     share = float((distance < 45).mean())
     assert share > 0.05, (thing, share)

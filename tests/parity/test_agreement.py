@@ -17,17 +17,17 @@ from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.sampling import SamplingParams
 from tests.parity.theirs import Theirs, adapted, error, inputs, logits, their_answer
-from tests.prompts import clip, full_logits, make_prompt, picture, run
+from tests.prompts import clip, full_logits, make_image, make_prompt, run
 
 # The switch to the long rotary factors is at 96 tokens.
 PROMPTS: dict[str, Callable[[], Prompt]] = {
     "text": lambda: make_prompt("text", [], 9),
     "text past the switch": lambda: make_prompt("past", [], 150),
-    "square picture": lambda: make_prompt("square", [picture(448, 448)], 7),
-    "padded picture": lambda: make_prompt("padded", [picture(448, 224)], 7),
+    "square image": lambda: make_prompt("square", [make_image(448, 448)], 7),
+    "padded image": lambda: make_prompt("padded", [make_image(448, 224)], 7),
     "clip": lambda: make_prompt("clip", [clip(24_000)], 11),
     "clip of more than 500 tokens": lambda: make_prompt("long clip", [clip(645_000)], 5),
-    "picture and clip": lambda: make_prompt("both", [picture(224, 448), clip(16_000)], 6),
+    "image and clip": lambda: make_prompt("both", [make_image(224, 448), clip(16_000)], 6),
 }
 
 
@@ -47,7 +47,7 @@ def test_logits_agree_at_every_position(rope96: Phi4MM, theirs: Theirs, name: st
     assert error(mine, right) <= VALUES_BOUND
 
 
-@pytest.mark.parametrize("name", ["clip", "text past the switch", "picture and clip"])
+@pytest.mark.parametrize("name", ["clip", "text past the switch", "image and clip"])
 def test_greedy_answers_agree(rope96: Phi4MM, theirs: Theirs, name: str) -> None:
     """Their cache and ours are different programs; a position that is off by one shows after the first token."""
     prompt = PROMPTS[name]()

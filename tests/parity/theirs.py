@@ -3,7 +3,7 @@
 The class computes what is published in eager attention, one request at a time, with its adapter chosen by hand.
 test_differences.py holds what happens otherwise.
 
-B requests, S tokens of one request, D width, V vocabulary, N pictures or clips, F mel frames.
+B requests, S tokens of one request, D width, V vocabulary, N images or clips, F mel frames.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def their_answer(theirs: Theirs, prompt: Prompt, tokens: int) -> list[int]:
     return ids[0, len(prompt.ids) :].tolist()
 
 
-def media_rows(theirs: Theirs, given: Inputs) -> Tensor:
+def encoder_tokens(theirs: Theirs, given: Inputs) -> Tensor:
     """(placeholders, D): what the class puts in the place of all placeholders, row by row of the batch."""
     ids = given["input_ids"]
     media = {name: value for name, value in given.items() if name.startswith(("image_", "audio_"))}

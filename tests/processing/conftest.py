@@ -46,7 +46,7 @@ def tokenizer_json(
     trainer = trainers.BpeTrainer(
         vocab_size=600, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    words = "what is in the picture red green blue circle hello world end user weather <| |> tool call".split()
+    words = "what is in the image red green blue circle hello world end user weather <| |> tool call".split()
     chooser = random.Random(7)
     tokenizer.train_from_iterator([" ".join(chooser.choices(words, k=2000))], trainer)
     plain = [mark.format(image=image, audio=audio) for mark in PLAIN_MARKS]

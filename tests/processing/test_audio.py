@@ -1,4 +1,4 @@
-"""Recordings: features of the published code, honest resampling, and every damaged or hostile file refused in words."""
+"""Audio clips: features of the published code, honest resampling, and damaged or hostile files refused in words."""
 
 from __future__ import annotations
 
@@ -238,16 +238,16 @@ def test_impossible_arrays_are_refused_in_words(array: object, rate: Any, messag
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (b"", r"the recording is empty \(0 bytes\)"),
-        (None, "a recording is a NoneType; expected a path, bytes or an array"),
-        ("no_such.wav", "recording 'no_such.wav' does not exist"),
+        (b"", r"the audio clip is empty \(0 bytes\)"),
+        (None, "an audio clip is a NoneType; expected a path, bytes or an array"),
+        ("no_such.wav", "audio clip 'no_such.wav' does not exist"),
         ("/dev/zero", "is not a regular file"),
         (random.Random(1).randbytes(4000), "cannot be decoded: .*; convert it to one of them"),
         (b"<html>not found</html>", "cannot be decoded: Format not recognised"),
         (b"\0\0\0\x18ftypisom" + bytes(400), "cannot be decoded"),
         (wav()[:12], "cannot be decoded"),
         (wav()[:36], "cannot be decoded"),
-        (wav(0), "the recording holds no samples|cannot be decoded"),
+        (wav(0), "the audio clip holds no samples|cannot be decoded"),
         (wav(channels=0), "cannot be decoded|0 channels"),
         (wav(channels=65), "cannot be decoded|65 channels; expected 1 to 64"),
         (wav(rate=0), "cannot be decoded|0 samples a second"),
@@ -321,7 +321,7 @@ def test_the_limit_of_length_can_be_moved() -> None:
 
 def test_a_rate_beside_a_file_is_refused() -> None:
     """Prevents an argument that does nothing: the file states its own rate."""
-    with pytest.raises(InputError, match="rate 8000 was given with a recording that states its own"):
+    with pytest.raises(InputError, match="rate 8000 was given with an audio clip that states its own"):
         samples(wav(), 8_000)
 
 

@@ -13,7 +13,7 @@ from phi4mm.processing.chat_template import Piece, render, resolve_marks
 from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.protocol.messages import Audio, Image, Message, Tool
 
-PICTURE, SOUND = Image(b"p"), Audio(b"s")
+IMAGE, SOUND = Image(b"p"), Audio(b"s")
 TOOL = Tool("f", "d", {"x": 1})
 TOOL_JSON = '[{"name": "f", "description": "d", "parameters": {"x": 1}}]'
 CALL = '[{"name": "f", "arguments": {"x": 1}}]'
@@ -21,7 +21,7 @@ user, system, assistant, tool = Message.user, Message.system, Message.assistant,
 
 
 def written(pieces: Sequence[Piece]) -> str:
-    """The conversation as one writes it in the published form, with numbered media marks."""
+    """The conversation as one writes it in the published form, with numbered media tags."""
     text, images, audios = "", 0, 0
     for piece in pieces:
         if isinstance(piece, Image):
@@ -40,17 +40,17 @@ def written(pieces: Sequence[Piece]) -> str:
     [
         ([user("hi")], [], "<|user|>hi<|end|><|assistant|>"),
         ([system("be kind"), user("hi")], [], "<|system|>be kind<|end|><|user|>hi<|end|><|assistant|>"),
-        ([user(PICTURE, "what?")], [], "<|user|><|image_1|>what?<|end|><|assistant|>"),
+        ([user(IMAGE, "what?")], [], "<|user|><|image_1|>what?<|end|><|assistant|>"),
         (
-            [user(PICTURE, PICTURE, "both?")],
+            [user(IMAGE, IMAGE, "both?")],
             [],
             "<|user|><|image_1|><|image_2|>both?<|end|><|assistant|>",
         ),
         ([user(SOUND, "Transcribe.")], [], "<|user|><|audio_1|>Transcribe.<|end|><|assistant|>"),
         ([user(SOUND)], [], "<|user|><|audio_1|><|end|><|assistant|>"),
-        ([user(PICTURE, SOUND)], [], "<|user|><|image_1|><|audio_1|><|end|><|assistant|>"),
+        ([user(IMAGE, SOUND)], [], "<|user|><|image_1|><|audio_1|><|end|><|assistant|>"),
         (
-            [user(PICTURE, "a"), assistant("b"), user("c", PICTURE)],
+            [user(IMAGE, "a"), assistant("b"), user("c", IMAGE)],
             [],
             "<|user|><|image_1|>a<|end|><|assistant|>b<|end|><|user|>c<|image_2|><|end|><|assistant|>",
         ),
@@ -117,7 +117,7 @@ def test_only_a_whole_tool_call_of_the_model_is_given_its_marks_back() -> None:
         ([user(None)], "message 1 holds a NoneType; expected text, Image or Audio"),  # type: ignore[arg-type]
         ([Message("user", None)], "message 1 is no Message with a tuple of parts"),  # type: ignore[arg-type]
         ([{"role": "user", "content": "hi"}], "message 1 is no Message with a tuple of parts"),
-        ([Message("system", (PICTURE,)), user("q")], "message 1 is a system message with media; only user messages"),
+        ([Message("system", (IMAGE,)), user("q")], "message 1 is a system message with media; only user messages"),
     ],
 )
 def test_conversations_the_format_does_not_allow_are_refused(messages: list[Any], message: str) -> None:
@@ -146,28 +146,28 @@ def test_marks_and_bare_placeholders_of_either_layout_are_resolved(
 @pytest.mark.parametrize(
     ("text", "images", "audios", "message"),
     [
-        ("no mark", 1, 0, r"has 0 image marks and 1 were given; write one <\|image_n\|> for each"),
-        ("<|image_1|>", 0, 0, "has 1 image marks and 0 were given"),
-        ("<|image_1|><|endoftext10|>", 1, 0, "has 2 image marks and 1 were given"),
-        ("<|audio_1|>", 1, 1, "has 0 image marks and 1 were given"),
-        ("<|endoftext11|>", 0, 2, "has 1 audio marks and 2 were given"),
+        ("no mark", 1, 0, r"has 0 image tags and 1 were given; write one <\|image_n\|> for each"),
+        ("<|image_1|>", 0, 0, "has 1 image tags and 0 were given"),
+        ("<|image_1|><|endoftext10|>", 1, 0, "has 2 image tags and 1 were given"),
+        ("<|audio_1|>", 1, 1, "has 0 image tags and 1 were given"),
+        ("<|endoftext11|>", 0, 2, "has 1 audio tags and 2 were given"),
         (
             "<|image_3|>",
             1,
             0,
-            r"<\|image_3\|> is the prompt's image mark number 1; number the marks 1, 2, ... in order",
+            r"<\|image_3\|> is the prompt's image tag number 1; number the marks 1, 2, ... in order",
         ),
-        ("<|image_1|><|image_1|>", 2, 0, r"<\|image_1\|> is the prompt's image mark number 2"),
-        ("<|image_2|><|image_1|>", 2, 0, r"<\|image_2\|> is the prompt's image mark number 1"),
-        ("<|image_0|>", 1, 0, "is the prompt's image mark number 1"),
-        ("<|image_01|>", 1, 0, "is the prompt's image mark number 1"),
-        ("<|audio_" + "9" * 9000 + "|>", 0, 1, r"<\|audio_9{32} is the prompt's audio mark number 1"),
+        ("<|image_1|><|image_1|>", 2, 0, r"<\|image_1\|> is the prompt's image tag number 2"),
+        ("<|image_2|><|image_1|>", 2, 0, r"<\|image_2\|> is the prompt's image tag number 1"),
+        ("<|image_0|>", 1, 0, "is the prompt's image tag number 1"),
+        ("<|image_01|>", 1, 0, "is the prompt's image tag number 1"),
+        ("<|audio_" + "9" * 9000 + "|>", 0, 1, r"<\|audio_9{32} is the prompt's audio tag number 1"),
     ],
 )
 def test_marks_that_do_not_match_the_media_are_refused(
     text: str, images: int, audios: int, message: str, tokenizer: Tokenizer
 ) -> None:
-    """Prevents a picture from being shown in another's place: the published code never looks at the numbers."""
+    """Prevents an image from being shown in another's place: the published code never looks at the numbers."""
     with pytest.raises(InputError, match=message):
         resolve_marks(text, tokenizer, images, audios)
 

@@ -1,4 +1,4 @@
-"""Pictures: the grid and pixels of the published code, and every damaged or hostile file refused in words."""
+"""Images: the grid and pixels of the published code, and every damaged or hostile file refused in words."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def ramp(width: int, height: int) -> Bytes:
-    """The recorded picture: a ramp, a ripple and a checkerboard."""
+    """The recorded image: a ramp, a ripple and a checkerboard."""
     x, y = np.arange(width), np.arange(height)[:, None]
     red = np.broadcast_to(x * 255 // max(width - 1, 1), (height, width)).astype(np.uint8)
     green = (3 * y).astype(np.uint8) + (x * x // 64).astype(np.uint8)  # bytes wrap at 256, as they should
@@ -37,17 +37,17 @@ def ramp(width: int, height: int) -> Bytes:
     return np.stack([red, green, blue], -1)
 
 
-def encoded(picture: PIL.Image.Image, format: str, **options: Any) -> bytes:
+def encoded(image: PIL.Image.Image, format: str, **options: Any) -> bytes:
     file = io.BytesIO()
-    picture.save(file, format, **options)
+    image.save(file, format, **options)
     return file.getvalue()
 
 
 def rgb(source: object) -> Bytes:
     """The decoded pixels of a source."""
-    picture = open_image(Image(source))
-    assert picture.mode == "RGB"
-    return np.asarray(picture)
+    image = open_image(Image(source))
+    assert image.mode == "RGB"
+    return np.asarray(image)
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
@@ -118,7 +118,7 @@ def test_impossible_processors_are_refused() -> None:
 
 
 def test_many_pictures_share_a_budget_of_crops() -> None:
-    """Prevents 64 pictures from taking 36 crops each, about 600,000 tokens."""
+    """Prevents 64 images from taking 36 crops each, about 600,000 tokens."""
     assert [crop_limit(n, 36) for n in (1, 4, 5, 9, 64)] == [36, 36, 28, 16, 2]
     assert crop_limit(64, 1) == 1
     assert ImageProcessor().plan(2688, 2688, 16).grid == (4, 4)
@@ -126,8 +126,8 @@ def test_many_pictures_share_a_budget_of_crops() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(1, 10_000), (10_000, 1), (100, 1)])
 def test_extreme_shapes_are_refused_with_both_sizes(width: int, height: int) -> None:
-    """Prevents a picture that shrinks to a sliver, as the published code also refuses."""
-    with pytest.raises(InputError, match=rf"the picture of {width} x {height} pixels would be resized to .* 10 pixels"):
+    """Prevents an image that shrinks to a sliver, as the published code also refuses."""
+    with pytest.raises(InputError, match=rf"the image of {width} x {height} pixels would be resized to .* 10 pixels"):
         ImageProcessor().plan(width, height)
 
 
@@ -206,7 +206,7 @@ def test_deep_grey_is_scaled_and_other_modes_are_converted() -> None:
 
 
 def test_arrays_are_taken_in_every_documented_shape_and_no_other() -> None:
-    """Prevents a float picture from being cut to zeros, or a channels-first array from being read as a thin strip."""
+    """Prevents a float image from being cut to zeros, or a channels-first array from being read as a thin strip."""
     colour = ramp(6, 5)
     np.testing.assert_array_equal(rgb(colour), colour)
     np.testing.assert_array_equal(rgb(colour.astype(np.float32) / 255), colour)
@@ -230,15 +230,15 @@ def test_arrays_are_taken_in_every_documented_shape_and_no_other() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (b"", r"the picture is empty \(0 bytes\)"),
-        (None, "a picture is a NoneType; expected a path, bytes or an array"),
-        ("no_such.png", "picture 'no_such.png' does not exist; give the path of a file"),
+        (b"", r"the image is empty \(0 bytes\)"),
+        (None, "an image is a NoneType; expected a path, bytes or an array"),
+        ("no_such.png", "image 'no_such.png' does not exist; give the path of a file"),
         ("nul\0.png", "is not a possible path"),
         ("x" * 5000, "cannot be read: File name too long"),
         (".", "is not a regular file"),
         ("/dev/zero", "is not a regular file"),
-        (random.Random(1).randbytes(4000), "the picture is not recognised; expected one of JPEG, PNG"),
-        (b"GIF89a" + bytes(40), "GIF is not read; convert the picture to one of JPEG, PNG"),
+        (random.Random(1).randbytes(4000), "the image is not recognised; expected one of JPEG, PNG"),
+        (b"GIF89a" + bytes(40), "GIF is not read; convert the image to one of JPEG, PNG"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is not read"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "EPS is not read"),
         (b"%PDF-1.7", "PDF is not read"),
@@ -249,13 +249,13 @@ def test_arrays_are_taken_in_every_documented_shape_and_no_other() -> None:
         (b"\0\0\0\x1cftypavif", "AVIF, HEIC or MP4 is not read"),
         (png(30_000, 30_000), f"30000 x 30000 pixels; at most {MAX_PIXELS}|more than {MAX_PIXELS} pixels"),
         (png(9_500, 9_500), f"has 9500 x 9500 pixels; at most {MAX_PIXELS}|more than {MAX_PIXELS} pixels"),
-        (png(8, 8)[:33], "the PNG picture is damaged or cut short"),
-        (png(8, 8)[:8], "the PNG picture is damaged or cut short"),
-        (png(8, 8), "the PNG picture is damaged or cut short"),
-        (png(0, 8), "the PNG picture is damaged or cut short"),
+        (png(8, 8)[:33], "the PNG image is damaged or cut short"),
+        (png(8, 8)[:8], "the PNG image is damaged or cut short"),
+        (png(8, 8), "the PNG image is damaged or cut short"),
+        (png(0, 8), "the PNG image is damaged or cut short"),
         (
             png(8, 8, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(100 * 2**20))), bytes(72)),
-            "the PNG picture is damaged",
+            "the PNG image is damaged",
         ),
         (png(8, 8, chunk(b"tEXt", b"a\0" + bytes(65 * 2**20)), bytes(72)), "bytes; at most 67108864 are read"),
     ],
@@ -270,7 +270,7 @@ def test_what_is_no_picture_is_refused_in_words(source: object, message: str) ->
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP"])
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
 def test_a_picture_cut_in_the_middle_is_refused(format: str, part: float) -> None:
-    """Prevents a half-uploaded picture from being answered as if its grey rest were real."""
+    """Prevents a half-uploaded image from being answered as if its grey rest were real."""
     data = encoded(PIL.Image.fromarray(ramp(64, 64)), format)
     with pytest.raises(InputError, match="damaged or cut short") as caught:
         rgb(data[: int(len(data) * part)])
@@ -282,7 +282,7 @@ def test_files_of_several_frames_are_refused_with_their_number() -> None:
     frames = [PIL.Image.fromarray(ramp(16, 16) // n) for n in (1, 2, 3)]
     for format, name in (("PNG", "PNG"), ("WEBP", "WEBP"), ("TIFF", "TIFF")):
         data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
-        with pytest.raises(InputError, match=f"the {name} picture has 3 frames; give each frame as a picture"):
+        with pytest.raises(InputError, match=f"the {name} image has 3 frames; give each frame as an image"):
             rgb(data)
     pages = [PIL.Image.new("1", (1, 1))] * 110
     with pytest.raises(InputError, match="has 100 or more frames"):

@@ -21,14 +21,14 @@ from phi4mm.protocol.inputs import AudioFrames, ImageCrops
 from phi4mm.protocol.messages import Audio, Image, Message
 from tests.processing.conftest import tokenizer_json
 
-PICTURE = Image(np.full((448, 448, 3), 90, np.uint8))  # 545 tokens
+IMAGE = Image(np.full((448, 448, 3), 90, np.uint8))  # 545 tokens
 WIDE = Image(np.full((100, 1000, 3), 9, np.uint8))
 SOUND = Audio(np.sin(np.arange(16_000) / 9).astype(np.float32), 16_000)  # 13 tokens
 
 
 def test_placeholders_are_repeated_where_the_media_stand(processor: Processor) -> None:
     """Prevents a span that points beside its placeholders, or media that swap places."""
-    prompt = processor.chat([Message.user("a", SOUND, PICTURE), Message.user(WIDE, "b", SOUND)])
+    prompt = processor.chat([Message.user("a", SOUND, IMAGE), Message.user(WIDE, "b", SOUND)])
     image, audio = (processor.tokenizer.id(special) for special in (Special.IMAGE, Special.AUDIO))
     assert [span.kind for span in prompt.spans] == ["audio", "image", "image", "audio"]
     covered: set[int] = set()
@@ -45,8 +45,8 @@ def test_placeholders_are_repeated_where_the_media_stand(processor: Processor) -
 
 def test_a_chat_equals_the_same_raw_prompt(processor: Processor) -> None:
     """Prevents the two doors into the model from leading to different places."""
-    chat = processor.chat([Message.user(PICTURE, SOUND, " what is this?")])
-    raw = processor.prompt("<|user|><|image_1|><|audio_1|> what is this?<|end|><|assistant|>", [PICTURE], [SOUND])
+    chat = processor.chat([Message.user(IMAGE, SOUND, " what is this?")])
+    raw = processor.prompt("<|user|><|image_1|><|audio_1|> what is this?<|end|><|assistant|>", [IMAGE], [SOUND])
     assert chat.ids == raw.ids
     assert [span.digest for span in chat.spans] == [span.digest for span in raw.spans]
 
@@ -69,20 +69,20 @@ def test_clips_of_different_length_share_a_prompt(processor: Processor) -> None:
 def test_special_tokens_in_a_message_never_become_placeholders(processor: Processor) -> None:
     """Prevents the crash of other servers on user text that spells an image token without an image."""
     text = "<|endoftext10|><|image_1|><|audio_1|><|end|><|user|>"
-    prompt = processor.chat([Message.user(text, PICTURE)])
+    prompt = processor.chat([Message.user(text, IMAGE)])
     assert len(prompt.spans) == 1
     assert prompt.ids.count(processor.tokenizer.id(Special.IMAGE)) == 545
     assert prompt.ids.count(processor.tokenizer.id(Special.USER)) == 1
 
 
 def test_digests_differ_just_when_the_pixels_do(processor: Processor) -> None:
-    """Prevents another person's cached picture from being answered: same indices, another palette or shape."""
+    """Prevents another person's cached image from being answered: same indices, another palette or shape."""
 
     def indexed(colours: list[int], format: str = "PNG") -> Image:
-        picture = PIL.Image.frombytes("P", (20, 20), bytes([0, 1]) * 200)
-        picture.putpalette(colours)
+        image = PIL.Image.frombytes("P", (20, 20), bytes([0, 1]) * 200)
+        image.putpalette(colours)
         file = io.BytesIO()
-        picture.save(file, format)
+        image.save(file, format)
         return Image(file.getvalue())
 
     def digest(image: Image) -> bytes:
@@ -96,21 +96,21 @@ def test_digests_differ_just_when_the_pixels_do(processor: Processor) -> None:
 
 
 def test_many_pictures_share_the_crop_budget_and_65_are_refused(processor: Processor) -> None:
-    """Prevents 64 large pictures from taking gigabytes, and a 65th from being dropped."""
+    """Prevents 64 large images from taking gigabytes, and a 65th from being dropped."""
     small = Processor(processor.tokenizer, ImageProcessor(56, 14), 100_000)
-    picture = Image(np.zeros((336, 336, 3), np.uint8))
-    spans = small.chat([Message.user(*[picture] * 16)]).spans
+    image = Image(np.zeros((336, 336, 3), np.uint8))
+    spans = small.chat([Message.user(*[image] * 16)]).spans
     assert {span.data.grid for span in spans if isinstance(span.data, ImageCrops)} == {(3, 3)}
-    assert small.chat([Message.user(picture)]).spans[0].length > spans[0].length
+    assert small.chat([Message.user(image)]).spans[0].length > spans[0].length
     with pytest.raises(InputError, match="65 images were given; a prompt holds at most 64"):
-        small.chat([Message.user(*[picture] * 65)])
-    with pytest.raises(InputError, match="65 recordings were given; a prompt holds at most 64"):
+        small.chat([Message.user(*[image] * 65)])
+    with pytest.raises(InputError, match="65 audio clips were given; a prompt holds at most 64"):
         small.chat([Message.user(*[SOUND] * 65)])
 
 
 def test_a_prompt_may_fill_the_context_and_not_exceed_it(processor: Processor) -> None:
     """Prevents an off-by-one at the limit, and a prompt cut to fit."""
-    for messages in ([Message.user("word " * 90)], [Message.user(PICTURE, SOUND, "hi")]):
+    for messages in ([Message.user("word " * 90)], [Message.user(IMAGE, SOUND, "hi")]):
         length = len(processor.chat(messages).ids)
         for context in (length, length + 1):
             assert len(replace(processor, context=context).chat(messages).ids) == length
@@ -131,11 +131,11 @@ def test_media_past_the_context_are_not_processed(processor: Processor) -> None:
 
 def test_errors_name_which_of_several_media_failed(processor: Processor) -> None:
     """Prevents a person with twenty files from having to search for the broken one."""
-    with pytest.raises(InputError, match=r"^image 2: the picture is empty \(0 bytes\)$"):
-        processor.chat([Message.user(PICTURE, Image(b""))])
-    with pytest.raises(InputError, match=r"^image 1: the picture of 1 x 10000 pixels"):
+    with pytest.raises(InputError, match=r"^image 2: the image is empty \(0 bytes\)$"):
+        processor.chat([Message.user(IMAGE, Image(b""))])
+    with pytest.raises(InputError, match=r"^image 1: the image of 1 x 10000 pixels"):
         processor.prompt("<|image_1|>", [Image(np.zeros((10_000, 1), np.uint8))])
-    with pytest.raises(InputError, match=r"^audio 1: the recording cannot be decoded"):
+    with pytest.raises(InputError, match=r"^audio 1: the audio clip cannot be decoded"):
         processor.chat([Message.user(Audio(b"no sound"))])
 
 
@@ -143,7 +143,7 @@ def test_expansion_is_linear_in_the_prompt(processor: Processor) -> None:
     """Prevents the quadratic expansion by list slicing for which another server has a CVE."""
     large = Processor(processor.tokenizer, ImageProcessor(56, 14), 10**7)
     start = time.process_time()
-    large.prompt("<|end|>" * 200_000 + "".join(f"<|image_{n}|>" for n in range(1, 65)), [PICTURE] * 64)
+    large.prompt("<|end|>" * 200_000 + "".join(f"<|image_{n}|>" for n in range(1, 65)), [IMAGE] * 64)
     assert time.process_time() - start < 5
 
 

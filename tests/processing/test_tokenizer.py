@@ -66,7 +66,7 @@ def test_truncation_and_padding_of_the_file_are_ignored() -> None:
     """Prevents a prompt from being cut or padded in silence because a file was saved in mid-training."""
     stated = json.loads(tokenizer_json())
     stated["truncation"] = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
-    text = "what is in the picture" * 5
+    text = "what is in the image" * 5
     assert Tokenizer(json.dumps(stated).encode()).encode_text(text) == Tokenizer(tokenizer_json()).encode_text(text)
 
 

@@ -16,12 +16,12 @@ from phi4mm.config.engine import QUANTIZATIONS, Quantization
 from phi4mm.diagnostics.verify import text_ids
 from phi4mm.engine.encoders import encode_media
 from phi4mm.kernels.packed_weight import GROUP, PackedWeight
-from phi4mm.model.batch import ForwardBatch, Row
+from phi4mm.model.batch import BatchedSequence, ForwardBatch
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.sampling import SamplingParams
 from phi4mm.quantization.quantize import quantize_model, weight_bits
-from tests.prompts import clip, make_prompt, picture, run
+from tests.prompts import clip, make_image, make_prompt, run
 
 LAST = 8  # tokens of each prompt whose logits are compared
 # Size of the error over the size of the logits: as measured, and a quarter more. Weights that fill their range evenly
@@ -45,9 +45,9 @@ def prompts() -> dict[str, Prompt]:
     """One row of each kind; the last passes the LongRoPE switch."""
     return {
         "text": make_prompt("text", [], 9),
-        "image": make_prompt("image", [picture(200, 100)], 7),
+        "image": make_prompt("image", [make_image(200, 100)], 7),
         "audio": make_prompt("audio", [clip(16000)], 11),
-        "both": make_prompt("both", [picture(100, 37), clip(8000)], 6),
+        "both": make_prompt("both", [make_image(100, 37), clip(8000)], 6),
         "past": make_prompt("past", [], 120),
     }
 
@@ -58,7 +58,9 @@ def last_logits(model: Phi4MM, prompt: Prompt) -> Tensor:
         ids = torch.tensor(prompt.ids)
         media = encode_media(model, prompt, torch.device("cpu"))
         places = [i for span in prompt.spans for i in range(span.start, span.start + span.length)]
-        row = Row(len(ids), adapter=prompt.adapter, long=len(ids) > model.config.text.rope.original_max_positions)
+        row = BatchedSequence(
+            len(ids), adapter=prompt.adapter, long_rope=len(ids) > model.config.text.rope.original_max_positions
+        )
         outputs = torch.arange(len(ids) - LAST, len(ids))
         index = torch.tensor(places) if places else None
         logits: Tensor = model(ForwardBatch(ids, (row,), outputs, media, index))
@@ -83,7 +85,7 @@ def test_adapters_change_a_quantized_models_logits_as_they_did_before(
 ) -> None:
     """Prevents: adapters lost, merged into the base for everyone, or applied to each other's rows."""
     ids = torch.from_numpy(text_ids("adapters", 40))
-    rows = [Row(40), Row(40, adapter="vision"), Row(40, adapter="speech")]
+    rows = [BatchedSequence(40), BatchedSequence(40, adapter="vision"), BatchedSequence(40, adapter="speech")]
 
     def logits(model: Phi4MM) -> list[Tensor]:
         with torch.inference_mode():

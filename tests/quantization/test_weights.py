@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from phi4mm.kernels import precision as widen
 from phi4mm.kernels.packed_weight import Bits, PackedWeight, grouped, pack, unpack
-from phi4mm.kernels.precision import widened
-from phi4mm.kernels.rounding import OUTPUTS_AT_ONCE, hollow_weight, pack_weight
+from phi4mm.kernels.precision import upcast_module
+from phi4mm.kernels.rounding import OUTPUTS_AT_ONCE, empty_weight, pack_weight
 from phi4mm.kernels.select import linear
 from phi4mm.quantization import embedding as embedding_module
 from phi4mm.quantization.embedding import PackedEmbedding, unpack_rows
@@ -74,7 +74,7 @@ def test_packing_some_outputs_at_a_time_is_packing_all(bits: Bits) -> None:
     first, rest = pack_weight(weight[:OUTPUTS_AT_ONCE], bits), pack_weight(weight[OUTPUTS_AT_ONCE:], bits)
     assert torch.equal(packed.codes, torch.cat([first.codes, rest.codes]))
     assert torch.equal(packed.scales, torch.cat([first.scales, rest.scales]))
-    assert hollow_weight(weight, bits, device="meta").codes.shape == packed.codes.shape
+    assert empty_weight(weight, bits, device="meta").codes.shape == packed.codes.shape
 
 
 @pytest.mark.parametrize("bits", BITS)
@@ -113,13 +113,13 @@ def test_a_packed_layer_is_the_packed_product_and_the_bias(bits: Bits, dtype: to
 
 def test_a_widened_block_with_packed_layers_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """Towers widen their blocks: norms and biases are copied to float32, packed weights are shared and unchanged."""
-    monkeypatch.setattr(widen, "has_16_bit_units", lambda: False)
+    monkeypatch.setattr(widen, "has_native_bf16", lambda: False)
     linears = [nn.Linear(64, 48), nn.Linear(48, 40)]
     plain = nn.Sequential(nn.LayerNorm(64), linears[0], nn.GELU(), linears[1]).to(torch.bfloat16)
     packed = [PackedLinear(pack_weight(layer.weight.detach(), 8), layer.bias) for layer in linears]
     block = nn.Sequential(plain[0], packed[0], plain[2], packed[1])
     x = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
-    out = widened(block)(x)
+    out = upcast_module(block)(x)
     assert out.dtype == torch.float32
-    assert torch.allclose(out, widened(plain)(x), atol=0.02)
+    assert torch.allclose(out, upcast_module(plain)(x), atol=0.02)
     assert [p.weight.scales.dtype for p in packed] == [torch.bfloat16] * 2

@@ -15,15 +15,15 @@ from phi4mm.processing.processor import Processor
 from phi4mm.protocol.messages import Audio, Image, Message
 from phi4mm.training.data import Example
 
-PICTURE = Image(np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3))
+IMAGE = Image(np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3))
 CLIP = Audio(np.sin(np.arange(9000) / 9).astype(np.float32), 16000)
 SHORT_CLIP = Audio(np.sin(np.arange(5000) / 7).astype(np.float32), 16000)
 
 EXAMPLES = {
     "text": Example((Message.system("Be brief."), Message.user("Hello there.")), "Hello."),
-    "image": Example((Message.user(PICTURE, "What is this?"),), "Stripes."),
+    "image": Example((Message.user(IMAGE, "What is this?"),), "Stripes."),
     "audio": Example((Message.user(CLIP, "Write it down."),), "A tone."),
-    "both": Example((Message.user(PICTURE, SHORT_CLIP),), "Stripes and a tone."),
+    "both": Example((Message.user(IMAGE, SHORT_CLIP),), "Stripes and a tone."),
     "two clips": Example((Message.user(SHORT_CLIP, CLIP),), "Two tones."),
 }
 

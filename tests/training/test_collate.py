@@ -39,12 +39,12 @@ def test_labels_stand_one_token_after_their_outputs(examples: list[TrainingExamp
     """Prevents a shift by one, and labels beside another example's outputs."""
     batch = batch_of(examples)
     labels, outputs, start = batch.labels.tolist(), batch.text.outputs.tolist(), 0
-    for example, row in zip(examples, batch.text.rows, strict=True):
+    for example, sequence in zip(examples, batch.text.sequences, strict=True):
         ids = example.prompt.ids
-        assert batch.text.ids[start : start + row.tokens].tolist() == list(ids[:-1])
+        assert batch.text.ids[start : start + sequence.tokens].tolist() == list(ids[:-1])
         for place in [place for place, flag in enumerate(example.label_mask) if flag]:
             assert (outputs.pop(0), labels.pop(0)) == (start + place - 1, ids[place])
-        start += row.tokens
+        start += sequence.tokens
     assert not labels and not outputs and start == len(batch.text.ids)
 
 
@@ -67,13 +67,13 @@ def test_the_audio_projection_follows_the_image_and_never_the_adapter(processor:
     made = [make_training_example(EXAMPLES[name], processor, adapter) for name in ("audio", "both", "two clips")]
     batch = batch_of(made)
     assert batch.projections == ("speech", "vision", "speech", "speech")
-    assert {row.adapter for row in batch.text.rows} == {adapter}
+    assert {sequence.adapter for sequence in batch.text.sequences} == {adapter}
 
 
 def test_logits_equal_those_of_inference(model: Phi4MM, examples: list[TrainingExample]) -> None:
     """Prevents training on another network than the one that answers: media, adapters and rotation included."""
     batch = batch_of(examples)
-    assert {row.long for row in batch.text.rows} == {False, True}
+    assert {sequence.long_rope for sequence in batch.text.sequences} == {False, True}
     with torch.no_grad():
         together = forward(model, batch).logits.split([sum(example.label_mask) for example in examples])
     for example, logits in zip(examples, together, strict=True):
@@ -100,7 +100,7 @@ def test_media_are_encoded_as_the_engine_encodes_them(model: Phi4MM, examples: l
             served = encode_media(model, example.prompt, torch.device("cpu"))
         trained = [*result.images, *(result.audio.embeddings if result.audio else ())]
         assert served is not None
-        # One medium goes the very same way; clips padded together are rounded in another order.
+        # One media item goes the very same way; clips padded together are rounded in another order.
         torch.testing.assert_close(torch.cat(trained), served, rtol=0, atol=1e-5 if len(trained) > 1 else 0)
 
 
@@ -139,4 +139,4 @@ def test_a_batch_moves_and_is_pickled_whole(examples: list[TrainingExample]) -> 
     tensors = (moved.text.ids, moved.text.outputs, moved.text.media_index, moved.labels, moved.images.pixels)
     assert {tensor.device.type for tensor in (*tensors, moved.images.mask, moved.clips.features)} == {"meta"}
     assert moved.clips.frames.device.type == "cpu"
-    assert (moved.projections, moved.text.rows) == (batch.projections, batch.text.rows)
+    assert (moved.projections, moved.text.sequences) == (batch.projections, batch.text.sequences)

@@ -23,7 +23,7 @@ from phi4mm.config.json_file import read_json
 from phi4mm.config.model import Phi4MMConfig
 from phi4mm.config.transformers import PEFT_FIXED
 from phi4mm.errors import CheckpointError, ConfigError
-from phi4mm.model.adapter_weights import AdapterWeights, Place, projection_sizes
+from phi4mm.model.adapter_weights import AdapterWeights, Target, projection_sizes
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 _MODULES = {
@@ -120,12 +120,12 @@ def write_adapter(weights: AdapterWeights, folder: Path, *, config: Phi4MMConfig
         write_file(out / "adapter_model.safetensors", dict(sorted(tensors.items())))
 
 
-def module(place: Place) -> str:
+def module(place: Target) -> str:
     """The name of a projection of a layer in both layouts' models."""
     return f"model.layers.{place[0]}.{_MODULES[place[1]]}"
 
 
-def _matrices(weights: AdapterWeights) -> Iterator[tuple[Place, str, Tensor]]:
+def _matrices(weights: AdapterWeights) -> Iterator[tuple[Target, str, Tensor]]:
     for place, (a, b) in weights.layers.items():
         yield place, "A", a
         yield place, "B", b
@@ -161,9 +161,9 @@ def _targets(raw: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
 
 def _checked(
     folder: Path, stored: Mapping[str, StoredTensor], settings: _Settings, config: Phi4MMConfig
-) -> dict[Place, tuple[StoredTensor, StoredTensor]]:
+) -> dict[Target, tuple[StoredTensor, StoredTensor]]:
     """A and B of each place, all that the folder should hold and nothing else."""
-    found: dict[tuple[Place, str], StoredTensor] = {}
+    found: dict[tuple[Target, str], StoredTensor] = {}
     problems: list[str] = []
     adapters: set[str] = set()
     for name, tensor in stored.items():
@@ -193,7 +193,7 @@ def _checked(
     return {place: (found[place, "A"], found[place, "B"]) for place in places}
 
 
-def _parse(name: str, config: Phi4MMConfig) -> tuple[tuple[Place, str] | None, str]:
+def _parse(name: str, config: Phi4MMConfig) -> tuple[tuple[Target, str] | None, str]:
     """The place and side of a tensor of this decoder, and the adapter's name inside its name."""
     match = _NAME.fullmatch(name)
     if match is None or int(match["layer"]) >= config.text.num_layers:
@@ -202,7 +202,7 @@ def _parse(name: str, config: Phi4MMConfig) -> tuple[tuple[Place, str] | None, s
     return ((int(match["layer"]), projection), match["side"]), match["adapter"] or ""
 
 
-def _expected(settings: _Settings, config: Phi4MMConfig) -> Iterator[Place]:
+def _expected(settings: _Settings, config: Phi4MMConfig) -> Iterator[Target]:
     """Places whose module is one of those named, by its whole name or its end, as PEFT matches them."""
     for layer in range(config.text.num_layers if settings.targets else 0):
         for projection in _MODULES:
@@ -211,7 +211,7 @@ def _expected(settings: _Settings, config: Phi4MMConfig) -> Iterator[Place]:
                 yield layer, projection
 
 
-def _shape(place: Place, side: str, rank: int, config: Phi4MMConfig) -> tuple[int, int] | None:
+def _shape(place: Target, side: str, rank: int, config: Phi4MMConfig) -> tuple[int, int] | None:
     """(R, in) of A or (out, R) of B; None where the model has no such place."""
     sizes = projection_sizes(config.text).get(place[1])
     if sizes is None or not 0 <= place[0] < config.text.num_layers:

@@ -19,7 +19,7 @@ from phi4mm.errors import CheckpointError
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.model.vision import FEATURE_LAYER
 from phi4mm.protocol.inputs import Adapter
-from phi4mm.quantization.quantize import hollow_out
+from phi4mm.quantization.quantize import make_empty
 
 PEFT_PREFIX = "base_model.model."
 # Part -> how the names of phi4mm's parameters in it begin; the adapters lie inside the decoder's layers.
@@ -72,7 +72,7 @@ def read_contents(folder: Path) -> Contents:
     """
     config = load_config(folder)
     scheme = read_scheme(folder)
-    model = skeleton(config) if scheme is None else hollow_out(skeleton(config), scheme)
+    model = skeleton(config) if scheme is None else make_empty(skeleton(config), scheme)
     stored = _stored_by_place(folder, config)
     found: dict[str, StoredTensor] = {}
     missing: list[str] = []

@@ -21,7 +21,7 @@ from phi4mm.errors import CheckpointError, ConfigError
 from phi4mm.kernels.rounding import pack_weight
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Adapter
-from phi4mm.quantization.quantize import Plan, hollow_out, put_weight, weight_bits
+from phi4mm.quantization.quantize import Plan, make_empty, replace_weight, weight_bits
 
 
 def load_model(
@@ -46,7 +46,7 @@ def load_model(
         )
     model = skeleton(contents.config, modalities).to(dtype)
     if contents.scheme is not None:
-        _map_weights(hollow_out(model, contents.scheme), contents, torch.device(device))
+        _map_weights(make_empty(model, contents.scheme), contents, torch.device(device))
     else:
         _read_weights(model, contents, torch.device(device), {} if quantize is None else weight_bits(model, quantize))
     return model.eval()
@@ -76,7 +76,7 @@ def _read_weights(model: Phi4MM, contents: Contents, device: torch.device, plan:
                 tensor = huge_pages.empty(stored.shape, stored.dtype)
                 read_into(file, stored, tensor)
                 if name in plan:
-                    put_weight(model, name, pack_weight(tensor.to(device), plan[name]))
+                    replace_weight(model, name, pack_weight(tensor.to(device), plan[name]))
                 else:
                     _assign(model, name, tensor.to(device, expected[name].dtype))
 

@@ -17,7 +17,7 @@ from phi4mm.checkpoint.shards import StoredTensor, TensorSource, read_tensor, st
 from phi4mm.config.engine import Quantization
 from phi4mm.config.original import to_original
 from phi4mm.errors import ConfigError
-from phi4mm.kernels.rounding import hollow_weight, pack_weight
+from phi4mm.kernels.rounding import empty_weight, pack_weight
 from phi4mm.quantization.quantize import Plan, weight_bits
 
 Progress = Callable[[int, int], object]
@@ -60,7 +60,7 @@ def _sources(contents: Contents, scheme: Quantization) -> Iterator[tuple[str, Te
 
 def _packed_sources(name: str, stored: StoredTensor, plan: Plan) -> Iterator[tuple[str, TensorSource]]:
     """Codes and scales of one weight, packed when the codes' turn comes; the scales are written right after."""
-    hollow = hollow_weight(torch.empty(stored.shape, device="meta"), plan[name], device="meta")
+    hollow = empty_weight(torch.empty(stored.shape, device="meta"), plan[name], device="meta")
     scales: list[Tensor] = []
 
     def write_codes(file: BinaryIO) -> object:

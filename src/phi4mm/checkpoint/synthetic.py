@@ -25,7 +25,7 @@ from phi4mm.config.original import from_original
 from phi4mm.errors import ConfigError
 
 F32 = npt.NDArray[np.float32]
-CHUNK = 1 << 16  # elements computed at a time: they and their scratch stay in a core's cache
+BLOCK = 1 << 16  # elements computed at a time: they and their scratch stay in a core's cache
 _NORMS = ("layernorm", "layer_norm", "norm1", "norm2")
 _WIDE = ("sub_GN", "glb_GN", "head.probe", "position_embedding.weight", "embed_tokens.weight")
 
@@ -37,7 +37,7 @@ def uniform(name: str, shape: tuple[int, ...]) -> F32:
 
 def tensor(name: str, shape: tuple[int, ...]) -> F32:
     """The tensor called `name` in the original layout: float32 of `shape`, scaled to keep activations of order one."""
-    return np.concatenate(list(_chunks(name, shape))).reshape(shape)
+    return np.concatenate(list(_blocks(name, shape))).reshape(shape)
 
 
 def write_synthetic(
@@ -59,14 +59,14 @@ def write_synthetic(
 
 def _source(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> TensorSource:
     def write(file: BinaryIO) -> None:
-        for chunk in _chunks(name, shape):
-            file.write(torch.from_numpy(chunk).to(dtype).view(torch.uint8).numpy().tobytes())
+        for block in _blocks(name, shape):
+            file.write(torch.from_numpy(block).to(dtype).view(torch.uint8).numpy().tobytes())
 
     return TensorSource(dtype, shape, write)
 
 
-def _chunks(name: str, shape: tuple[int, ...]) -> Iterator[F32]:
-    """The flat values of a tensor, CHUNK at a time: offset + scale * u, in float32 steps."""
+def _blocks(name: str, shape: tuple[int, ...]) -> Iterator[F32]:
+    """The flat values of a tensor, BLOCK at a time: offset + scale * u, in float32 steps."""
     offset, scale = _offset_and_scale(name, shape)
     for u in _uniform_chunks(name, math.prod(shape)):
         u *= scale
@@ -75,8 +75,8 @@ def _chunks(name: str, shape: tuple[int, ...]) -> Iterator[F32]:
 
 def _uniform_chunks(name: str, count: int) -> Iterator[F32]:
     key = np.uint64(zlib.crc32(name.encode()) << 32)
-    for start in range(0, count, CHUNK):
-        yield _splitmix(np.arange(start, min(start + CHUNK, count), dtype=np.uint64) + key)
+    for start in range(0, count, BLOCK):
+        yield _splitmix(np.arange(start, min(start + BLOCK, count), dtype=np.uint64) + key)
 
 
 def _splitmix(state: npt.NDArray[np.uint64]) -> F32:

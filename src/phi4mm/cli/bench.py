@@ -55,9 +55,9 @@ def as_text(record: Record) -> str:
     lines = [f"{record['model']}: {made}"]
     lines += [f"{'':<28}{'figure':>14}{'of the ceiling':>18}"]
     lines.append(_line(f"prefill of {record['prompt']}", record, "prefill"))
-    for name, title in (("decode", "text"), ("decode_vision", "picture"), ("decode_speech", "recording")):
+    for name, title in (("decode", "text"), ("decode_vision", "image"), ("decode_speech", "audio clip")):
         lines.append(_line(f"decode, {title}", record, name))
-    lines.append(f"{'picture of 448 px':<28}{record['image_first_token_s']:>12.2f} s  to the first token")
+    lines.append(f"{'image of 448 px':<28}{record['image_first_token_s']:>12.2f} s  to the first token")
     lines.append(f"{'30 s of sound':<28}{record['audio_first_token_s']:>12.2f} s  to the first token")
     lines.append(f"{'load':<28}{record['load_s']:>12.2f} s  {record['ready_s']:.2f} s with a first answer")
     if record["resident_gb"] is not None:

@@ -19,7 +19,7 @@ from phi4mm.config.validate import nearest, shown
 from phi4mm.errors import PhiError
 
 COMMANDS = {
-    "run": "answer a prompt with pictures and recordings, or chat",
+    "run": "answer a prompt with images and audio clips, or chat",
     "inspect": "what is in a checkpoint, and the memory it needs",
     "quantize": "write a checkpoint in 8 or 4 bits",
     "convert": "write a checkpoint in another layout, or its adapters alone",
@@ -69,7 +69,7 @@ def _without_command(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="phi4mm",
         usage=USAGE,
-        description="Phi-4-multimodal: text, pictures and recordings in, text out.",
+        description="Phi-4-multimodal: text, images and audio clips in, text out.",
         epilog=f"commands:\n{listing}\n\n"
         "MODEL is `nano` (in the box), a folder, or a hub id such as microsoft/Phi-4-multimodal-instruct.\n"
         "`phi4mm COMMAND --help` tells a command's options. Exit codes: 0 fine, 1 failed, 2 wrong use.",

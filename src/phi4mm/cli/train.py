@@ -82,19 +82,19 @@ def run(args: argparse.Namespace) -> int:
 
 def read_recipe(path: Path) -> NanoRecipe:
     """The recipe in a TOML file. Raises ConfigError for anything missing, unknown or impossible."""
-    from phi4mm.nano.recipe import RECORDED, NanoRecipe
+    from phi4mm.nano.recipe import SPOKEN_TASKS, NanoRecipe
 
     raw = _read_toml(path)
     for old, new in RENAMED.items():
         if old in raw:
             raise ConfigError(f"{path.name}: the stage [{old}] is called [{new}] now; rename the section")
     top = Fields(raw, path.name)
-    recordings = top.section("recordings")
+    utterances = top.section("utterances")
     recipe = NanoRecipe(
         folder=Path(top.text("folder")),
         seed=top.integer("seed", low=0),
         vocabulary=top.integer("vocabulary", low=MIN_VOCABULARY),
-        recordings={task: recordings.integer(task, low=0) for task in RECORDED},
+        utterances={task: utterances.integer(task, low=0) for task in SPOKEN_TASKS},
         audio=_plan(top.section("audio")),
         vision=_plan(top.section("vision")),
         joint=_plan(top.section("joint")),

@@ -31,7 +31,7 @@ from phi4mm.processing.tokenizer import Special
 from phi4mm.protocol.inputs import F32, AudioFrames, ImageCrops, ImageTiles, MediaSpan, Prompt
 
 Arrays: TypeAlias = "dict[str, npt.NDArray[Any]]"
-Medium: TypeAlias = "tuple[ImageTiles | AudioFrames, int]"  # with its placeholders
+MediaItem: TypeAlias = "tuple[ImageTiles | AudioFrames, int]"  # with its placeholders
 Kind: TypeAlias = Literal["image", "audio"]
 
 IMAGE_NAMES = ("input_image_embeds", "image_sizes", "image_attention_mask")
@@ -73,7 +73,7 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], processor: Processor, *,
     images = _images(arrays, crop, crop // processor.images.patch_size)
     clips = _clips(arrays)
     image_id, audio_id = processor.tokenizer.id(Special.IMAGE), processor.tokenizer.id(Special.AUDIO)
-    kinds: tuple[tuple[Kind, int, list[Medium]], ...] = (("image", image_id, images), ("audio", audio_id, clips))
+    kinds: tuple[tuple[Kind, int, list[MediaItem]], ...] = (("image", image_id, images), ("audio", audio_id, clips))
     for kind, id, media in kinds:
         held, filled = sum(row.count(id) for row in rows), sum(tokens for _, tokens in media)
         if held != filled:
@@ -110,7 +110,7 @@ def _audio_arrays(clips: Sequence[F32]) -> Arrays:
     if not clips:
         return {}
     frames = np.array([len(clip) for clip in clips], np.int64)
-    features = _zeros((len(clips), int(frames.max()), MEL_BINS), "recordings")
+    features = _zeros((len(clips), int(frames.max()), MEL_BINS), "audio clips")
     for a, clip in enumerate(clips):
         features[a, : len(clip)] = clip
     tokens = np.array([audio_tokens(len(clip)) for clip in clips], np.int64)
@@ -147,14 +147,14 @@ def _rows(arrays: Mapping[str, npt.NDArray[Any]], vocab_size: int) -> list[list[
     return [row[keep].tolist() for row, keep in zip(ids, kept, strict=True)]
 
 
-def _images(arrays: Mapping[str, npt.NDArray[Any]], crop: int, side: int) -> list[Medium]:
+def _images(arrays: Mapping[str, npt.NDArray[Any]], crop: int, side: int) -> list[MediaItem]:
     if not _complete(arrays, IMAGE_NAMES):
         return []
     pixels = _shaped(arrays, "input_image_embeds", (None, None, 3, crop, crop))
     count, most = pixels.shape[:2]
     sizes = _whole_numbers(arrays, "image_sizes", (count, 2))
     mask = _shaped(arrays, "image_attention_mask", (count, most, side, side)).astype(np.bool_)
-    images: list[Medium] = []
+    images: list[MediaItem] = []
     for n, (height, width) in enumerate(sizes.tolist()):
         rows, columns = height // crop, width // crop
         if min(rows, columns) < 1 or height % crop or width % crop or 1 + rows * columns > most:
@@ -163,14 +163,14 @@ def _images(arrays: Mapping[str, npt.NDArray[Any]], crop: int, side: int) -> lis
                 f"{most - 1} of them as in input_image_embeds"
             )
         crops = 1 + rows * columns
-        down, across = _picture(mask[n, :crops], rows, columns, n + 1)
+        down, across = _valid_patches(mask[n, :crops], rows, columns, n + 1)
         tiles = ImageTiles(_numbers(pixels[n, :crops], f"image {n + 1}"), mask[n, :crops], (rows, columns))
         images.append((tiles, image_tokens(side, across, down)))
     return images
 
 
-def _picture(mask: npt.NDArray[np.bool_], rows: int, columns: int, number: int) -> tuple[int, int]:
-    """Patches (down, across) that hold picture, from (C, P, P): a rectangle that reaches into every crop."""
+def _valid_patches(mask: npt.NDArray[np.bool_], rows: int, columns: int, number: int) -> tuple[int, int]:
+    """Patches (down, across) that hold image, from (C, P, P): a rectangle that reaches into every crop."""
     side = mask.shape[1]
     canvas = mask[1:].reshape(rows, columns, side, side).swapaxes(1, 2).reshape(rows * side, columns * side)
     down, across = int(canvas[:, 0].sum()), int(canvas[0].sum())
@@ -179,13 +179,13 @@ def _picture(mask: npt.NDArray[np.bool_], rows: int, columns: int, number: int) 
     reaches = down > (rows - 1) * side and across > (columns - 1) * side
     if not (mask[0].all() and reaches and np.array_equal(canvas, expected)):
         raise InputError(
-            f"image_attention_mask of image {number} is no rectangle of picture from the top left into each of its "
+            f"image_attention_mask of image {number} is no rectangle of image from the top left into each of its "
             f"{rows} x {columns} crops; pass it as the processor made it"
         )
     return down, across
 
 
-def _clips(arrays: Mapping[str, npt.NDArray[Any]]) -> list[Medium]:
+def _clips(arrays: Mapping[str, npt.NDArray[Any]]) -> list[MediaItem]:
     if not _complete(arrays, AUDIO_NAMES):
         return []
     features = _shaped(arrays, "input_audio_embeds", (None, None, MEL_BINS))
@@ -197,7 +197,7 @@ def _clips(arrays: Mapping[str, npt.NDArray[Any]]) -> list[Medium]:
         frames = mask.sum(1)
         if not np.array_equal(mask, np.arange(most) < frames[:, None]):
             raise InputError("audio_attention_mask is not ones followed by zeros; pass it as the processor made it")
-    clips: list[Medium] = []
+    clips: list[MediaItem] = []
     for a, (length, tokens) in enumerate(zip(frames.tolist(), stated.tolist(), strict=True)):
         if length < 1 or tokens != audio_tokens(length):
             raise InputError(
@@ -210,7 +210,7 @@ def _clips(arrays: Mapping[str, npt.NDArray[Any]]) -> list[Medium]:
     return clips
 
 
-def _prompt(ids: list[int], waiting: Mapping[int, tuple[Kind, Iterator[tuple[int, Medium]]]], row: int) -> Prompt:
+def _prompt(ids: list[int], waiting: Mapping[int, tuple[Kind, Iterator[tuple[int, MediaItem]]]], row: int) -> Prompt:
     """One row with the media of its placeholders, taken from `waiting`, which holds as many as all rows need."""
     spans: list[MediaSpan] = []
     at = 0

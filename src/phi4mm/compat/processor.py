@@ -21,7 +21,7 @@ from phi4mm.compat.tokenizer import CardTokenizer
 from phi4mm.config.validate import refuse_unknown
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.inference.load import load_processor
-from phi4mm.processing.chat_template import count_marks
+from phi4mm.processing.chat_template import count_media_tags
 from phi4mm.processing.processor import Processor
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.messages import Audio, Image
@@ -58,7 +58,7 @@ class Inputs(Mapping[str, Any]):
 
 
 class AutoProcessor:
-    """Prompts with their pictures and recordings, to tensors; ids to text."""
+    """Prompts with their images and clips, to tensors; ids to text."""
 
     def __init__(self, processor: Processor) -> None:
         self._processor = processor
@@ -90,8 +90,8 @@ class AutoProcessor:
         """Prompts in the published format, padded on the left to one length.
 
         text     one prompt or several; the marks of each are numbered from 1
-        images   one picture or a list, in the order of their marks across all prompts: paths, bytes, PIL, arrays
-        audios   one recording or a list, likewise: (samples, rate), paths, bytes
+        images   one image or a list, in the order of their marks across all prompts: paths, bytes, PIL, arrays
+        audios   one audio clip or a list, likewise: (samples, rate), paths, bytes
         raises   InputError for damaged media, and where marks and media do not match; ConfigError
         """
         if return_tensors != "pt":
@@ -99,25 +99,25 @@ class AutoProcessor:
         texts = [text] if isinstance(text, str) else list(text)
         if not texts or not all(isinstance(prompt, str) for prompt in texts):
             raise InputError(f"text is {type(text).__name__}; expected a prompt, or a list of at least one")
-        pictures = [source if isinstance(source, Image) else Image(source) for source in _listed(images, list, tuple)]
-        # A tuple is one recording: samples and their rate.
-        recordings = [source if isinstance(source, Audio) else Audio(source) for source in _listed(audios, list)]
-        prompts = self._prompts(texts, pictures, recordings)
+        given_images = [
+            source if isinstance(source, Image) else Image(source) for source in _listed(images, list, tuple)
+        ]
+        # A tuple is one audio clip: samples and their rate.
+        given_audios = [source if isinstance(source, Audio) else Audio(source) for source in _listed(audios, list)]
+        prompts = self._prompts(texts, given_images, given_audios)
         arrays = to_arrays(prompts, self.tokenizer.pad_token_id)
         return Inputs({name: torch.from_numpy(array) for name, array in arrays.items()})
 
     def _prompts(self, texts: Sequence[str], images: Sequence[Image], audios: Sequence[Audio]) -> list[Prompt]:
-        marks = [count_marks(text, self._processor.tokenizer) for text in texts]
+        marks = [count_media_tags(text, self._processor.tokenizer) for text in texts]
         for n, (kind, given) in enumerate((("image", len(images)), ("audio", len(audios)))):
             if (held := sum(mark[n] for mark in marks)) != given:
-                raise InputError(
-                    f"the text has {held} {kind} marks and {given} were given; write one <|{kind}_n|> each"
-                )
-        pictures, recordings = iter(images), iter(audios)
+                raise InputError(f"the text has {held} {kind} tags and {given} were given; write one <|{kind}_n|> each")
+        next_images, next_audios = iter(images), iter(audios)
         prompts = []
         for number, (text, (seen, heard)) in enumerate(zip(texts, marks, strict=True), 1):
             try:
-                made = self._processor.prompt(text, list(islice(pictures, seen)), list(islice(recordings, heard)))
+                made = self._processor.prompt(text, list(islice(next_images, seen)), list(islice(next_audios, heard)))
             except InputError as error:
                 raise InputError(f"prompt {number}: {error}") from error
             prompts.append(made)

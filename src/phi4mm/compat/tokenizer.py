@@ -19,7 +19,7 @@ from phi4mm.processing.tokenizer import Special, Tokenizer
 
 Ids: TypeAlias = "Tensor | npt.NDArray[Any] | Sequence[int]"
 # As published, a role's name is its mark: what a tool returned opens with the mark that elsewhere declares tools.
-MARKS = {
+ROLE_TOKENS = {
     "system": Special.SYSTEM,
     "user": Special.USER,
     "assistant": Special.ASSISTANT,
@@ -59,7 +59,7 @@ class CardTokenizer:
         """A conversation in the published format, as text (`tokenize=False`) or ids.
 
         conversation  {"role": ..., "content": text} each; a system message may carry its tools' JSON under "tools".
-                      As published, text that spells special tokens or media marks becomes them; untrusted text
+                      As published, text that spells special tokens or media tags becomes them; untrusted text
                       belongs in `phi4mm.load(...).chat`, where it stays text.
         raises        InputError
         """
@@ -70,12 +70,12 @@ class CardTokenizer:
 
 def _turn(message: Mapping[str, str], number: int) -> str:
     role, content, tools = message.get("role"), message.get("content"), message.get("tools")
-    if role not in tuple(MARKS) or not isinstance(content, str) or not isinstance(tools, (str, type(None))):
+    if role not in tuple(ROLE_TOKENS) or not isinstance(content, str) or not isinstance(tools, (str, type(None))):
         raise InputError(
             f"message {number} has role {shown(role)} and content of type {type(content).__name__}; expected one of "
-            f"{', '.join(MARKS)} and text, media as marks such as <|image_1|>"
+            f"{', '.join(ROLE_TOKENS)} and text, media as marks such as <|image_1|>"
         )
     if tools is not None and role != "system":
         raise InputError(f"message {number} is a {role} message with tools; only the system message declares them")
-    pieces = turn(MARKS[role], [content], tools)
+    pieces = turn(ROLE_TOKENS[role], [content], tools)
     return "".join(piece.value if isinstance(piece, Special) else str(piece) for piece in pieces)

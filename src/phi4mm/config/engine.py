@@ -1,4 +1,4 @@
-"""On what to run: what is asked for, and what it comes to on a machine."""
+"""Engine arguments as a user gives them, and what they resolve to on a machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from phi4mm.errors import ConfigError
 from phi4mm.protocol.inputs import Adapter
 
 Modalities: TypeAlias = Literal["all", "text", "vision", "speech"]
-EngineForm: TypeAlias = Literal["thread", "process", "inline"]
+EngineMode: TypeAlias = Literal["thread", "process", "inline"]
 Quantization: TypeAlias = Literal["int8", "int4"]
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -21,57 +21,62 @@ MODALITIES: dict[str, tuple[Adapter, ...]] = {
     "vision": ("vision",),
     "speech": ("speech",),
 }
-CACHE_DTYPES = ("auto", "int8")
+KV_CACHE_DTYPES = ("auto", "int8")
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How much runs side by side, and in how much memory.
+class EngineArgs:
+    """How many requests run at once, and in how much memory.
 
-    cache_dtype   of keys and values: "auto" is the model's, "int8" has one scale a token and head
-    cache_bytes   of keys, values and encoder rows together; None takes half of what is free once the model is loaded
-    max_rows      requests in one step
-    chunk_tokens  tokens in one step; longer prompts are prefilled over several
-    max_queue     requests that may wait
-    prefix_cache  whether a prompt takes over the keys and values of an earlier one that began alike
-    page_tokens   tokens of one page, the unit in which memory is taken and beginnings are compared
-    draft_tokens  most tokens of a greedy answer that are guessed from its own text and checked in one step; 0: none
-    raises        ConfigError
+    kv_cache_dtype          of keys and values: "auto" is the model's, "int8" has one scale for each token and head
+    kv_cache_bytes          for keys, values and encoder outputs; None takes half of the memory left after loading
+    max_num_seqs            sequences in one step
+    max_num_batched_tokens  tokens in one step; longer prompts are prefilled in chunks over several steps
+    max_waiting             requests that may wait; one more is refused with CapacityError
+    enable_prefix_caching   whether a prompt reuses keys and values of an earlier prompt that began with the same tokens
+    page_size               tokens of one page, the unit in which memory is taken and prefixes are compared
+    num_speculative_tokens  most tokens of a greedy answer that prompt lookup proposes for one step; 0 proposes none
+    raises                  ConfigError
     """
 
-    cache_dtype: str = "auto"
-    cache_bytes: int | None = None
-    max_rows: int = 64
-    chunk_tokens: int = 1024
-    max_queue: int = 1024
-    prefix_cache: bool = True
-    page_tokens: int = 32
-    draft_tokens: int = 3
+    kv_cache_dtype: str = "auto"
+    kv_cache_bytes: int | None = None
+    max_num_seqs: int = 64
+    max_num_batched_tokens: int = 1024
+    max_waiting: int = 1024
+    enable_prefix_caching: bool = True
+    page_size: int = 32
+    num_speculative_tokens: int = 3
 
     def __post_init__(self) -> None:
-        one_of("cache_dtype", self.cache_dtype, CACHE_DTYPES)
-        bounds = {"max_rows": (1, 4096), "chunk_tokens": (2, 2**20), "max_queue": (1, 2**20), "page_tokens": (1, 4096)}
-        bounds["draft_tokens"] = (0, 64)
-        if self.cache_bytes is not None:
-            bounds["cache_bytes"] = (1, 2**50)
+        one_of("kv_cache_dtype", self.kv_cache_dtype, KV_CACHE_DTYPES)
+        bounds = {
+            "max_num_seqs": (1, 4096),
+            "max_num_batched_tokens": (2, 2**20),
+            "max_waiting": (1, 2**20),
+            "page_size": (1, 4096),
+            "num_speculative_tokens": (0, 64),
+        }
+        if self.kv_cache_bytes is not None:
+            bounds["kv_cache_bytes"] = (1, 2**50)
         for name, (low, high) in bounds.items():
             integer(name, getattr(self, name), low, high, error=ConfigError)
-        if self.chunk_tokens <= self.max_rows:
+        if self.max_num_batched_tokens <= self.max_num_seqs:
             raise ConfigError(
-                f"chunk_tokens is {self.chunk_tokens} and max_rows {self.max_rows}; expected more tokens than rows in a"
-                " step, or a step of answers leaves no room for prompts"
+                f"max_num_batched_tokens is {self.max_num_batched_tokens} and max_num_seqs {self.max_num_seqs};"
+                " expected more tokens than sequences, or a step that decodes leaves no room for prompts"
             )
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What was asked for: where and how precisely to run, which parts to load and quantize, and how much at once."""
+    """What was asked for: device, dtype, parts to load, quantization and engine arguments."""
 
     device: str = "auto"
     dtype: str = "auto"
     modalities: Modalities = "all"
     quantize: Quantization | None = None
-    limits: Limits = field(default_factory=Limits)
+    engine_args: EngineArgs = field(default_factory=EngineArgs)
 
     def __post_init__(self) -> None:
         one_of("device", self.device.split(":")[0], DEVICES)
@@ -90,4 +95,4 @@ class ResolvedEngineConfig:
     adapters: tuple[Adapter, ...]
     reasons: tuple[str, ...]
     quantize: Quantization | None = None
-    limits: Limits = field(default_factory=Limits)
+    engine_args: EngineArgs = field(default_factory=EngineArgs)

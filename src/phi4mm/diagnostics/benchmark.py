@@ -19,7 +19,7 @@ import PIL.Image
 import torch
 
 from phi4mm.checkpoint.hub import resolve
-from phi4mm.config.engine import EngineConfig, Limits
+from phi4mm.config.engine import EngineArgs, EngineConfig
 from phi4mm.diagnostics.ceilings import GB, Ceilings, ceilings, prefill_flops, step_bytes
 from phi4mm.diagnostics.hardware import cpu, cuda, versions
 from phi4mm.engine.core import Engine
@@ -36,7 +36,7 @@ from phi4mm.protocol.sampling import SamplingParams
 
 IMAGE_SIDE = 448
 AUDIO_SECONDS = 30.0
-QUESTION = 16  # tokens of words beside a medium
+QUESTION = 16  # tokens of words beside a media item
 FEW = 2  # tokens of a warm-up's answer
 Record: TypeAlias = dict[str, Any]
 
@@ -68,7 +68,7 @@ class Speed:
         self._model = model
         self._config = model.config
         # An answer must not end before it is measured, nor be guessed: noise repeats itself more than text does.
-        self._engine = Engine(model, eos_ids=(), limits=Limits(draft_tokens=0))
+        self._engine = Engine(model, eos_ids=(), engine_args=EngineArgs(num_speculative_tokens=0))
         self._rng = np.random.default_rng(seed)
 
     def text(self, prompt: int, tokens: int) -> Timing:
@@ -76,15 +76,15 @@ class Speed:
         return self._ask(lambda: self._prompt(words=prompt), tokens)
 
     def image(self, tokens: int, side: int = IMAGE_SIDE) -> Timing:
-        """Answer a short question about a square picture."""
+        """Answer a short question about a square image."""
         return self._ask(lambda: self._prompt(image_side=side), tokens)
 
     def audio(self, tokens: int, seconds: float = AUDIO_SECONDS) -> Timing:
-        """Answer a short question about a recording."""
+        """Answer a short question about an audio clip."""
         return self._ask(lambda: self._prompt(audio_seconds=seconds), tokens)
 
     def together(self, count: int, tokens: int) -> Together:
-        """`count` requests of text, picture, recording and both in turn, with `tokens` tokens each, two ways."""
+        """`count` requests of text, image, audio clip and both in turn, with `tokens` tokens each, two ways."""
         mixed, alone = ([self._mixed(n) for n in range(count)] for _ in range(2))
         stamps = self._run(mixed, tokens)
         one_by_one = sum(self._run([prompt], tokens)[0][-1] for prompt in alone)
@@ -110,21 +110,21 @@ class Speed:
         """Media first, then words, all of them noise."""
         spans: list[MediaSpan] = []
         if image_side:
-            spans.append(self._picture(image_side))
+            spans.append(self._valid_patches(image_side))
         if audio_seconds:
-            spans.append(self._recording(audio_seconds, start=sum(span.length for span in spans)))
+            spans.append(self._clip(audio_seconds, start=sum(span.length for span in spans)))
         length = sum(span.length for span in spans) + words
         ids = self._rng.integers(0, self._config.text.vocab_size, length)  # ids under media are not read
         return Prompt(tuple(ids.tolist()), tuple(spans))
 
-    def _picture(self, side: int) -> MediaSpan:
+    def _valid_patches(self, side: int) -> MediaSpan:
         vision = self._config.vision
         processor = ImageProcessor(vision.image_size, vision.patch_size)
         noise = self._rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
         tiles = processor(PIL.Image.fromarray(noise))
         return MediaSpan("image", 0, processor.plan(side, side).tokens, media_digest(tiles), tiles)
 
-    def _recording(self, seconds: float, start: int) -> MediaSpan:
+    def _clip(self, seconds: float, start: int) -> MediaSpan:
         noise = self._rng.normal(size=int(seconds * WIDE)).astype(np.float32) * 0.1
         frames = AudioFrames(log_mel(noise, WIDE), seconds)
         return MediaSpan("audio", start, audio_tokens(len(frames.features)), media_digest(frames), frames)

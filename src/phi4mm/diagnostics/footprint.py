@@ -8,7 +8,7 @@ from phi4mm.checkpoint.contents import skeleton
 from phi4mm.config.engine import QUANTIZATIONS
 from phi4mm.config.model import Phi4MMConfig, TextConfig
 from phi4mm.model.kv import token_bytes
-from phi4mm.quantization.quantize import hollow_out
+from phi4mm.quantization.quantize import make_empty
 
 FLOATS = (torch.float32, torch.bfloat16)
 
@@ -16,11 +16,11 @@ FLOATS = (torch.float32, torch.bfloat16)
 def weight_bytes(config: Phi4MMConfig) -> dict[str, int]:
     """Bytes of all weights by precision; with int8 and int4, what is not packed stays in bfloat16."""
     models = {_name(dtype): skeleton(config).to(dtype) for dtype in FLOATS}
-    models |= {scheme: hollow_out(skeleton(config).to(torch.bfloat16), scheme) for scheme in QUANTIZATIONS}
+    models |= {scheme: make_empty(skeleton(config).to(torch.bfloat16), scheme) for scheme in QUANTIZATIONS}
     return {name: sum(tensor.nbytes for tensor in model.state_dict().values()) for name, model in models.items()}
 
 
-def cache_bytes(text: TextConfig) -> dict[str, int]:
+def kv_cache_bytes(text: TextConfig) -> dict[str, int]:
     """Bytes of one token's keys and values by their dtype."""
     return {_name(dtype): token_bytes(text, dtype) for dtype in (*FLOATS, torch.int8)}
 

@@ -86,9 +86,9 @@ def memory() -> dict[str, int]:
 
 
 def codecs() -> dict[str, list[str]]:
-    """The formats of pictures and recordings that this installation decodes."""
-    pictures = ["BMP", "PGM", "PPM", *(name for name, codec in IMAGE_CODECS.items() if PIL.features.check(codec))]
-    return {"pictures": sorted(pictures), "recordings": sorted(soundfile.available_formats())}
+    """The formats of images and audio clips that this installation decodes."""
+    images = ["BMP", "PGM", "PPM", *(name for name, codec in IMAGE_CODECS.items() if PIL.features.check(codec))]
+    return {"images": sorted(images), "audio clips": sorted(soundfile.available_formats())}
 
 
 def chosen() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from phi4mm.checkpoint.contents import is_unused, part_of, read_contents, skeleton
 from phi4mm.checkpoint.keys import stored_name
 from phi4mm.config.json_file import read_json
-from phi4mm.diagnostics.footprint import cache_bytes, weight_bytes
+from phi4mm.diagnostics.footprint import kv_cache_bytes, weight_bytes
 
 Report: TypeAlias = dict[str, Any]
 PARTS = (
@@ -50,7 +50,7 @@ def describe(folder: Path) -> Report:
         "unused_parameters": sum(unused.values()),
         "unused_tensors": [name if contents.scheme else stored_name(name, config.layout).name for name in unused],
         "ignored_tensors": list(contents.ignored),
-        "memory": {"weights": weight_bytes(config), "cache_per_token": cache_bytes(config.text)},
+        "memory": {"weights": weight_bytes(config), "cache_per_token": kv_cache_bytes(config.text)},
         "context": config.text.rope.max_positions,
         "files": files(folder),
         "training": read_json(folder / "training.json") if (folder / "training.json").exists() else None,

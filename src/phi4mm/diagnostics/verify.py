@@ -1,6 +1,6 @@
 """Compare a checkpoint with numbers recorded from the published implementation.
 
-A golden file is an npz whose keys say what to compute; the inputs (pictures, recordings, token ids) are formulas. So a
+A golden file is an npz whose keys say what to compute; the inputs (images, audio clips, token ids) are formulas. So a
 comparison needs nothing but `config.json`, weights and the golden file.
 
 S prompt tokens, V vocabulary.
@@ -26,8 +26,8 @@ from phi4mm.engine.core import Engine
 from phi4mm.engine.encoders import encode_clip, encode_image, encode_media
 from phi4mm.engine.messages import EngineRequest
 from phi4mm.errors import InputError
-from phi4mm.model.batch import ForwardBatch, Row
-from phi4mm.model.kv import PagedCache
+from phi4mm.model.batch import BatchedSequence, ForwardBatch
+from phi4mm.model.kv import PagedKVCache
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor, image_tokens
@@ -199,7 +199,7 @@ class Checker:
     def _long(self, name: str, recorded: dict[str, Array]) -> list[Finding]:
         count = int(name)
         ids = text_ids(f"long{count}", count)
-        row = Row(count, long=count > self._switch)
+        row = BatchedSequence(count, long_rope=count > self._switch)
         outputs = torch.arange(count - 4, count, device=self._device)
         logits = self._model(ForwardBatch(torch.from_numpy(ids).to(self._device), (row,), outputs)).float()
         findings = []
@@ -234,13 +234,13 @@ class Checker:
         media = encode_media(self._model, prompt, self._device)
         places = torch.tensor([i for span in prompt.spans for i in range(span.start, span.start + span.length)])
         weight = self._model.text.norm.weight
-        cache = PagedCache(self._model.config.text, pages=1, page_tokens=total, device=self._device, dtype=weight.dtype)
+        cache = PagedKVCache(self._model.config.text, pages=1, page_size=total, device=self._device, dtype=weight.dtype)
         for start in range(0, total, PREFILL):
             ids = torch.tensor(prompt.ids[start : start + PREFILL], device=self._device)
             inside = (places >= start) & (places < start + len(ids))
             here = None if media is None else media[inside.to(self._device)]
             index = (places[inside] - start).to(self._device)
-            row = Row(len(ids), start, prompt.adapter, total > self._switch, (0,))
+            row = BatchedSequence(len(ids), start, prompt.adapter, total > self._switch, (0,))
             outputs = torch.arange(len(ids), device=self._device)
             yield start, self._model(ForwardBatch(ids, (row,), outputs, here, index, cache)).float()
 

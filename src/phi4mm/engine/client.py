@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from phi4mm.engine.core import Engine
-from phi4mm.engine.messages import EngineFacts, EngineOutput, EngineRequest, EngineStats
+from phi4mm.engine.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats
 from phi4mm.errors import EngineError, InputError
 from phi4mm.protocol.inputs import Adapter
 
@@ -95,7 +95,7 @@ class EngineClient(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def facts(self) -> EngineFacts:
+    def info(self) -> EngineInfo:
         """What is fixed of the engine, and its adapters now."""
 
     @abc.abstractmethod
@@ -120,7 +120,7 @@ class EngineClient(abc.ABC):
     def submit(self, request: EngineRequest) -> OutputQueue:
         """Send a request. Raises InputError when it can never run, EngineError when the engine is gone."""
         self._check_process(request.id)
-        self.facts.check(request)
+        self.info.check(request)
         queue = self._queue(request.id)
         with self._lock:
             if request.id in self._open:
@@ -141,7 +141,7 @@ class EngineClient(abc.ABC):
             return
         self._send_abort(id)
         for index in sorted(entry[2]):
-            entry[1].put(EngineOutput(id, index, end_reason="abort"))
+            entry[1].put(EngineOutput(id, index, finish_reason="abort"))
 
     def stats(self) -> EngineStats:
         """How the engine stands."""
@@ -171,7 +171,7 @@ class EngineClient(abc.ABC):
                 entry = self._open.get(output.id)
                 if entry is None:
                     continue
-                if output.end_reason is not None:
+                if output.finish_reason is not None:
                     entry[2].discard(output.index)
                     if not entry[2]:
                         del self._open[output.id]
@@ -183,7 +183,7 @@ class EngineClient(abc.ABC):
             entries = [self._open.pop(id) for id in list(self._open) if ids is None or id in ids]
         for request, queue, indexes in entries:
             for index in sorted(indexes):
-                queue.put(EngineOutput(request.id, index, end_reason="error", error=EngineError(reason, request.id)))
+                queue.put(EngineOutput(request.id, index, finish_reason="error", error=EngineError(reason, request.id)))
 
     def _check_process(self, id: str = "") -> None:
         check_process(self._pid, id)
@@ -195,20 +195,20 @@ class InlineClient(EngineClient):
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self._engine: Engine | None = engine
-        self._facts = engine.facts
+        self._info = engine.info
         self._aborted: deque[str] = deque()
         self._stepping = False
 
     @property
-    def facts(self) -> EngineFacts:
+    def info(self) -> EngineInfo:
         """See EngineClient."""
         if self._engine is not None:
-            self._facts = self._engine.facts
-        return self._facts
+            self._info = self._engine.info
+        return self._info
 
     def close(self) -> None:
         """See EngineClient."""
-        self._facts, self._engine = self.facts, None
+        self._info, self._engine = self.info, None
         self._fail(CLOSED)
 
     def _queue(self, id: str) -> OutputQueue:

@@ -11,14 +11,14 @@ from pathlib import Path
 from torch import Tensor
 
 from phi4mm.checkpoint.adapters import read_adapter
-from phi4mm.config.engine import Limits
-from phi4mm.engine.encoder_cache import MediaCache
-from phi4mm.engine.kv_capacity import settle
+from phi4mm.config.engine import EngineArgs
+from phi4mm.engine.encoder_cache import EncoderCache
+from phi4mm.engine.kv_capacity import plan_kv_cache
 from phi4mm.engine.kv_pages import PagePool
-from phi4mm.engine.messages import EngineFacts, EngineOutput, EngineRequest, EngineStats
+from phi4mm.engine.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats
 from phi4mm.engine.model_runner import Runner
 from phi4mm.engine.request import Constraint, Request, State
-from phi4mm.engine.scheduler import Chunk, Scheduler, StepOutput
+from phi4mm.engine.scheduler import ScheduledChunk, Scheduler, StepOutput
 from phi4mm.engine.weight_watch import weight_watch
 from phi4mm.errors import CapacityError, ConfigError, EngineError, InputError, PhiError
 from phi4mm.model.adapter_weights import AdapterWeights
@@ -26,24 +26,24 @@ from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.detokenizer import TextStream
 from phi4mm.protocol.inputs import Adapter
 
-NO_LIMITS_GIVEN = Limits()
+DEFAULT_ARGS = EngineArgs()
 log = logging.getLogger("phi4mm.engine")
 
 
 class Engine:
-    """Runs requests of any mixture of modes, adapters and lengths side by side. Not for several threads at once.
+    """Runs requests of any mixture of media, adapters and lengths together. Use it from one thread at a time.
 
-    limits   what runs side by side, with the memory that was chosen
-    reasons  for that choice
-    pool     pages of keys and values
-    media    encoder rows
+    engine_args  with the memory that was chosen
+    reasons      for that choice
+    pool         pages of keys and values
+    media        encoder outputs
     """
 
     def __init__(
         self,
         model: Phi4MM,
         eos_ids: Sequence[int],
-        limits: Limits = NO_LIMITS_GIVEN,
+        engine_args: EngineArgs = DEFAULT_ARGS,
         *,
         token_bytes: Callable[[int], bytes] | None = None,
         grammars: Callable[[str], Constraint] | None = None,
@@ -52,30 +52,30 @@ class Engine:
 
         token_bytes  what an id adds to an answer's text, to find stop strings; without it they are refused
         grammars     compiles a grammar's source; without it grammars are refused
-        raises       ConfigError when the limits leave no room for any
+        raises       ConfigError when the engine arguments leave no room for one page
         """
         self._model = model
         self._eos_ids = tuple(eos_ids)
         self._token_bytes = token_bytes
         self._grammars = grammars
-        self._asked = limits
+        self._asked = engine_args
         self._requests: dict[str, list[Request]] = {}
         self._totals: Counter[str] = Counter()
         self._epoch = 0
         self._build()
 
     def _build(self) -> None:
-        """Everything that belongs to one device."""
-        self.limits, capacity, self.reasons = settle(self._asked, self._model)
+        """Make everything that belongs to one device."""
+        self.engine_args, capacity, self.reasons = plan_kv_cache(self._asked, self._model)
         self.pool = PagePool(capacity.pages)
-        self.media: MediaCache[Tensor] = MediaCache(capacity.media_rows)
+        self.media: EncoderCache[Tensor] = EncoderCache(capacity.encoder_tokens)
         self._runner = Runner(self._model, capacity, self.media)
         self._weights_changed = weight_watch(self._model, values=True)
         rope = self._model.config.text.rope
         self._scheduler = Scheduler(
             self.pool,
             self.media,
-            self.limits,
+            self.engine_args,
             switch=rope.original_max_positions,
             context=rope.max_positions,
             eos_ids=self._eos_ids,
@@ -87,20 +87,20 @@ class Engine:
         return self._scheduler.busy
 
     @property
-    def facts(self) -> EngineFacts:
-        """What clients may know of the engine."""
+    def info(self) -> EngineInfo:
+        """What clients may know about the engine."""
         towers = {"image": self._model.image, "audio": self._model.audio}
-        return EngineFacts(
-            limits=self.limits,
+        return EngineInfo(
+            engine_args=self.engine_args,
             reasons=self.reasons,
             context=self._model.config.text.rope.max_positions,
-            cache_tokens=self.pool.total * self.limits.page_tokens,
+            cache_tokens=self.pool.total * self.engine_args.page_size,
             towers=frozenset(kind for kind, tower in towers.items() if tower is not None),
             adapters=tuple(self._model.adapters),
         )
 
     def stats(self) -> EngineStats:
-        """How the engine stands."""
+        """Counters of the engine at this moment."""
         return EngineStats(
             waiting=self._scheduler.waiting,
             running=self._scheduler.running,
@@ -126,7 +126,7 @@ class Engine:
         """
         if self._weights_changed():
             self.invalidate()
-        self.facts.check(request)
+        self.info.check(request)
         count = request.params.n
         if request.id in self._requests:
             raise InputError(f"request id {request.id} is running already; give each request one of its own")
@@ -154,12 +154,12 @@ class Engine:
             refusal = EngineError(f"it could not be taken: {type(error).__name__}: {error}", request.id)
         else:
             return []
-        return [EngineOutput(request.id, n, end_reason="error", error=refusal) for n in range(request.params.n)]
+        return [EngineOutput(request.id, n, finish_reason="error", error=refusal) for n in range(request.params.n)]
 
     def step(self) -> list[EngineOutput]:
-        """A token for every answering row, and prompts a chunk further.
+        """Run one step: one token or more for each decoding sequence, and a chunk of prompts.
 
-        An error of the forward pass ends the requests that were in it, with an `EngineError` each, and no others.
+        An error of the forward pass finishes the requests in this step, with an `EngineError` each, and no others.
         """
         if self._weights_changed():
             self.invalidate()
@@ -192,9 +192,9 @@ class Engine:
         self._build()
 
     def invalidate(self) -> None:
-        """Let nobody find what was computed with earlier weights, as after a training step wrote them in place.
+        """Forget cached results of earlier weights. Call it after a training step changed weights in place.
 
-        Weights that were replaced are seen without it. Running requests go on over the keys and values that they have.
+        Replaced weights are noticed without this call. Running requests keep the keys and values that they have.
         """
         self._epoch += 1
         self.pool.forget()
@@ -203,16 +203,16 @@ class Engine:
         self._weights_changed = weight_watch(self._model, values=True)
 
     def add_adapter(self, name: Adapter, weights: AdapterWeights) -> None:
-        """Offer one more adapter, from the next request on. Raises ConfigError for a name in use or wrong weights."""
+        """Add an adapter; the next request may use it. Raises ConfigError for a name in use or wrong weights."""
         self._model.add_adapter(name, weights)
         self._adapters_changed()
 
     def load_adapter(self, name: Adapter, folder: Path) -> None:
-        """Read a PEFT folder and offer it by `name`. Raises ConfigError, CheckpointError."""
+        """Read a PEFT folder and add it as `name`. Raises ConfigError, CheckpointError."""
         self.add_adapter(name, read_adapter(folder, self._model.config))
 
     def remove_adapter(self, name: Adapter) -> None:
-        """Forget an adapter. Raises ConfigError when there is none of that name, CapacityError while it is in use."""
+        """Remove an adapter. Raises ConfigError when there is none of that name, CapacityError while it is in use."""
         using = sum(request.adapter == name for requests in self._requests.values() for request in requests)
         if using:
             raise CapacityError(f"{using} answers are running with adapter {name}; try again when they have ended")
@@ -220,7 +220,7 @@ class Engine:
         self._adapters_changed()
 
     def _adapters_changed(self) -> None:
-        """No other adapter's weights did: what is cached stays."""
+        """The other adapters' weights are the same: cached results stay."""
         self._runner.invalidate()
         self._weights_changed = weight_watch(self._model, values=True)
 
@@ -255,24 +255,24 @@ class Engine:
             index=request.index,
             ids=tuple(request.answer[len(request.answer) - new :]),
             logprobs=tuple(request.logprobs[len(request.logprobs) - new :]) if request.logprobs else (),
-            end_reason=output.end_reason,
+            finish_reason=output.finish_reason,
             error=request.error,
             cached_tokens=request.found or 0,
             cached_media=sum(request.media_found.values()),
         )
         self._totals["answer_tokens"] += new
-        if output.end_reason is not None:
+        if output.finish_reason is not None:
             self._forget(request)
         return made
 
-    def _count(self, plan: Sequence[Chunk]) -> None:
+    def _count(self, plan: Sequence[ScheduledChunk]) -> None:
         self._totals["steps"] += 1
         for chunk in plan:
             prompt = len(chunk.request.prompt.ids)
             self._totals["prompt_tokens"] += max(min(chunk.end, prompt) - chunk.start, 0)
 
     def _forget(self, request: Request) -> None:
-        """Drop an ended answer."""
+        """Drop a finished answer."""
         assert request.state is State.FINISHED
         self._runner.release(request)
         self._totals["cached_tokens"] += request.found or 0

@@ -1,6 +1,6 @@
-"""Media in, placeholder rows out.
+"""Media items in, media embeddings out.
 
-M media rows, D model width, C crops, P patches, F mel frames.
+M media embeddings, D model width, C crops, P patches, F mel frames.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from phi4mm.protocol.inputs import AudioFrames, AudioProjection, ImageCrops, Ima
 
 
 def encode_media(model: Phi4MM, prompt: Prompt, device: torch.device) -> Tensor | None:
-    """(M, D) projected rows of all of a prompt's media, in the order of their placeholders; None without media."""
+    """(M, D) embeddings of all media of a prompt, in the order of their placeholders; None without media."""
     if not prompt.spans:
         return None
     return torch.cat([encode_span(model, span, prompt.audio_projection, device) for span in prompt.spans])
 
 
 def encode_span(model: Phi4MM, span: MediaSpan, projection: AudioProjection, device: torch.device) -> Tensor:
-    """(span.length, D) rows of one medium, by itself, so that they never depend on what stands beside it."""
+    """(span.length, D) embeddings of one media item, encoded alone, so that they never depend on the others."""
     if isinstance(span.data, AudioFrames):
-        rows = encode_clip(model, span.data, projection, device)
+        embeddings = encode_clip(model, span.data, projection, device)
     else:
-        rows = encode_image(model, span.data, device)
-    assert len(rows) == span.length, f"{span.kind}: {len(rows)} encoder rows for {span.length} placeholders"
-    return rows
+        embeddings = encode_image(model, span.data, device)
+    assert len(embeddings) == span.length, f"{span.kind}: {len(embeddings)} embeddings for {span.length} placeholders"
+    return embeddings
 
 
 def encode_image(model: Phi4MM, image: ImageCrops | ImageTiles, device: torch.device) -> Tensor:
-    """(tokens, D) rows of one image; its float pixels, if it has none, live only as long as this runs."""
+    """(tokens, D) embeddings of one image; float pixels made for it are freed when this returns."""
     return encode_images(model, batch_images([to_tiles(image)]).to(device))[0]
 
 
 def encode_clip(model: Phi4MM, frames: AudioFrames, projection: AudioProjection, device: torch.device) -> Tensor:
-    """(tokens, D) rows of one clip."""
+    """(tokens, D) embeddings of one audio clip."""
     return encode_audio(model, batch_audio([frames]).to(device), [projection]).embeddings[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from phi4mm.config.engine import Limits
+from phi4mm.config.engine import EngineArgs
 from phi4mm.errors import ConfigError
 from phi4mm.machine import memory
 from phi4mm.model.kv import token_bytes
@@ -17,42 +17,46 @@ from phi4mm.model.phi4mm import Phi4MM
 
 
 @dataclass(frozen=True)
-class Capacity:
-    """Pages of keys and values, and as many encoder rows as tokens, so that whatever fits as tokens fits as media."""
+class KVCapacity:
+    """Pages of keys and values, and room for as many encoder output tokens as the pages hold tokens."""
 
     pages: int
-    page_tokens: int
-    cache_dtype: torch.dtype
-    media_rows: int
+    page_size: int
+    kv_cache_dtype: torch.dtype
+    encoder_tokens: int
 
 
-def settle(limits: Limits, model: Phi4MM) -> tuple[Limits, Capacity, tuple[str, ...]]:
-    """Limits with `cache_bytes` chosen, what fits in them, and the reason for the choice.
+def plan_kv_cache(engine_args: EngineArgs, model: Phi4MM) -> tuple[EngineArgs, KVCapacity, tuple[str, ...]]:
+    """Engine arguments with `kv_cache_bytes` chosen, what fits in them, and the reason for the choice.
 
     raises  ConfigError when not even one page fits
     """
     text, weight = model.config.text, model.text.norm.weight
-    dtype = torch.int8 if limits.cache_dtype == "int8" else weight.dtype
+    dtype = torch.int8 if engine_args.kv_cache_dtype == "int8" else weight.dtype
     encodes = model.image is not None or model.audio is not None
-    row = text.hidden_size * weight.dtype.itemsize if encodes else 0
-    page = limits.page_tokens * (token_bytes(text, dtype) + row)
+    encoder_token = text.hidden_size * weight.dtype.itemsize if encodes else 0
+    page = engine_args.page_size * (token_bytes(text, dtype) + encoder_token)
     reasons: tuple[str, ...] = ()
-    if limits.cache_bytes is None:
+    if engine_args.kv_cache_bytes is None:
         free = free_bytes(weight.device)
-        most = limits.max_rows * -(-text.rope.max_positions // limits.page_tokens) * page
+        most = engine_args.max_num_seqs * -(-text.rope.max_positions // engine_args.page_size) * page
         chosen = min(free // 2, most)
-        limits = replace(limits, cache_bytes=chosen)
-        why = f"half of the {free / 1e9:.1f} GB free" if chosen < most else f"{limits.max_rows} rows of full length"
-        reasons = (f"cache_bytes {chosen}: {why}, {chosen // page * limits.page_tokens} tokens",)
-    assert limits.cache_bytes is not None
-    pages = limits.cache_bytes // page
+        engine_args = replace(engine_args, kv_cache_bytes=chosen)
+        why = (
+            f"half of the {free / 1e9:.1f} GB free"
+            if chosen < most
+            else f"{engine_args.max_num_seqs} sequences of full length"
+        )
+        reasons = (f"kv_cache_bytes {chosen}: {why}, {chosen // page * engine_args.page_size} tokens",)
+    assert engine_args.kv_cache_bytes is not None
+    pages = engine_args.kv_cache_bytes // page
     if pages == 0:
         raise ConfigError(
-            f"cache_bytes is {limits.cache_bytes}; expected at least {page}, the bytes of one page of"
-            f" {limits.page_tokens} tokens"
+            f"kv_cache_bytes is {engine_args.kv_cache_bytes}; expected at least {page}, the bytes of one page of"
+            f" {engine_args.page_size} tokens"
         )
-    capacity = Capacity(pages, limits.page_tokens, dtype, pages * limits.page_tokens if row else 0)
-    return limits, capacity, reasons
+    capacity = KVCapacity(pages, engine_args.page_size, dtype, pages * engine_args.page_size if encoder_token else 0)
+    return engine_args, capacity, reasons
 
 
 def free_bytes(device: torch.device) -> int:

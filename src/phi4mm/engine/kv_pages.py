@@ -1,11 +1,11 @@
-"""Pages of keys and values: who holds them and what is known of them. Plain numbers, no torch.
+"""Pages of keys and values: which requests hold them and what they contain. Plain numbers, no torch.
 
-A page is free, held by requests, or cached: held by none, its content known, kept until room is needed. A full page's
-content is known by the page before it and its own tokens, media and adapter, so that equal keys mean equal beginnings:
+A page is free, held by requests, or cached: held by no request, its content known, kept until room is needed. The key
+of a full page is the node of the page before it and its own tokens and media, so equal keys mean equal prefixes:
 
     node = (parent node, content of this page)        parent of the first page: adapter, weights, rotary table
 
-Keys are compared whole; hashes only find them. A page's parent is used whenever the page is, so it is evicted later.
+Keys are compared whole; a hash only finds them. A page's parent is used whenever the page is, so it is evicted later.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Content: TypeAlias = tuple[tuple[int, ...], tuple[tuple[MediaKey, int], ...]]
 Key: TypeAlias = tuple[Hashable, Content]
 
 
-def page_content(request: Request, page: int, page_tokens: int) -> Content:
-    """What a full page of a request holds: token ids, and (key, first placeholder's offset) of each medium in it."""
-    start, end = page * page_tokens, (page + 1) * page_tokens
+def page_content(request: Request, page: int, page_size: int) -> Content:
+    """What a full page of a request holds: token ids, and (key, offset of the first placeholder) of its media items."""
+    start, end = page * page_size, (page + 1) * page_size
     media = tuple(
         (request.media_key(span), span.start - start)
         for span in request.prompt.spans
@@ -66,7 +66,7 @@ class PagePool:
         return len(self._free) + len(self._cached)
 
     def match(self, root: Hashable, contents: Iterable[Content]) -> tuple[list[int], list[int]]:
-        """Pages and nodes of the longest known beginning, now held once more."""
+        """Pages and nodes of the longest cached prefix, now held once more."""
         pages: list[int] = []
         nodes: list[int] = []
         parent = root
@@ -81,7 +81,7 @@ class PagePool:
         return pages, nodes
 
     def take(self, count: int) -> list[int] | None:
-        """`count` pages of unknown content, held; None, and nothing taken, when there are not so many."""
+        """`count` pages, held, with no content; None, and nothing taken, when fewer are available."""
         if count > self.available:
             return None
         pages = [self._free.pop() if self._free else self._evict() for _ in range(count)]
@@ -90,7 +90,7 @@ class PagePool:
         return pages
 
     def publish(self, parent: Hashable, content: Content, page: int) -> tuple[int, int]:
-        """Make a held full page findable. Returns (page, node): the same page, or the one that already holds that."""
+        """Put a held full page into the cache. Returns (page, node): this page, or a cached one of the same content."""
         key = (parent, content)
         if key in self._known:
             known, node = self._known[key]
@@ -104,8 +104,8 @@ class PagePool:
 
     def release(self, pages: Sequence[int]) -> None:
         """Give up one hold of each page of a request, given in order."""
-        for page in reversed(pages):  # the last of a row is to be evicted first
-            assert self._holders[page] > 0, f"page {page} is released and nobody holds it"
+        for page in reversed(pages):  # the last page of a sequence is evicted first
+            assert self._holders[page] > 0, f"page {page} is released and no request holds it"
             self._holders[page] -= 1
             if self._holders[page] == 0:
                 if page in self._keys:

@@ -1,4 +1,4 @@
-"""What crosses the engine's border: plain values that can be pickled, logged, or sent to another process.
+"""Messages to and from the engine: plain values that can be pickled, logged, or sent to another process.
 
 A client sends an `EngineRequest` and gets `EngineOutput`s of its id until one says how the answer ended. A request with
 `params.n` answers gets outputs of n indexes.
@@ -9,22 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from phi4mm.config.engine import Limits
+from phi4mm.config.engine import EngineArgs
 from phi4mm.errors import InputError, PhiError
 from phi4mm.protocol.inputs import Adapter, Prompt
 from phi4mm.protocol.response import TokenLogprobs
 from phi4mm.protocol.sampling import GREEDY, SamplingParams
 
 DIGEST = 32  # bytes of SHA-256
-EndReason: TypeAlias = Literal["stop", "length", "abort", "error"]
+EngineFinishReason: TypeAlias = Literal["stop", "length", "abort", "error"]
 
 
 @dataclass(frozen=True)
 class EngineRequest:
     """One prompt to be answered `params.n` times.
 
-    id       chosen by the caller, once: outputs of an aborted request may still be on their way
-    grammar  source of the grammar that the answer must keep to; compiled by the engine
+    id       chosen by the caller and never used again: outputs of an aborted request may still arrive
+    grammar  source of the grammar for structured output; the engine compiles it
     adapter  its name, None for the model without one
     """
 
@@ -42,33 +42,33 @@ class EngineOutput:
     index          which of the request's `n` answers
     ids            new token ids; the last one is the end-of-sequence id where that ended the answer
     logprobs       one a new id where the request asked for them
-    end_reason     why the answer ended, None while it goes on
-    error          why it failed, where end_reason is "error"
-    cached_tokens  prompt tokens whose keys and values were found, not computed; of the whole request so far
-    cached_media   images and audio clips whose encoder output was found, likewise
+    finish_reason     why the answer finished, None while it goes on
+    error          why it failed, where finish_reason is "error"
+    cached_tokens  prompt tokens whose keys and values were in the prefix cache; of the whole request so far
+    cached_media   images and audio clips whose encoder output was in the encoder cache, likewise
     """
 
     id: str
     index: int = 0
     ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprobs, ...] = ()
-    end_reason: EndReason | None = None
+    finish_reason: EngineFinishReason | None = None
     error: PhiError | None = None
     cached_tokens: int = 0
     cached_media: int = 0
 
 
 @dataclass(frozen=True)
-class EngineFacts:
-    """What is fixed of a running engine, and the adapters that it has now.
+class EngineInfo:
+    """What does not change while an engine runs, and its present adapters.
 
-    limits        with the memory that was chosen; `reasons` for that choice
+    engine_args   with the memory that was chosen; `reasons` for that choice
     context       most tokens of prompt and answer together
     cache_tokens  tokens that the pages hold
     towers        kinds of media that the model was loaded with
     """
 
-    limits: Limits
+    engine_args: EngineArgs
     reasons: tuple[str, ...]
     context: int
     cache_tokens: int
@@ -76,14 +76,14 @@ class EngineFacts:
     adapters: tuple[Adapter, ...]
 
     def check(self, request: EngineRequest) -> None:
-        """Refuse what can never run. Raises InputError."""
+        """Refuse a request that can never run. Raises InputError."""
         ids, spans = request.prompt.ids, request.prompt.spans
         if not ids:
             raise InputError("the prompt is empty; expected at least one token")
         if len(ids) >= self.context:
             raise InputError(
                 f"the prompt has {len(ids)} tokens and the context holds {self.context}, the answer included;"
-                " shorten the text or use fewer or smaller pictures and recordings"
+                " shorten the text or use fewer or smaller images and audio clips"
             )
         if missing := sorted({span.kind for span in spans} - self.towers):
             raise InputError(
@@ -97,10 +97,10 @@ class EngineFacts:
             )
         # The last token of an answer is never run.
         most = min(len(ids) + request.params.max_tokens, self.context) - 1
-        if -(-most // self.limits.page_tokens) * self.limits.page_tokens > self.cache_tokens:
+        if -(-most // self.engine_args.page_size) * self.engine_args.page_size > self.cache_tokens:
             raise InputError(
                 f"prompt and answer may need {most} cached tokens and the cache holds {self.cache_tokens};"
-                " lower max_tokens, shorten the prompt, or raise the engine's cache_bytes"
+                " lower max_tokens, shorten the prompt, or raise the engine's kv_cache_bytes"
             )
         for span in spans:
             if len(span.digest) != DIGEST:
@@ -112,13 +112,13 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class EngineStats:
-    """A moment of a running engine; counts since it began end in `_total`.
+    """The state of a running engine; counters since its start end in `_total`.
 
     waiting, running     answers
-    pages                of keys and values in all: free + held + cached
+    pages                of keys and values: free + held + cached
     encoder_tokens       encoder outputs kept, `encoder_held` of them by requests
     prompt_tokens_total  prompt tokens run, those computed again after preemption included
-    cached_tokens_total  prompt tokens found instead
+    cached_tokens_total  prompt tokens found in the prefix cache
     """
 
     waiting: int = 0

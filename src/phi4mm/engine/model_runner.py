@@ -1,6 +1,6 @@
-"""Runs a plan: encodes media, packs the rows, calls the model, draws a token of each row that has reached its end.
+"""Runs a plan: encodes media, packs the sequences, runs the model, and samples tokens.
 
-N rows that draw, V vocabulary.
+N rows of logits, V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,47 +12,47 @@ import torch
 from torch import Tensor
 
 from phi4mm.engine.batching import pack
-from phi4mm.engine.encoder_cache import MediaCache
+from phi4mm.engine.encoder_cache import EncoderCache
 from phi4mm.engine.encoders import encode_span
 from phi4mm.engine.executors.eager import EagerExecutor
 from phi4mm.engine.executors.executor import Executor
 from phi4mm.engine.executors.fused_cpu import FusedCPUExecutor
-from phi4mm.engine.kv_capacity import Capacity
+from phi4mm.engine.kv_capacity import KVCapacity
 from phi4mm.engine.request import Request, Sampled
 from phi4mm.engine.sampler import apply_mask, most_likely, new_generator, sample, token_logprobs
-from phi4mm.engine.scheduler import Chunk
-from phi4mm.engine.speculative import is_plain
+from phi4mm.engine.scheduler import ScheduledChunk
+from phi4mm.engine.speculative import is_greedy
 from phi4mm.errors import EngineError
-from phi4mm.model.kv import PagedCache
+from phi4mm.model.kv import PagedKVCache
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.response import TokenLogprobs
 
 
 class Runner:
-    """Owns what is on the device beside the weights: pages, and the requests' random numbers."""
+    """Owns what is on the device beside the weights: the pages, and the requests' random generators."""
 
-    def __init__(self, model: Phi4MM, capacity: Capacity, media: MediaCache[Tensor]) -> None:
+    def __init__(self, model: Phi4MM, capacity: KVCapacity, media: EncoderCache[Tensor]) -> None:
         self._model = model
         weight = model.text.norm.weight  # the embedding may be packed
         self._device, self._dtype = weight.device, weight.dtype
         self._media = media
         self._generators: dict[Request, torch.Generator] = {}
-        self._cache = PagedCache(
+        self._cache = PagedKVCache(
             model.config.text,
             pages=capacity.pages,
-            page_tokens=capacity.page_tokens,
+            page_size=capacity.page_size,
             device=self._device,
-            dtype=capacity.cache_dtype,
+            dtype=capacity.kv_cache_dtype,
         )
         self._executors: tuple[Executor, ...] = (FusedCPUExecutor(model, self._cache), EagerExecutor(model))
 
     @torch.inference_mode()
-    def run(self, plan: Sequence[Chunk]) -> list[list[Sampled]]:
-        """One forward pass; of each chunk that samples a token, and one more for each guess that was right.
+    def run(self, plan: Sequence[ScheduledChunk]) -> list[list[Sampled]]:
+        """One forward pass. For each chunk its sampled tokens: one, and one more for each accepted proposal.
 
-        A row that fails gets an `error`; its neighbours go on.
+        A sequence that fails gets an `error`; the others go on.
         """
-        # Sequences of one adapter side by side: its weights are then read once.
+        # Sequences of one adapter are packed together: its weights are then read once.
         encoded = [chunk for chunk in plan if self._encode(chunk)]
         ready = sorted(encoded, key=lambda chunk: chunk.request.adapter or "")
         if not ready:
@@ -68,50 +68,50 @@ class Runner:
         self._generators.pop(request, None)
 
     def invalidate(self) -> None:
-        """Forget what executors derived from the weights, such as memory of replaced ones that they keep alive.
+        """Drop what executors derived from the weights, such as references to replaced ones.
 
-        Changed weights are noticed without this call. Keys and values of earlier tokens stay as they are.
+        Changed weights are noticed without this call. Keys and values of earlier tokens stay.
         """
         for executor in self._executors:
             executor.invalidate()
 
-    def _encode(self, chunk: Chunk) -> bool:
-        """Make the encoder rows that the chunk asks for; running out of memory there must not stop the other rows."""
+    def _encode(self, chunk: ScheduledChunk) -> bool:
+        """Encode the media item that the chunk needs. A failure, such as no memory, ends only this sequence."""
         request, span = chunk.request, chunk.encode
         if span is None:
             return True
         try:
-            rows = encode_span(self._model, span, request.projection, self._device)
+            output = encode_span(self._model, span, request.projection, self._device)
         except RuntimeError as error:
             request.error = EngineError(f"its media could not be encoded: {error}", request.id)
             return False
-        self._media.put(request.media_key(span), rows.to(self._dtype))
+        self._media.store(request.media_key(span), output.to(self._dtype))
         return True
 
-    def _draw(self, chunks: Sequence[Chunk], logits_NV: Tensor) -> list[list[Sampled]]:
-        """Greedy rows in one pass over the logits, the others one by one."""
-        ends = list(itertools.accumulate(1 + len(chunk.draft) for chunk in chunks))
-        greedy = [is_plain(chunk.request) for chunk in chunks]
+    def _draw(self, chunks: Sequence[ScheduledChunk], logits_NV: Tensor) -> list[list[Sampled]]:
+        """Sample: greedy sequences in one pass over the logits, the others one by one."""
+        ends = list(itertools.accumulate(1 + len(chunk.proposed) for chunk in chunks))
+        greedy = [is_greedy(chunk.request) for chunk in chunks]
         likely = most_likely(logits_NV) if any(greedy) else []
         found: list[list[Sampled]] = []
         for chunk, plain, end in zip(chunks, greedy, ends, strict=True):
-            first = end - 1 - len(chunk.draft)
+            first = end - 1 - len(chunk.proposed)
             if plain:
-                found.append(self._checked(chunk, likely[first:end]))
+                found.append(self._verify(chunk, likely[first:end]))
             else:
                 one = self._draw_one(chunk.request, logits_NV[first].float())
                 found.append([] if one is None else [one])
         return found
 
-    def _checked(self, chunk: Chunk, likely: Sequence[int | str]) -> list[Sampled]:
-        """The model's own tokens, up to the first that was guessed wrong."""
+    def _verify(self, chunk: ScheduledChunk, likely: Sequence[int | str]) -> list[Sampled]:
+        """Verify proposals: the model's own tokens, up to the first that differs from the proposed one."""
         found: list[Sampled] = []
-        for token, guess in zip(likely, (*chunk.draft, None), strict=True):
+        for token, proposed in zip(likely, (*chunk.proposed, None), strict=True):
             sampled = self._result(chunk.request, token, None)
             if sampled is None:
                 break
             found.append(sampled)
-            if token != guess:
+            if token != proposed:
                 break
         return found
 
@@ -134,7 +134,7 @@ class Runner:
         return self._result(request, token, logits)
 
     def _result(self, request: Request, token: int | str, logits: Tensor | None) -> Sampled | None:
-        """The token with its log-probabilities; a text says why there is none."""
+        """The token with its log-probabilities. A text is the reason why there is no token."""
         if isinstance(token, str):
             request.error = EngineError(token, request.id)
             return None

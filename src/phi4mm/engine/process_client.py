@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from phi4mm.engine.client import CLOSED, EngineClient
-from phi4mm.engine.messages import EngineFacts, EngineOutput, EngineRequest
+from phi4mm.engine.messages import EngineInfo, EngineOutput, EngineRequest
 from phi4mm.engine.transport import Transport, Unsendable
 from phi4mm.engine.worker import Abort, Call, EngineFactory, Result, Start
 from phi4mm.errors import EngineError, PhiError
@@ -40,7 +40,7 @@ class DiedLoading(EngineError):
 
 
 class Worker:
-    """One worker process, its connection and its facts."""
+    """One worker process, its connection and its info."""
 
     def __init__(self, make: EngineFactory, threads: int) -> None:
         """Start it and wait until its engine is made. Raises what that raises, EngineError if it dies."""
@@ -63,8 +63,8 @@ class Worker:
         if ready.error is not None:
             self.end()
             raise ready.error
-        assert ready.facts is not None
-        self.facts: EngineFacts = ready.facts
+        assert ready.info is not None
+        self.info: EngineInfo = ready.info
 
     def ask(self, method: str, *arguments: object) -> None:
         """Call a method of the engine before anything else runs. Raises what it raises."""
@@ -72,7 +72,7 @@ class Worker:
         result: Result = self.transport.receive()
         if result.error is not None:
             raise result.error
-        self.facts = result.facts or self.facts
+        self.info = result.info or self.info
 
     def end(self) -> str:
         """Hang up, wait for it, and say how it ended."""
@@ -105,7 +105,7 @@ class ProcessClient(EngineClient):
         self._sent: set[str] = set()  # requests that the worker has, or may have
         self._changed = threading.Condition(self._lock)  # another worker, or none for good
         worker = Worker(make, threads)
-        self._facts = worker.facts
+        self._info = worker.info
         self._workers = [worker]  # the one that runs, or none
         self._outbox: Outbox = queue.SimpleQueue()
         self._finalizer = weakref.finalize(self, _hang_up, self._workers, self._outbox, os.getpid())
@@ -113,9 +113,9 @@ class ProcessClient(EngineClient):
             threading.Thread(target=target, args=(weakref.ref(self), given), name="phi4mm-worker", daemon=True).start()
 
     @property
-    def facts(self) -> EngineFacts:
+    def info(self) -> EngineInfo:
         """See EngineClient. Those of the last worker while another one starts."""
-        return self._facts
+        return self._info
 
     @property
     def pid(self) -> int | None:
@@ -228,8 +228,8 @@ class ProcessClient(EngineClient):
             self._deliver(message)
             self._sent.difference_update(output.id for output in message if output.id not in self._open)
             return
-        if message.facts is not None:
-            self._facts = message.facts
+        if message.info is not None:
+            self._info = message.info
         future = self._calls.pop(message.number, None)
         if future is not None and message.error is not None:
             future.set_exception(message.error)
@@ -261,7 +261,7 @@ class ProcessClient(EngineClient):
             if self._gone:
                 another.end()
                 return None
-            self._facts = another.facts
+            self._info = another.info
             self._workers.append(another)
             self._changed.notify_all()
         return another
@@ -285,7 +285,7 @@ class ProcessClient(EngineClient):
         worker = Worker(self._make, self._threads)
         try:
             for name, folder in self._changes.items():
-                if name in worker.facts.adapters:
+                if name in worker.info.adapters:
                     worker.ask("remove_adapter", name)
                 if folder is not None:
                     self._reload(worker, name, folder)

@@ -1,4 +1,4 @@
-"""One answer while it runs: plain data, no torch.
+"""The state of one answer while it runs: plain data, no torch.
 
 WAITING --admitted--> RUNNING --last token, abort or error--> FINISHED
 WAITING <--preempted-- RUNNING, and any state --abort--> FINISHED
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from phi4mm.engine.encoder_cache import MediaKey
-from phi4mm.engine.messages import EndReason
+from phi4mm.engine.messages import EngineFinishReason
 from phi4mm.errors import PhiError
 from phi4mm.processing.detokenizer import TextStream
 from phi4mm.protocol.inputs import Adapter, AudioProjection, MediaSpan, Prompt
@@ -47,43 +47,43 @@ class Constraint(Protocol):
 
 @dataclass(frozen=True)
 class Sampled:
-    """What one row's logits came to. `logprobs` only where the request asked for them."""
+    """A sampled token. `logprobs` only where the request asked for them."""
 
     token: int
     logprobs: TokenLogprobs | None = None
 
 
 @dataclass(eq=False)
-class Guesses:
-    """What a row's next tokens are guessed from.
+class SpeculativeState:
+    """What a sequence's next tokens are proposed from (speculative.py), and how well that went.
 
-    after  where the row went on after its last tokens of that kind (speculative.py); the first `seen` tokens are in it
-    made   tokens guessed so far, `right` those of them that the model chose
+    ngrams    the end of the latest occurrence of each n-gram of the first `indexed` tokens
+    proposed  tokens proposed so far, `accepted` those of them that the model chose too
     """
 
-    after: dict[tuple[int, ...], int] = field(default_factory=dict)
-    seen: int = 0
-    made: int = 0
-    right: int = 0
+    ngrams: dict[tuple[int, ...], int] = field(default_factory=dict)
+    indexed: int = 0
+    proposed: int = 0
+    accepted: int = 0
 
 
 @dataclass(eq=False)
 class Request:
     """A prompt, how to sample, and the answer so far.
 
-    adapter     the adapter's name, and which of those that ever had this name
-    epoch       of the weights that the model had when it came
+    adapter     the adapter's name; `version` tells apart adapters that had this name at different times
+    epoch       of the model's weights when the request arrived
     group       id of its EngineRequest; `index` says which of the answers to that
-    constraint  what the answer must look like
-    stop        finds the strings that end the answer; None where there are none
+    constraint  the grammar's state, for structured output
+    stop        finds stop strings; None without any
     arrival     its place in the order of arrival
     cached      tokens whose keys and values are in `pages`
-    long        whether they were rotated with the long factors
+    long_rope   whether those keys were rotated with the long factors
     pages       page numbers in order; the last may be partly empty
-    nodes       for each full page that the pool knows, its place in the tree of prefixes
-    media       keys of the encoder rows that it holds, while its prefill needs them
-    found       prompt tokens that were cached already when it first joined; None before
-    media_found for each medium that it needed, whether its encoder rows were there
+    nodes       for each full page in the prefix cache, its node in the tree of prefixes
+    media       keys of the encoder outputs that it holds while its prefill needs them
+    found       prompt tokens found in the prefix cache when it was first admitted; None before
+    media_found for each media item that it needed, whether its encoder output was in the cache
     """
 
     id: str
@@ -100,15 +100,15 @@ class Request:
     answer: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     cached: int = 0
-    long: bool = False
+    long_rope: bool = False
     pages: list[int] = field(default_factory=list)
     nodes: list[int] = field(default_factory=list)
     media: set[MediaKey] = field(default_factory=set)
     found: int | None = None
     media_found: dict[MediaKey, bool] = field(default_factory=dict)
-    guesses: Guesses = field(default_factory=Guesses)
+    speculative: SpeculativeState = field(default_factory=SpeculativeState)
     state: State = State.WAITING
-    end_reason: EndReason | None = None
+    finish_reason: EngineFinishReason | None = None
     error: PhiError | None = None
 
     def __post_init__(self) -> None:
@@ -120,7 +120,7 @@ class Request:
         return len(self.prompt.ids) + len(self.answer)
 
     def media_key(self, span: MediaSpan) -> MediaKey:
-        """By what a medium's encoder rows are found; the projection counts for audio alone."""
+        """Key of a media item's encoder output; the projection matters for audio alone."""
         return span.digest, span.kind, self.projection if span.kind == "audio" else None, self.epoch
 
     def tokens(self, start: int, end: int) -> list[int]:

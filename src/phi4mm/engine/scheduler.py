@@ -1,11 +1,11 @@
-"""Who runs in the next step, and what came of it: plain Python, no torch.
+"""Which sequences run in the next step, and what the step produced. Plain Python, no torch.
 
-The earlier a request came, the more it may have. A step holds one token of every answering row, then chunks of prompts
-in order of arrival. Requests join one by one while the step has room. One whose next page is being computed by another
-in this step waits for it instead of computing it too. Memory is taken when a row joins, for all its tokens, and page by
-page while it answers; when pages run out the youngest row gives up its own and waits, to prefill prompt and answer
-again later. The oldest row therefore moves on in every step, and the engine refuses a request that could not finish
-alone: nothing waits forever.
+First come, first served. A step takes one token of every decoding sequence, then chunks of prompts in order of arrival
+(chunked prefill). Waiting requests are admitted one by one while the step has room. A request whose next page is being
+computed by another sequence in this step waits for that page. Pages are taken at admission for all tokens of a
+sequence, then one by one while it decodes. When pages run out, the sequence that arrived last is preempted: it gives up
+its pages and prefills prompt and answer again later. So the oldest sequence advances in every step; the engine refuses
+a request that could not finish alone, and no request waits forever.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
-from phi4mm.config.engine import Limits
-from phi4mm.engine.encoder_cache import MediaCache, MediaKey
+from phi4mm.config.engine import EngineArgs
+from phi4mm.engine.encoder_cache import EncoderCache, MediaKey
 from phi4mm.engine.kv_pages import PagePool, page_content
-from phi4mm.engine.messages import EndReason
+from phi4mm.engine.messages import EngineFinishReason
 from phi4mm.engine.request import Request, Sampled, State
-from phi4mm.engine.speculative import draft
+from phi4mm.engine.speculative import propose
 from phi4mm.errors import CapacityError
 from phi4mm.protocol.inputs import MediaSpan
 
-DRAFTED_STEP = 8  # answering tokens and guesses of a step together: with more, reading weights is not what it waits for
+# Sampled and proposed tokens together: a step of more is no longer bound by reading the weights.
+MAX_SPECULATIVE_TOKENS_PER_STEP = 8
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """One row's share of a step: tokens [start, end) of the request, all of them cached before `start`.
+class ScheduledChunk:
+    """One sequence's share of a step: tokens [start, end) of the request; the tokens before `start` are cached.
 
-    samples  whether the next token is drawn: the chunk reaches the row's end
-    encode   a medium to encode first
-    draft    guesses of the tokens after `end`, to be run and checked in the same step
+    samples   whether the next token is sampled: the chunk reaches the sequence's end
+    encode    a media item to encode first
+    proposed  tokens that may follow `end`, run and verified in the same step (speculative decoding)
     """
 
     request: Request
@@ -43,40 +44,40 @@ class Chunk:
     end: int
     samples: bool
     encode: MediaSpan | None = None
-    draft: tuple[int, ...] = ()
+    proposed: tuple[int, ...] = ()
 
     @property
     def tokens(self) -> int:
-        """How many tokens the step runs for it."""
-        return self.end - self.start + len(self.draft)
+        """How many tokens the step runs for this sequence."""
+        return self.end - self.start + len(self.proposed)
 
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What a step did for one request: how many tokens its answer has more, and why it ended, if it did."""
+    """What a step did for one request: how many tokens its answer gained, and why it finished, if it did."""
 
     request: Request
     tokens: int
-    end_reason: EndReason | None
+    finish_reason: EngineFinishReason | None
 
 
 class Scheduler:
-    """First come, first served. `plan` and `commit` alternate; `finish` comes between."""
+    """First come, first served. `plan` and `commit` alternate; `finish` may be called between them."""
 
     def __init__(
         self,
         pool: PagePool,
-        media: MediaCache[Any],
-        limits: Limits,
+        media: EncoderCache[Any],
+        engine_args: EngineArgs,
         *,
         switch: int,
         context: int,
         eos_ids: Sequence[int],
     ) -> None:
-        """switch: rows longer than this run with the long factors; context: the longest row there can be."""
+        """switch: longer sequences use the long RoPE factors; context: the most tokens of a sequence."""
         self._pool = pool
         self._media = media
-        self._limits = limits
+        self._args = engine_args
         self._switch = switch
         self._context = context
         self._eos_ids = frozenset(eos_ids)
@@ -104,7 +105,7 @@ class Scheduler:
     @property
     def room(self) -> int:
         """How many more requests may wait; preempted ones may fill the queue beyond its end."""
-        return max(self._limits.max_queue - len(self._waiting), 0)
+        return max(self._args.max_waiting - len(self._waiting), 0)
 
     def add(self, request: Request) -> None:
         """Queue a request that could run alone. Raises CapacityError when too many wait."""
@@ -113,21 +114,21 @@ class Scheduler:
         request.arrival = next(self._arrivals)
         self._waiting.append(request)
 
-    def plan(self) -> tuple[Chunk, ...]:
-        """Admit what fits, take pages, and share out the step's tokens. Empty when nothing can run."""
+    def plan(self) -> tuple[ScheduledChunk, ...]:
+        """Admit requests, take pages, and distribute the step's tokens. Empty when nothing can run."""
         for request in tuple(self._running):
             if request.state is State.RUNNING:
                 self._extend(request)
         self._may_encode = True
-        budget = self._limits.chunk_tokens
-        answering = [request for request in self._running if request.length - request.cached == 1]
-        filling = [request for request in self._running if request.length - request.cached > 1]
-        chunks: list[Chunk] = []
-        # Chained, not unpacked: whether another one joins is asked when the step has room left for it.
-        for request in itertools.chain(answering, filling, self._joining(chunks)):
+        budget = self._args.max_num_batched_tokens
+        decoding = [request for request in self._running if request.length - request.cached == 1]
+        prefilling = [request for request in self._running if request.length - request.cached > 1]
+        chunks: list[ScheduledChunk] = []
+        # Chained, not unpacked: a waiting request is admitted only when the step has room left for it.
+        for request in itertools.chain(decoding, prefilling, self._admit(chunks)):
             chunk = self._chunk(request, budget)
             if chunk is not None and chunk.samples and chunk.tokens == 1 and request.answer:
-                chunk = replace(chunk, draft=self._draft(request, max(len(answering), 1), budget))
+                chunk = replace(chunk, proposed=self._propose(request, max(len(decoding), 1), budget))
             if chunk is not None:
                 chunks.append(chunk)
                 budget -= chunk.tokens
@@ -135,10 +136,10 @@ class Scheduler:
                 break
         return tuple(chunks)
 
-    def commit(self, plan: Sequence[Chunk], results: Sequence[Sequence[Sampled]]) -> list[StepOutput]:
-        """Count tokens as cached and append those drawn; a row with an `error` ends with it.
+    def commit(self, plan: Sequence[ScheduledChunk], results: Sequence[Sequence[Sampled]]) -> list[StepOutput]:
+        """Count tokens as cached and append the sampled ones; a sequence with an `error` finishes with it.
 
-        results  of each chunk the tokens drawn, one more than guesses of it were right
+        results  for each chunk its sampled tokens: one more than its accepted proposals
         """
         outputs = []
         for chunk, drawn in zip(plan, results, strict=True):
@@ -150,38 +151,38 @@ class Scheduler:
                 outputs.append(StepOutput(request, len(request.answer) - before, reason))
         return outputs
 
-    def _accept(self, chunk: Chunk, drawn: Sequence[Sampled]) -> EndReason | None:
-        """Take over what a chunk came to; tokens after the one that ends the answer are dropped."""
+    def _accept(self, chunk: ScheduledChunk, drawn: Sequence[Sampled]) -> EngineFinishReason | None:
+        """Append what a chunk produced; tokens after the one that finishes the answer are dropped."""
         request = chunk.request
         request.cached = chunk.end
-        request.guesses.made += len(chunk.draft)
-        request.guesses.right += max(len(drawn) - 1, 0)
-        reason: EndReason | None = None
+        request.speculative.proposed += len(chunk.proposed)
+        request.speculative.accepted += max(len(drawn) - 1, 0)
+        reason: EngineFinishReason | None = None
         for n, sampled in enumerate(drawn):
             request.cached = chunk.end + n
             request.answer.append(sampled.token)
             if sampled.logprobs is not None:
                 request.logprobs.append(sampled.logprobs)
-            reason = self._end_reason(request, sampled.token)
+            reason = self._finish_reason(request, sampled.token)
             if reason is not None:
                 break
         self._publish(request)
         self._release_media(request)
         return reason
 
-    def finish(self, request: Request, reason: EndReason) -> None:
-        """End a request, wherever it stands, and give back what it held."""
+    def finish(self, request: Request, reason: EngineFinishReason) -> None:
+        """Finish a request in any state, and release what it held."""
         if request.state is State.WAITING:
             self._waiting.remove(request)
         elif request.state is State.RUNNING:
             self._running.remove(request)
         self._release(request)
-        request.state, request.end_reason = State.FINISHED, reason
+        request.state, request.finish_reason = State.FINISHED, reason
 
-    def _joining(self, chunks: Sequence[Chunk]) -> Iterator[Request]:
-        """Waiting requests that are let in, one by one, while `chunks`, the step so far, has room."""
+    def _admit(self, chunks: Sequence[ScheduledChunk]) -> Iterator[Request]:
+        """Admit waiting requests one by one, while `chunks`, the step so far, has room."""
         for request in tuple(self._waiting):
-            if len(self._running) >= self._limits.max_rows:
+            if len(self._running) >= self._args.max_num_seqs:
                 return
             if any(self._computes_next_page(chunk, request) for chunk in chunks):
                 continue
@@ -194,22 +195,22 @@ class Scheduler:
                 request.found = request.cached
             yield request
 
-    def _computes_next_page(self, chunk: Chunk, request: Request) -> bool:
-        """Whether `chunk` works on a page of a prompt that `request` needs too, and can find in a later step."""
-        other, size = chunk.request, self._limits.page_tokens
+    def _computes_next_page(self, chunk: ScheduledChunk, request: Request) -> bool:
+        """Whether `chunk` computes a page that `request` needs too, and can find in a later step."""
+        other, size = chunk.request, self._args.page_size
         end = (chunk.start // size + 1) * size
-        if not self._limits.prefix_cache or end > min(len(other.prompt.ids), len(request.prompt.ids) - 1):
+        if not self._args.enable_prefix_caching or end > min(len(other.prompt.ids), len(request.prompt.ids) - 1):
             return False
         return (
             self._root(other) == (request.adapter, request.version, request.epoch, request.length > self._switch)
-            and other.prompt.ids[end - size : end] == request.prompt.ids[end - size : end]  # mostly settles it
+            and other.prompt.ids[end - size : end] == request.prompt.ids[end - size : end]  # usually decides it
             and other.prompt.ids[:end] == request.prompt.ids[:end]
             and _media_before(other, end) == _media_before(request, end)
         )
 
     def _extend(self, request: Request) -> None:
-        """Pages for the row's newest token. Past the switch all keys need other angles: the row begins anew."""
-        if request.long != (request.length > self._switch):
+        """Take pages for the newest token. Past the LongRoPE switch a sequence prefills again: its angles change."""
+        if request.long_rope != (request.length > self._switch):
             self._release(request)
         while not self._begin(request, spare=0):
             youngest = self._running[-1]
@@ -218,11 +219,11 @@ class Scheduler:
                 return
 
     def _begin(self, request: Request, *, spare: int) -> bool:
-        """Take what pages the row still needs, known ones first; nothing where fewer than `spare` would be left."""
+        """Take the pages that the sequence needs, cached ones first; none if fewer than `spare` would be left."""
         if not request.pages:
-            request.long = request.length > self._switch
+            request.long_rope = request.length > self._switch
             request.pages, request.nodes = self._pool.match(self._root(request), self._contents(request))
-            request.cached = len(request.pages) * self._limits.page_tokens
+            request.cached = len(request.pages) * self._args.page_size
         need = self._pages_for(request.length) - len(request.pages)
         pages = self._pool.take(need) if need + spare <= self._pool.available else None
         if pages is None:
@@ -240,45 +241,45 @@ class Scheduler:
         self.preemptions += 1
 
     def _release(self, request: Request) -> None:
-        """Give back pages and encoder rows; what was computed is to be computed again, or found."""
+        """Release pages and encoder outputs; they must be computed, or found in a cache, again."""
         self._pool.release(request.pages)
         request.pages, request.nodes, request.cached = [], [], 0
         self._release_media(request, everything=True)
 
-    def _chunk(self, request: Request, budget: int) -> Chunk | None:
-        """Up to `budget` of the row's tokens: as far as encoder rows are here, or one more medium's can be made."""
+    def _chunk(self, request: Request, budget: int) -> ScheduledChunk | None:
+        """Up to `budget` tokens: as far as encoder outputs are ready, or one more media item can be encoded."""
         start, end = request.cached, min(request.length, request.cached + budget)
         encode = None
         for span in request.prompt.spans:
             if span.start >= end or span.start + span.length <= start:
                 continue
             key = request.media_key(span)
-            ready = self._media.ready(key)
+            ready = self._media.has(key)
             if not ready:
                 if not self._may_encode:
-                    # Another row's medium is made in this step: answers must not wait for several.
+                    # This step encodes a media item already: decoding sequences must not wait for several.
                     end = max(span.start, start)
                     break
                 self._may_encode, encode = False, span
             request.media_found.setdefault(key, ready)
             if key not in request.media:
-                self._media.hold(key, span.length)
+                self._media.reserve(key, span.length)
                 request.media.add(key)
         if end == start:
             return None
-        return Chunk(request, start, end, end == request.length, encode)
+        return ScheduledChunk(request, start, end, end == request.length, encode)
 
-    def _draft(self, request: Request, answering: int, budget: int) -> tuple[int, ...]:
-        """Guesses for an answering row, as far as its pages, its rotary table and its answer's length go."""
-        room = len(request.pages) * self._limits.page_tokens
-        if not request.long:
+    def _propose(self, request: Request, decoding: int, budget: int) -> tuple[int, ...]:
+        """Proposed tokens for a decoding sequence, within its pages, rotary table and answer length."""
+        room = len(request.pages) * self._args.page_size
+        if not request.long_rope:
             room = min(room, self._switch)
         left = min(request.params.max_tokens - len(request.answer), self._context - request.length) - 1
-        share = DRAFTED_STEP // answering - 1
-        return draft(request, min(self._limits.draft_tokens, share, room - request.length, left, budget - 1))
+        share = MAX_SPECULATIVE_TOKENS_PER_STEP // decoding - 1
+        return propose(request, min(self._args.num_speculative_tokens, share, room - request.length, left, budget - 1))
 
     def _release_media(self, request: Request, *, everything: bool = False) -> None:
-        """Give back encoder rows, those that the rest of the prefill does not need at least."""
+        """Release encoder outputs that the rest of the prefill does not need, or all of them."""
         if not request.media:
             return
         needed: set[MediaKey] = set()
@@ -290,10 +291,10 @@ class Scheduler:
         request.media &= needed
 
     def _publish(self, request: Request) -> None:
-        """Let others find the pages that are full now."""
-        if not self._limits.prefix_cache:
+        """Put the pages that are full now into the prefix cache."""
+        if not self._args.enable_prefix_caching:
             return
-        size = self._limits.page_tokens
+        size = self._args.page_size
         for page in range(len(request.nodes), request.cached // size):
             parent = request.nodes[-1] if request.nodes else self._root(request)
             request.pages[page], node = self._pool.publish(
@@ -302,18 +303,18 @@ class Scheduler:
             request.nodes.append(node)
 
     def _contents(self, request: Request) -> Iterator[Any]:
-        """Contents of the row's full pages, short of its last token, which must be run to go on from."""
-        size = self._limits.page_tokens
-        pages = (request.length - 1) // size if self._limits.prefix_cache else 0
+        """Contents of the sequence's full pages, without its last token: that one must be run to sample the next."""
+        size = self._args.page_size
+        pages = (request.length - 1) // size if self._args.enable_prefix_caching else 0
         return (page_content(request, page, size) for page in range(pages))
 
     def _root(self, request: Request) -> Hashable:
-        return request.adapter, request.version, request.epoch, request.long
+        return request.adapter, request.version, request.epoch, request.long_rope
 
     def _pages_for(self, tokens: int) -> int:
-        return -(-tokens // self._limits.page_tokens)
+        return -(-tokens // self._args.page_size)
 
-    def _end_reason(self, request: Request, token: int) -> EndReason | None:
+    def _finish_reason(self, request: Request, token: int) -> EngineFinishReason | None:
         if token in self._eos_ids:
             return "stop"
         if request.stop is not None:

@@ -1,8 +1,8 @@
-"""Guesses of a row's next tokens from its own text: what followed its last tokens when they came before. No torch.
+"""Speculative decoding by prompt lookup: the tokens that followed the same n-gram earlier in a sequence are proposed.
 
-Answers that copy (fields of a form, lines of a page, words heard twice) are guessed well; a step that checks a few
-tokens costs a CPU little more than a step of one, since both read every weight once. Only greedy rows: there the token
-that the model would choose is known, so that a guess is right or wrong and the answer stays what it is.
+Answers that copy (fields of a form, lines of a page, repeated words) are predicted well, and a step that verifies a few
+tokens costs a CPU little more than a step of one token: both read every weight once. Only greedy sequences take part:
+the model's choice is then known, so a proposed token is accepted or rejected and the answer stays the same. No torch.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import itertools
 from phi4mm.engine.request import Request
 from phi4mm.protocol.sampling import SamplingParams
 
-LAST = 3  # tokens that must have come before
-TRIAL = 16  # guesses after which a row must have been right a quarter of the time to go on guessing
+NGRAM_SIZE = 3  # tokens that must have occurred before
+MIN_PROPOSALS = 16  # after these, a sequence with an acceptance rate under a quarter is given no more proposals
 
 
-def is_plain(request: Request) -> bool:
-    """Whether the most likely token is the answer, and nothing else is asked."""
+def is_greedy(request: Request) -> bool:
+    """Whether the next token is the most likely one, and nothing but its id is wanted."""
     asked: SamplingParams = request.params
     return (
         asked.temperature == 0.0
@@ -28,24 +28,27 @@ def is_plain(request: Request) -> bool:
     )
 
 
-def draft(request: Request, most: int) -> tuple[int, ...]:
-    """Up to `most` tokens that may come next; none where nothing like the row's end came before."""
-    guesses = request.guesses
-    if most <= 0 or not is_plain(request) or guesses.right * 4 < guesses.made - TRIAL:
+def propose(request: Request, max_tokens: int) -> tuple[int, ...]:
+    """Up to `max_tokens` tokens that may come next; none when the sequence's last n-gram has not occurred before.
+
+    Adds the sequence's new n-grams to `request.speculative`.
+    """
+    state = request.speculative
+    if max_tokens <= 0 or not is_greedy(request) or state.accepted * 4 < state.proposed - MIN_PROPOSALS:
         return ()
     length = request.length
-    if length < LAST + 1:
+    if length < NGRAM_SIZE + 1:
         return ()
-    # The last tokens themselves are looked up before they are entered: they must not find themselves.
-    for end in range(max(guesses.seen, LAST), length):
-        guesses.after[_key(request, end)] = end
-    guesses.seen = length
-    found = guesses.after.get(_key(request, length))
+    # The last n-gram is looked up before it is added: it must not find itself.
+    for end in range(max(state.indexed, NGRAM_SIZE), length):
+        state.ngrams[_ngram(request, end)] = end
+    state.indexed = length
+    found = state.ngrams.get(_ngram(request, length))
     if found is None:
         return ()
-    followed = itertools.cycle(request.tokens(found, min(found + most, length)))  # what repeats itself goes on so
-    return tuple(itertools.islice(followed, most))
+    followed = itertools.cycle(request.tokens(found, min(found + max_tokens, length)))  # a repetition goes on repeating
+    return tuple(itertools.islice(followed, max_tokens))
 
 
-def _key(request: Request, end: int) -> tuple[int, ...]:
-    return tuple(request.tokens(end - LAST, end))
+def _ngram(request: Request, end: int) -> tuple[int, ...]:
+    return tuple(request.tokens(end - NGRAM_SIZE, end))

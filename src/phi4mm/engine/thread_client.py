@@ -15,7 +15,7 @@ import torch
 
 from phi4mm.engine.client import CLOSED, EngineClient
 from phi4mm.engine.core import Engine
-from phi4mm.engine.messages import EngineFacts, EngineRequest
+from phi4mm.engine.messages import EngineInfo, EngineRequest
 from phi4mm.errors import EngineError
 
 
@@ -42,7 +42,7 @@ class ThreadClient(EngineClient):
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self._engine: Engine | None = engine
-        self._facts = engine.facts
+        self._info = engine.info
         self._inbox: Inbox = queue.SimpleQueue()
         self._torch_threads = torch.get_num_threads()
         self._gone = ""
@@ -54,11 +54,11 @@ class ThreadClient(EngineClient):
         self._finalizer = weakref.finalize(self, _end, self._inbox, self._thread)
 
     @property
-    def facts(self) -> EngineFacts:
+    def info(self) -> EngineInfo:
         """See EngineClient."""
         if self._engine is not None:
-            self._facts = self._engine.facts
-        return self._facts
+            self._info = self._engine.info
+        return self._info
 
     def close(self) -> None:
         """See EngineClient."""
@@ -66,7 +66,7 @@ class ThreadClient(EngineClient):
             self._gone = self._gone or CLOSED
         if os.getpid() == self._pid:
             self._finalizer()
-            self._facts, self._engine = self.facts, None
+            self._info, self._engine = self.info, None
         self._fail(self._gone)
 
     def _send(self, request: EngineRequest) -> None:

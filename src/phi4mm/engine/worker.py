@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from phi4mm.engine.messages import EngineFacts, EngineRequest
+from phi4mm.engine.messages import EngineInfo, EngineRequest
 from phi4mm.engine.transport import Transport
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Result:
-    """What a call came to, with the engine's facts afterwards. Number 0 answers `Start`."""
+    """What a call came to, with the engine's info afterwards. Number 0 answers `Start`."""
 
     number: int
     value: object
     error: Exception | None
-    facts: EngineFacts | None
+    info: EngineInfo | None
 
 
 def serve(transport: Transport) -> None:
@@ -100,7 +100,7 @@ def _start(start: Start, transport: Transport) -> Engine | None:
     except Exception as error:
         transport.send(Result(0, None, _portable(error), None))
         return None
-    transport.send(Result(0, None, None, engine.facts))
+    transport.send(Result(0, None, None, engine.info))
     return engine
 
 
@@ -108,8 +108,8 @@ def _call(engine: Engine, call: Call) -> Result:
     try:
         value = getattr(engine, call.method)(*call.arguments)
     except Exception as error:
-        return Result(call.number, None, _portable(error), engine.facts)
-    return Result(call.number, value, None, engine.facts)
+        return Result(call.number, None, _portable(error), engine.info)
+    return Result(call.number, value, None, engine.info)
 
 
 def _portable(error: Exception) -> Exception:

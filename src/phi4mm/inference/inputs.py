@@ -32,7 +32,7 @@ def as_images(sources: Sequence[ImageInput]) -> list[Image]:
 
 
 def as_audios(sources: Sequence[AudioInput]) -> list[Audio]:
-    """Whatever names recordings, as `Audio`s. Raises InputError for a lone one."""
+    """Whatever names audio clips, as `Audio`s. Raises InputError for a lone one."""
     _refuse_single("audios", sources)
     return [_audio(source) for source in sources]
 

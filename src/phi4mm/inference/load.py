@@ -12,7 +12,7 @@ import torch
 
 from phi4mm.checkpoint.hub import resolve as resolve_folder
 from phi4mm.checkpoint.load import load_model as read_weights
-from phi4mm.config.engine import EngineConfig, EngineForm, ResolvedEngineConfig
+from phi4mm.config.engine import EngineConfig, EngineMode, ResolvedEngineConfig
 from phi4mm.config.json_file import read_json
 from phi4mm.config.load import load_config
 from phi4mm.config.model import Phi4MMConfig
@@ -48,7 +48,11 @@ class EngineFactory:
         tokenizer = tokenizer or Tokenizer(self.folder / "tokenizer.json")
         grammars = Grammars(tokenizer, weights.config.text.vocab_size, frozenset(self.eos_ids))
         engine = Engine(
-            weights, self.eos_ids, self.settings.limits, token_bytes=tokenizer.answer_bytes, grammars=grammars.start
+            weights,
+            self.eos_ids,
+            self.settings.engine_args,
+            token_bytes=tokenizer.answer_bytes,
+            grammars=grammars.start,
         )
         for name, folder in self.adapters.items():
             engine.load_adapter(name, folder)
@@ -62,23 +66,23 @@ def load_model(
     revision: str | None = None,
     max_crops: int | None = None,
     adapters: Mapping[Adapter, str | os.PathLike[str]] | None = None,
-    engine: EngineForm = "thread",
+    engine: EngineMode = "thread",
     kind: type[M],
 ) -> M:
     """See `phi4mm.load`. `kind` is the class of what comes back: `Model`, or one above it that can do more."""
     folder = resolve_folder(model, revision=revision)
     resolved = resolve_in(folder, config)
-    facts = load_config(folder)
+    info = load_config(folder)
     processor = load_processor(folder, max_crops=max_crops)
-    ends = eos_ids(folder, facts)
+    ends = eos_ids(folder, info)
     paths = {name: adapter_folder(name, path) for name, path in (adapters or {}).items()}
     client = _client(EngineFactory(folder, resolved, ends, paths), engine, processor.tokenizer)
-    reasons = (*resolved.reasons, *client.facts.reasons)
-    settings = replace(resolved, limits=client.facts.limits, reasons=reasons)
-    return kind(client, processor, config=facts, eos_ids=ends, settings=settings)
+    reasons = (*resolved.reasons, *client.info.reasons)
+    settings = replace(resolved, engine_args=client.info.engine_args, reasons=reasons)
+    return kind(client, processor, config=info, eos_ids=ends, settings=settings)
 
 
-def _client(make: EngineFactory, form: EngineForm, tokenizer: Tokenizer) -> EngineClient:
+def _client(make: EngineFactory, form: EngineMode, tokenizer: Tokenizer) -> EngineClient:
     if form == "process":
         client = ProcessClient(replace(make, adapters={}), threads=torch.get_num_threads())
         try:

@@ -101,7 +101,7 @@ class Model:
         """
         replies: list[Reply] = []
         running: deque[tuple[ChatRequest, Stream]] = deque()
-        room = self.settings.limits.max_queue
+        room = self.settings.engine_args.max_waiting
         try:
             for request in requests:
                 while running and sum(each.params.n for each, _ in running) + request.params.n > room:
@@ -152,7 +152,7 @@ class Model:
     @property
     def adapters(self) -> tuple[Adapter, ...]:
         """Names that a request may give as its `adapter`."""
-        return self._client.facts.adapters
+        return self._client.info.adapters
 
     def add_adapter(self, name: Adapter, folder: str | os.PathLike[str]) -> None:
         """Offer the LoRA in a PEFT folder to requests from now on, by `name`; others go on running meanwhile.
@@ -202,7 +202,7 @@ class Model:
             try:
                 return stream.finish()
             except CapacityError:
-                if request.params.n > self.settings.limits.max_queue:
+                if request.params.n > self.settings.engine_args.max_waiting:
                     raise
                 time.sleep(RETRY_SECONDS)
                 stream = self._ask(request)

@@ -33,7 +33,7 @@ def resolve(config: EngineConfig, *, weight_bytes: int = 0) -> ResolvedEngineCon
         dtype, reason = _auto_dtype(device, weight_bytes)
         reasons.append(f"dtype {dtype}: {reason}")
     return ResolvedEngineConfig(
-        device, dtype, MODALITIES[config.modalities], tuple(reasons), config.quantize, config.limits
+        device, dtype, MODALITIES[config.modalities], tuple(reasons), config.quantize, config.engine_args
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from phi4mm.engine.client import EngineClient
-from phi4mm.engine.messages import EndReason, EngineOutput, EngineRequest
+from phi4mm.engine.messages import EngineFinishReason, EngineOutput, EngineRequest
 from phi4mm.errors import InputError, PhiError
 from phi4mm.processing.detokenizer import TextStream
 from phi4mm.processing.tokenizer import Tokenizer
@@ -29,8 +29,8 @@ class _Answer:
     last: EngineOutput | None = None
 
     @property
-    def end_reason(self) -> EndReason | None:
-        return None if self.last is None else self.last.end_reason
+    def finish_reason(self) -> EngineFinishReason | None:
+        return None if self.last is None else self.last.finish_reason
 
     @property
     def error(self) -> PhiError | None:
@@ -43,7 +43,7 @@ class _Answer:
         for id in output.ids:
             if id not in eos_ids:
                 self.pieces.append(self.text.push(id))
-        if output.end_reason is not None:
+        if output.finish_reason is not None:
             self.pieces.append(self.text.finish())
 
 
@@ -137,7 +137,7 @@ class Stream:
 
     @property
     def _ended(self) -> bool:
-        return all(answer.end_reason is not None for answer in self._answers)
+        return all(answer.finish_reason is not None for answer in self._answers)
 
     def _take(self, output: EngineOutput) -> None:
         self._answers[output.index].take(output, self._eos_ids)
@@ -154,7 +154,7 @@ class Stream:
             return ""
         if first.error is not None:
             raise first.error
-        return "" if first.end_reason is not None else None
+        return "" if first.finish_reason is not None else None
 
     def _whole(self) -> Reply:
         first, *others = (self._reply(answer) for answer in self._answers)
@@ -164,11 +164,11 @@ class Stream:
         if answer.error is not None:
             raise answer.error
         last = answer.last
-        if last is None or last.end_reason in (None, "abort") or self._closed:
+        if last is None or last.finish_reason in (None, "abort") or self._closed:
             raise InputError("the answer has not ended; iterate to the end first, or call finish()")
         text = answer.text.text
         calls = tuple(parse_tool_calls(text)) if self._tools else ()
-        length = last.end_reason == "length" and not answer.text.stopped
+        length = last.finish_reason == "length" and not answer.text.stopped
         reason: FinishReason = "tool_calls" if calls else "length" if length else "stop"
         usage = _usage(self._prompt, len(answer.ids), last)
         return Reply(text, reason, usage, calls, tuple(answer.ids), tuple(answer.logprobs))

@@ -14,29 +14,29 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 
-def widens(weight: Tensor) -> bool:
+def needs_upcast(weight: Tensor) -> bool:
     """Whether products with this weight are faster after widening it to float32."""
-    return weight.dtype != torch.float32 and weight.device.type == "cpu" and not has_16_bit_units()
+    return weight.dtype != torch.float32 and weight.device.type == "cpu" and not has_native_bf16()
 
 
 def compute_dtype(weight: Tensor) -> torch.dtype:
     """The dtype in which a tower with such weights computes."""
-    return torch.float32 if widens(weight) else weight.dtype
+    return torch.float32 if needs_upcast(weight) else weight.dtype
 
 
-def widened(module: nn.Module) -> Callable[..., Any]:
-    """The module itself, or where its weights should be widened the same over float32 copies of its weights.
+def upcast_module(module: nn.Module) -> Callable[..., Any]:
+    """The module itself, or where its weights should be upcast, the same over float32 copies of its weights.
 
     The copies live as long as the returned function: widen one block at a time.
     """
     weights = dict(module.named_parameters())
-    if not any(widens(weight) for weight in weights.values()):
+    if not any(needs_upcast(weight) for weight in weights.values()):
         return module
     copies = {name: weight.float() for name, weight in weights.items()}
     return lambda *args: functional_call(module, copies, args)
 
 
 @functools.cache
-def has_16_bit_units() -> bool:
+def has_native_bf16() -> bool:
     """Whether this CPU multiplies 16-bit matrices in hardware (AVX-512 BF16 or AMX)."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

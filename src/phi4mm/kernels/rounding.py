@@ -35,7 +35,7 @@ def pack_weight(weight: Tensor, bits: Bits) -> PackedWeight:
 
     8 bits take the scale of each group's largest magnitude, 4 bits the scale of least error.
     """
-    result = hollow_weight(weight, bits, device=weight.device)
+    result = empty_weight(weight, bits, device=weight.device)
     for start in range(0, weight.shape[0], OUTPUTS_AT_ONCE):
         rows = weight[start : start + OUTPUTS_AT_ONCE]
         part = pack(rows, bits, least_error_scales(grouped(rows)) if bits == 4 else None)
@@ -44,7 +44,7 @@ def pack_weight(weight: Tensor, bits: Bits) -> PackedWeight:
     return result
 
 
-def hollow_weight(weight: Tensor, bits: Bits, *, device: str | torch.device) -> PackedWeight:
+def empty_weight(weight: Tensor, bits: Bits, *, device: str | torch.device) -> PackedWeight:
     """Room for `weight` (O, I) in packed form, uninitialised."""
     outputs, inputs = weight.shape
     tiles, groups = -(-outputs // TILE), -(-inputs // GROUP)

@@ -38,7 +38,7 @@ def linear(x: Tensor, weight: Tensor | PackedWeight) -> Tensor:
         if _is_bfloat16(weight) and x.dtype == torch.bfloat16 and _is_native(x, weight) and weight.is_contiguous():
             return ops.bfloat16_linear(x, weight)
         return reference.linear(x, weight)
-    return panels.float32_linear(x, weight) if precision.widens(weight) else reference.linear(x, weight)
+    return panels.float32_linear(x, weight) if precision.needs_upcast(weight) else reference.linear(x, weight)
 
 
 def add_linear(y: Tensor, x: Tensor, weight: Tensor | PackedWeight, factor: float) -> Tensor:
@@ -133,7 +133,7 @@ def fused_decoder_rows(layers: Sequence[LayerWeights], shape: DecoderShape) -> i
         return 0
     if any(isinstance(weight, Tensor) for weight in weights):
         return FEW_ROWS - 1
-    return MANY_ROWS - 1 if precision.has_16_bit_units() else ANY_ROWS
+    return MANY_ROWS - 1 if precision.has_native_bf16() else ANY_ROWS
 
 
 def _is_native(x: Tensor, *others: Tensor) -> bool:
@@ -148,7 +148,7 @@ def _is_native(x: Tensor, *others: Tensor) -> bool:
 
 def _packed_is_native(x: Tensor, weight: PackedWeight) -> bool:
     many = x.numel() >= MANY_ROWS * x.shape[-1]
-    return weight.codes.is_contiguous() and _is_native(x) and not (many and precision.has_16_bit_units())
+    return weight.codes.is_contiguous() and _is_native(x) and not (many and precision.has_native_bf16())
 
 
 def _is_bfloat16(weight: Tensor) -> bool:
@@ -169,7 +169,7 @@ def _fuses(weight: Tensor | PackedWeight, dtype: torch.dtype) -> bool:
 
 def _panel_dtype(x: Tensor) -> torch.dtype:
     """x's own where the machine multiplies that fast, else float32."""
-    return x.dtype if x.device.type != "cpu" or precision.has_16_bit_units() else torch.float32
+    return x.dtype if x.device.type != "cpu" or precision.has_native_bf16() else torch.float32
 
 
 def _unpack(weight: PackedWeight, first: int, last: int, dtype: torch.dtype) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from phi4mm.config.model import TextConfig
 
-Place: TypeAlias = "tuple[int, str]"  # layer number and projection
+Target: TypeAlias = "tuple[int, str]"  # layer number and projection
 PROJECTIONS = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
 
 
@@ -26,7 +26,7 @@ class AdapterWeights:
     scaling  what B(A(x)) is multiplied by: alpha / R
     """
 
-    layers: Mapping[Place, tuple[Tensor, Tensor]]
+    layers: Mapping[Target, tuple[Tensor, Tensor]]
     scaling: float
 
 

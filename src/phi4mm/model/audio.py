@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from phi4mm.config.model import CONV_STRIDE, AudioConfig
-from phi4mm.kernels.precision import compute_dtype, widened
+from phi4mm.kernels.precision import compute_dtype, upcast_module
 from phi4mm.protocol.inputs import AudioProjection
 
-CHUNK = 500  # tokens that attend to each other; a longer clip is folded into such chunks
-CHUNKS_AT_ONCE = 8  # bounds the activations of a long clip; results do not depend on it
+ATTENTION_WINDOW = 500  # tokens; a longer clip is split into such windows, which do not attend to each other
+WINDOWS_AT_ONCE = 8  # bounds the activations of a long clip; results do not depend on it
 TILE = 32  # tokens subsampled at a time, for the cache: the first convolution makes 160 K numbers a token
 HALO = 1  # tokens of context each side: token t sees frames 8t-7 .. 8t+7
 
@@ -162,37 +162,39 @@ class AudioEncoder(nn.Module):
         dtype = compute_dtype(self.relative_bias.weight)
         x = (features.to(dtype) - self.mean.to(dtype)) * self.invstd.to(dtype)
         valid = torch.arange(x.shape[1])[None] < frames[:, None]
-        x = widened(self.subsampling)(x * valid[..., None].to(x.device), frames)
+        x = upcast_module(self.subsampling)(x * valid[..., None].to(x.device), frames)
         tokens = -(-frames // CONV_STRIDE)
-        if x.shape[1] <= CHUNK:
+        if x.shape[1] <= ATTENTION_WINDOW:
             return self._blocks(x, tokens)
         return self._folded(x, tokens)
 
     def _folded(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """Long clips: chunks of CHUNK tokens that know nothing of each other.
+        """Long clips: windows of ATTENTION_WINDOW tokens that do not attend to each other.
 
-        The zero rows that fill a long clip's last chunk are attended, as in the published code for a single clip; a
-        clip that fits one chunk keeps its padding masked. Both as if the clip were alone.
+        The zero rows that fill a long clip's last window are attended, as in the published code for a single clip; a
+        clip that fits one window keeps its padding masked. Both as if the clip were alone.
         """
         clips, longest, width = x.shape
         x = x * (torch.arange(longest)[None] < tokens[:, None])[..., None].to(x.device)
-        chunks = -(-longest // CHUNK)
-        x = F.pad(x, (0, 0, 0, chunks * CHUNK - longest)).view(clips * chunks, CHUNK, width)
-        lengths = torch.where(tokens > CHUNK, CHUNK, tokens)[:, None].expand(clips, chunks).flatten()
+        windows = -(-longest // ATTENTION_WINDOW)
+        x = F.pad(x, (0, 0, 0, windows * ATTENTION_WINDOW - longest)).view(clips * windows, ATTENTION_WINDOW, width)
+        lengths = (
+            torch.where(tokens > ATTENTION_WINDOW, ATTENTION_WINDOW, tokens)[:, None].expand(clips, windows).flatten()
+        )
         x = self._blocks(x, lengths)
-        return x.view(clips, chunks * CHUNK, width)[:, :longest]
+        return x.view(clips, windows * ATTENTION_WINDOW, width)[:, :longest]
 
     def _blocks(self, x: Tensor, tokens: Tensor) -> Tensor:
         """x (N, S, W), tokens (N,) valid of each -> (N, S, W)."""
         bias = self._bias(x.shape[1], x.device).to(x.dtype)
         padded = (torch.arange(x.shape[1])[None] >= tokens[:, None])[:, None, None]
-        groups = x.split(CHUNKS_AT_ONCE)
+        groups = x.split(WINDOWS_AT_ONCE)
         masks = [
             bias.masked_fill(p.to(x.device), -torch.inf) if bool(p.any()) else bias
-            for p in padded.split(CHUNKS_AT_ONCE)
+            for p in padded.split(WINDOWS_AT_ONCE)
         ]
         for block in self.blocks:
-            run = widened(block)
+            run = upcast_module(block)
             groups = tuple(run(group, mask) for group, mask in zip(groups, masks, strict=True))
         return torch.cat(groups)
 
@@ -230,7 +232,7 @@ class AudioEmbedder(nn.Module):
         """One (ceil(frames/8), D) tensor a clip, of what the encoder made of it: encoded (N, S, W)."""
         counts = (-(-frames // CONV_STRIDE)).tolist()
         clips = zip(encoded, counts, projections, strict=True)
-        return [widened(self.projection[name])(rows[:count]) for rows, count, name in clips]
+        return [upcast_module(self.projection[name])(rows[:count]) for rows, count, name in clips]
 
 
 def _pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Keys and values of all rows, in pages.
+"""Keys and values of all sequences, in pages.
 
 T packed tokens, K key/value heads, E head width, L layers.
 """
@@ -21,15 +21,15 @@ def token_bytes(config: TextConfig, dtype: torch.dtype) -> int:
     return 2 * config.num_layers * config.num_kv_heads * (config.head_dim * dtype.itemsize + scale)
 
 
-class PagedCache:
+class PagedKVCache:
     """(L, pages, page, K, E) keys and values; pages that were never written take no memory on a CPU."""
 
     def __init__(
-        self, config: TextConfig, *, pages: int, page_tokens: int, device: torch.device, dtype: torch.dtype
+        self, config: TextConfig, *, pages: int, page_size: int, device: torch.device, dtype: torch.dtype
     ) -> None:
-        """dtype: the model's, or int8. One row alone needs one page as long as itself, and the table (0,)."""
-        shape = (config.num_layers, pages, page_tokens, config.num_kv_heads, config.head_dim)
-        self.page_tokens = page_tokens
+        """dtype: the model's, or int8. One sequence alone needs one page as long as itself, and the table (0,)."""
+        shape = (config.num_layers, pages, page_size, config.num_kv_heads, config.head_dim)
+        self.page_size = page_size
         self._keys = torch.empty(shape, device=device, dtype=dtype)
         self._values = torch.empty(shape, device=device, dtype=dtype)
         scaled = dtype == torch.int8

@@ -17,10 +17,10 @@ from phi4mm.config.model import AdapterConfig
 from phi4mm.kernels.packed_weight import PackedWeight
 from phi4mm.kernels.rounding import is_worth_packing, pack_weight
 from phi4mm.kernels.select import add_linear, linear
-from phi4mm.model.adapter_weights import PROJECTIONS, AdapterWeights, Place
+from phi4mm.model.adapter_weights import PROJECTIONS, AdapterWeights, Target
 from phi4mm.protocol.inputs import Adapter
 
-AdapterRows = Mapping[Adapter, Tensor | slice]
+AdapterTokens = Mapping[Adapter, Tensor | slice]
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -72,10 +72,10 @@ class LoRALinear(nn.Module):
             self.scaling[name] = adapter.scaling
             self._dropout[name] = adapter.dropout
 
-    def forward(self, x: Tensor, rows: AdapterRows) -> Tensor:
-        """x (T, I), rows: which of the T tokens run with which adapter -> (T, O)."""
+    def forward(self, x: Tensor, sequences: AdapterTokens) -> Tensor:
+        """x (T, I), sequences: which of the T tokens run with which adapter -> (T, O)."""
         y = linear(x, self.weight)
-        for name, index in rows.items():
+        for name, index in sequences.items():
             if name not in self.scaling:
                 continue
             part = y[index]
@@ -114,7 +114,7 @@ class LoRALinear(nn.Module):
             del self.lora_a[name], self.lora_b[name]
 
 
-def adapter_problems(weights: AdapterWeights, linears: Mapping[Place, LoRALinear]) -> Iterator[str]:
+def adapter_problems(weights: AdapterWeights, linears: Mapping[Target, LoRALinear]) -> Iterator[str]:
     """What keeps an adapter from fitting these linear layers, one sentence each."""
     if not math.isfinite(weights.scaling):
         yield f"its scaling is {weights.scaling}; expected a finite number"

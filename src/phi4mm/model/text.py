@@ -22,7 +22,7 @@ from phi4mm.kernels.select import (
     rotate_heads,
     swiglu,
 )
-from phi4mm.model.adapter_weights import PROJECTIONS, AdapterWeights, Place
+from phi4mm.model.adapter_weights import PROJECTIONS, AdapterWeights, Target
 from phi4mm.model.batch import ForwardBatch
 from phi4mm.model.layers import RMSNorm, Rotary
 from phi4mm.model.lora import NAME, LoRALinear, adapter_problems
@@ -43,7 +43,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, batch: ForwardBatch, cos: Tensor, sin: Tensor, layer: int) -> Tensor:
         """x (T, D) -> (T, D); writes to the sequences' pages."""
-        qkv = self.qkv_proj(x, batch.adapter_rows).view(x.shape[0], -1, self._width)
+        qkv = self.qkv_proj(x, batch.adapter_tokens).view(x.shape[0], -1, self._width)
         qkv = rotate_heads(qkv, self._heads + self._kv_heads, cos, sin)
         q_THE, k_TKE, v_TKE = qkv.split([self._heads, self._kv_heads, self._kv_heads], dim=1)
         if batch.cache is None:
@@ -52,19 +52,19 @@ class SelfAttention(nn.Module):
         else:
             batch.cache.write(layer, batch.slots, k_TKE, v_TKE)
             out_THE = _cached_attention(q_THE, batch, batch.cache.layer(layer))
-        return self.o_proj(out_THE.reshape(x.shape[0], -1), batch.adapter_rows)
+        return self.o_proj(out_THE.reshape(x.shape[0], -1), batch.adapter_tokens)
 
 
 def _cached_attention(q_THE: Tensor, batch: ForwardBatch, pages: LayerPages) -> Tensor:
     """(T, H, E): every sequence over its own pages, those of few new tokens together."""
-    if batch.decoding is not None and not batch.chunks:
-        _, tables, lengths = batch.decoding
+    if batch.decode is not None and not batch.prefill:
+        _, tables, lengths = batch.decode
         return decode_attention(q_THE, pages, tables, lengths)
     out_THE = torch.empty_like(q_THE)
-    if batch.decoding is not None:
-        where, tables, lengths = batch.decoding
+    if batch.decode is not None:
+        where, tables, lengths = batch.decode
         out_THE[where] = decode_attention(q_THE[where], pages, tables, lengths)
-    for where, table, length in batch.chunks:
+    for where, table, length in batch.prefill:
         out_THE[where] = prefill_attention(q_THE[where], pages, table, length)
     return out_THE
 
@@ -79,7 +79,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, batch: ForwardBatch) -> Tensor:
         """x (T, D) -> (T, D)."""
-        return self.down_proj(swiglu(self.gate_up_proj(x, batch.adapter_rows)), batch.adapter_rows)
+        return self.down_proj(swiglu(self.gate_up_proj(x, batch.adapter_tokens)), batch.adapter_tokens)
 
 
 class DecoderLayer(nn.Module):
@@ -135,20 +135,20 @@ class TextDecoder(nn.Module):
 
     def embed(self, batch: ForwardBatch) -> Tensor:
         """(T, D) that the first layer takes. Raises ConfigError for an adapter that the model does not have."""
-        for row in batch.rows:
-            if row.adapter is not None and row.adapter not in self._adapters:
-                raise _unknown_adapter(row.adapter, self._adapters)
+        for sequence in batch.sequences:
+            if sequence.adapter is not None and sequence.adapter not in self._adapters:
+                raise _unknown_adapter(sequence.adapter, self._adapters)
         x: Tensor = self.embed_tokens(batch.ids)
         if batch.media is not None:
             assert batch.media_index is not None and len(batch.media) == len(batch.media_index), (
-                f"{len(batch.media)} encoder rows for {batch.media_index} placeholders"
+                f"{len(batch.media)} encoder outputs for {batch.media_index} placeholders"
             )
             x = x.index_copy(0, batch.media_index, batch.media.to(x.dtype))
         return x
 
     def rotation(self, batch: ForwardBatch, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """cos and sin (T, 1, rotary) of the tokens' positions, in `dtype`."""
-        return self._rotary(batch.positions, batch.long, dtype)
+        return self._rotary(batch.positions, batch.long_rope, dtype)
 
     def head(self, x: Tensor, batch: ForwardBatch) -> Tensor:
         """x (T, D) after the last layer -> logits (N, V) at `batch.outputs`."""
@@ -176,7 +176,7 @@ class TextDecoder(nn.Module):
         for module in self._linears().values():
             module.remove(name)
 
-    def _linears(self) -> dict[Place, LoRALinear]:
+    def _linears(self) -> dict[Target, LoRALinear]:
         return {
             (n, projection): module
             for n, layer in enumerate(self.decoder_layers)

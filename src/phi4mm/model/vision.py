@@ -1,4 +1,4 @@
-"""The image tower and the HD assembly of its features into placeholder rows.
+"""The image tower and the HD assembly of its features into media embeddings.
 
 C crops (the global view first), P patches along a crop's side, W tower width, D model width, H heads, E head width.
 """
@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from phi4mm.config.model import VisionConfig
-from phi4mm.kernels.precision import compute_dtype, widened
+from phi4mm.kernels.precision import compute_dtype, upcast_module
 
 LAYER_NORM_EPS = 1e-6
 FEATURE_LAYER = -2  # features are the output of the last layer but one, without the final norm
-CROPS_AT_ONCE = 4  # bounds the activations of a 36-crop picture; results do not depend on it
+CROPS_AT_ONCE = 4  # bounds the activations of a 36-crop image; results do not depend on it
 
 
 class Attention(nn.Module):
@@ -109,7 +109,7 @@ class Tower(nn.Module):
         flat = mask.flatten(1)
         keys = None if bool(flat.all()) else flat
         for layer in self.layers[: FEATURE_LAYER + 1]:
-            x = widened(layer)(x, keys)
+            x = upcast_module(layer)(x, keys)
         return x
 
     def _embed_patches(self, pixels: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class Tower(nn.Module):
 
 
 class ImageEmbedder(nn.Module):
-    """Tower, 2x2 pooling, separators and projection: one picture in, its placeholder rows out."""
+    """Tower, 2x2 pooling, separators and projection: one image in, its media embeddings out."""
 
     def __init__(self, config: VisionConfig, width: int) -> None:
         super().__init__()
@@ -142,16 +142,16 @@ class ImageEmbedder(nn.Module):
         self.projection = nn.Sequential(nn.Linear(config.hidden_size, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, pixels: Tensor, mask: Tensor, grids: list[tuple[int, int]]) -> list[Tensor]:
-        """Encode pictures together.
+        """Encode images together.
 
-        pixels  (C, 3, S, S) crops of all pictures end to end, mask (C, P, P) bool
-        grids   (rows, columns) of crops of each picture; C is the sum of 1 + rows * columns
-        returns one (tokens, D) tensor a picture: rows of the crops, the separator, rows of the global view
+        pixels  (C, 3, S, S) crops of all images end to end, mask (C, P, P) bool
+        grids   (rows, columns) of crops of each image; C is the sum of 1 + rows * columns
+        returns one (tokens, D) tensor an image: rows of the crops, the separator, rows of the global view
         """
         crops = [1 + rows * columns for rows, columns in grids]
         parts = zip(self._features(pixels, mask).split(crops), mask.split(crops), grids, strict=True)
         assembled = [self._assemble(features, valid, grid) for features, valid, grid in parts]
-        return list(widened(self.projection)(torch.cat(assembled)).split([len(a) for a in assembled]))
+        return list(upcast_module(self.projection)(torch.cat(assembled)).split([len(a) for a in assembled]))
 
     def _features(self, pixels: Tensor, mask: Tensor) -> Tensor:
         """(C, P/2, P/2, W) pooled features; equal crops run once."""
@@ -186,7 +186,7 @@ class ImageEmbedder(nn.Module):
 def distinct_crops(pixels: Tensor, mask: Tensor) -> tuple[list[int], list[int]]:
     """Crops that differ from all before them, and for each crop its place among those.
 
-    The global view of a small square picture is its only crop, and a page's white crops are all alike.
+    The global view of a small square image is its only crop, and a page's white crops are all alike.
     """
     place: dict[bytes, int] = {}
     distinct, which = [], []

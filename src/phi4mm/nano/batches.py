@@ -84,7 +84,7 @@ class BatchMaker:
         return join(sorted(examples, key=lambda example: str(example.training.adapter)))
 
     def _augmented(self, number: int, rng: np.random.Generator) -> tuple[AudioFrames, npt.NDArray[np.int64]]:
-        """A recording made fresh, and the word in the middle of each encoder token, 0 for none."""
+        """A utterance made fresh, and the word in the middle of each encoder token, 0 for none."""
         factor = float(rng.uniform(*augment.STRETCH))
         clean = augment.stretch(self.bank.clean(number), factor)
         before, after = rng.uniform(*augment.SILENCE, 2)

@@ -69,7 +69,7 @@ def provenance(recipe: NanoRecipe, command: str) -> dict[str, Any]:
         "command": command,
         "seed": recipe.seed,
         "commit": _commit(),
-        "data": {"speech": recipe.recordings, "speech_digest": open_batch_maker(recipe.folder).bank.digest},
+        "data": {"speech": recipe.utterances, "speech_digest": open_batch_maker(recipe.folder).bank.digest},
         "stages": {
             stage: asdict(recipe.plan(stage)) | {"steps_taken": done.step, "seconds": round(done.seconds)}
             for stage, done in progress.items()

@@ -33,7 +33,7 @@ def initialize(model: Phi4MM, seed: int) -> None:
 
 
 def measure_mels(bank: SpeechBank, encoder: AudioEncoder) -> None:
-    """Set the encoder's mean and inverse deviation from recordings of the bank, in place."""
+    """Set the encoder's mean and inverse deviation from utterances of the bank, in place."""
     rng = np.random.default_rng(0)
     numbers = range(0, len(bank.texts), max(1, len(bank.texts) // MEASURED_CLIPS))
     frames = np.concatenate([log_mel(augment.augment(bank.clean(number), RATE, rng), RATE) for number in numbers])

@@ -21,7 +21,7 @@ from phi4mm.processing.tokenizer import Special, Tokenizer
 Stage: TypeAlias = Literal["audio", "vision", "joint"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 LONG_FACTOR = (1, 1.56, 2.45, 3.83, 5.98, 9.36, 14.64, 22.9, 32.1, 32.64, 32.71, 33.49)  # thinned from the published 48
-RECORDED = world.SPOKEN  # the tasks whose texts are spoken in advance
+SPOKEN_TASKS = world.SPOKEN  # the tasks whose texts are spoken in advance
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class NanoRecipe:
     """Everything that decides what nano becomes, but for the code itself.
 
     folder      where tokenizer, speech and states are kept between runs
-    recordings  training examples of each spoken task that are spoken in advance
+    utterances  training examples of each spoken task that are spoken in advance
     vocabulary  most entries of the tokenizer
     """
 
     folder: Path
     seed: int
     vocabulary: int
-    recordings: dict[world.Task, int]
+    utterances: dict[world.Task, int]
     audio: StagePlan
     vision: StagePlan
     joint: StagePlan

@@ -1,6 +1,6 @@
-"""Speech made once and read many times: clean recordings of what the training split says, in one memory-mapped file.
+"""Speech made once and read many times: clean utterances of what the training split says, in one memory-mapped file.
 
-A bank is a folder with `samples.i16`, mono 16 kHz int16 recordings end to end, and `index.json`: their texts, their
+A bank is a folder with `samples.i16`, mono 16 kHz int16 utterances end to end, and `index.json`: their texts, their
 ends in samples, and when each word begins in seconds.
 """
 
@@ -26,14 +26,14 @@ from phi4mm.nano.synth.split import Split
 from phi4mm.protocol.messages import Audio
 from phi4mm.training.workers import worker_pool
 
-Recording: TypeAlias = tuple[str, npt.NDArray[np.int16], tuple[float, ...]]
+Utterance: TypeAlias = tuple[str, npt.NDArray[np.int16], tuple[float, ...]]
 RATE = 16000
-CHUNK = 500
+BLOCK = 500
 MAX_INDEX_BYTES = 2**28
 
 
 class SpeechBank:
-    """The recordings of a folder, by text."""
+    """The utterances of a folder, by text."""
 
     def __init__(self, folder: Path) -> None:
         index = read_json_as(folder / "index.json", dict, "the index of a speech bank", ConfigError, MAX_INDEX_BYTES)
@@ -47,7 +47,7 @@ class SpeechBank:
             self._by_text[text].append(number)
 
     def record(self, text: str, split: Split, rng: random.Random) -> Audio:
-        """A recording of `text` with a fresh throat, room, noise and gain; spoken now where the bank has none."""
+        """A utterance of `text` with a fresh throat, room, noise and gain; spoken now where the bank has none."""
         if split != "train" or text not in self._by_text:
             return world.record(text, split, rng)
         number = rng.choice(self._by_text[text])
@@ -56,11 +56,11 @@ class SpeechBank:
         return Audio(augment.augment(stretched, RATE, noise), RATE)
 
     def samples(self, number: int) -> int:
-        """How long recording `number` is."""
+        """How long utterance `number` is."""
         return self._ends[number] - (self._ends[number - 1] if number else 0)
 
     def clean(self, number: int) -> npt.NDArray[np.float32]:
-        """Recording `number` as it was made: (n,) float32."""
+        """Utterance `number` as it was made: (n,) float32."""
         end = self._ends[number]
         return self._samples[end - self.samples(number) : end].astype(np.float32) / np.float32(32768)
 
@@ -71,30 +71,30 @@ def build_bank(
     """Speak the first `counts` training examples of each task and write the bank whole; `report` is told how far."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
-        (task, start, min(start + CHUNK, count), seed)
+        (task, start, min(start + BLOCK, count), seed)
         for task, count in counts.items()
-        for start in range(0, count, CHUNK)
+        for start in range(0, count, BLOCK)
     ]
     texts: list[str] = []
     onsets: list[tuple[float, ...]] = []
     ends, digest = [0], hashlib.sha256()
-    report(f"speech: 0 of {sum(counts.values())} recordings")
+    report(f"speech: 0 of {sum(counts.values())} utterances")
     with open(folder / "samples.part", "wb") as out, worker_pool(processes) as pool:
-        for spoken in pool.map(_speak_chunk, jobs):
+        for spoken in pool.map(_speak_block, jobs):
             for text, samples, begun in spoken:
                 out.write(samples.tobytes())
                 texts.append(text)
                 onsets.append(begun)
                 ends.append(ends[-1] + len(samples))
                 digest.update(f"{text} {len(samples)} ".encode())
-            report(f"speech: {len(texts)} of {sum(counts.values())} recordings")
+            report(f"speech: {len(texts)} of {sum(counts.values())} utterances")
     os.replace(folder / "samples.part", folder / "samples.i16")
     index = {"texts": texts, "onsets": onsets, "ends": ends[1:], "digest": digest.hexdigest()}
     (folder / "index.part").write_text(json.dumps(index), encoding="utf-8")
     os.replace(folder / "index.part", folder / "index.json")
 
 
-def _speak_chunk(job: tuple[world.Task, int, int, int]) -> list[Recording]:
+def _speak_block(job: tuple[world.Task, int, int, int]) -> list[Utterance]:
     task, start, end, seed = job
     return [_speak(text, random.Random(f"{seed} {task} {n}")) for n, text in _texts(task, start, end)]
 
@@ -104,7 +104,7 @@ def _texts(task: world.Task, start: int, end: int) -> Iterator[tuple[int, str]]:
         yield number, world.example("train", number, task, world.silent).spoken
 
 
-def _speak(text: str, rng: random.Random) -> Recording:
+def _speak(text: str, rng: random.Random) -> Utterance:
     speech = voice.speak(text, voice.draw_voice("train", rng))
     resampled = soxr.resample(speech.samples, speech.rate, RATE)
     return text, np.round(np.clip(resampled, -1, 1) * 32767).astype(np.int16), speech.onsets

@@ -156,7 +156,7 @@ def prepare(recipe: NanoRecipe, processes: int, report: Callable[[str], None]) -
         part.write_text(learned, encoding="utf-8")
         os.replace(part, tokenizer)
     if not (recipe.folder / "speech" / "index.json").exists():
-        build_bank(recipe.folder / "speech", recipe.recordings, recipe.seed, processes, report)
+        build_bank(recipe.folder / "speech", recipe.utterances, recipe.seed, processes, report)
 
 
 def train_stage(

@@ -1,4 +1,4 @@
-"""Recordings to log-mel frames: whatever libsndfile opens, at 16 kHz, or at 8 kHz where the recording is narrow-band.
+"""Audio clips to log-mel frames: whatever libsndfile opens, at 16 kHz, or at 8 kHz where the audio clip is narrow-band.
 
 Shape legend: F mel frames (10 ms), M mel bins.
 """
@@ -36,7 +36,7 @@ _UNKNOWN_SIZE = (0, 0xFFFF_FFFF, 0x7FFF_FFFF)  # what recorders write that canno
 
 
 def open_audio(audio: Audio, *, max_seconds: float = MAX_SECONDS) -> tuple[F32, int]:
-    """Decode a recording to (samples,) float32 mono and its rate, 16000 or 8000 Hz.
+    """Decode an audio clip to (samples,) float32 mono and its rate, 16000 or 8000 Hz.
 
     Files and bytes: all that libsndfile opens except IMA ADPCM, at most 1 GiB. Arrays: (n,) or (n, channels) of int16,
     int32 or floats in [-1, 1], with their rate. Channels are averaged; other rates are resampled (see `resample`).
@@ -48,8 +48,8 @@ def open_audio(audio: Audio, *, max_seconds: float = MAX_SECONDS) -> tuple[F32, 
     if isinstance(source, np.ndarray):
         return resample(_from_array(source, rate, max_seconds), int(rate or 0))
     if rate is not None:
-        raise InputError(f"rate {rate!r} was given with a recording that states its own; give it with arrays only")
-    with open_source(source, "recording", MAX_ENCODED) as file:
+        raise InputError(f"rate {rate!r} was given with an audio clip that states its own; give it with arrays only")
+    with open_source(source, "audio clip", MAX_ENCODED) as file:
         _check_container(file)
         file.seek(0)
         try:
@@ -59,7 +59,7 @@ def open_audio(audio: Audio, *, max_seconds: float = MAX_SECONDS) -> tuple[F32, 
         except soundfile.LibsndfileError as error:
             # The exception's own text can hold an object's address; `error_string` is libsndfile's alone.
             raise InputError(
-                f"the recording cannot be decoded: {error.error_string} Expected WAV, FLAC, OGG, Opus, MP3, AIFF or "
+                f"the audio clip cannot be decoded: {error.error_string} Expected WAV, FLAC, OGG, Opus, MP3, AIFF or "
                 "another format of libsndfile; convert it to one of them"
             ) from None
 
@@ -101,7 +101,7 @@ def log_mel(samples: F32, rate: int) -> F32:
 
 
 def audio_tokens(frames: int) -> int:
-    """Placeholders of a recording of F mel frames: one for each 80 ms begun."""
+    """Placeholders of an audio clip of F mel frames: one for each 80 ms begun."""
     return -(-frames // 8)
 
 
@@ -147,19 +147,19 @@ def _blocks(sound: soundfile.SoundFile, max_seconds: float) -> Iterator[F32]:
         _check_length(total, sound.samplerate, max_seconds)
         yield _mono(block)
     if total == 0:
-        raise InputError("the recording holds no samples")
+        raise InputError("the audio clip holds no samples")
     # MP3 states its length in whole frames, so a tenth of a second may be missing at its end.
     if total < sound.frames - sound.samplerate // 10:
-        raise InputError(f"the recording is cut short: its header states {sound.frames} samples, it holds {total}")
+        raise InputError(f"the audio clip is cut short: its header states {sound.frames} samples, it holds {total}")
 
 
 def _mono(block: npt.NDArray[Any]) -> F32:
     """(n, channels) float to (n,) float32, the mean of the channels."""
     loudest = np.abs(block).max(initial=0.0)
     if not np.isfinite(loudest):
-        raise InputError("the recording holds samples that are NaN or infinite; export it again")
+        raise InputError("the audio clip holds samples that are NaN or infinite; export it again")
     if loudest > MAX_LEVEL:
-        raise InputError(f"the recording's samples reach {loudest:g}; expected [-1, 1], so divide by the full scale")
+        raise InputError(f"the audio clip's samples reach {loudest:g}; expected [-1, 1], so divide by the full scale")
     mono: F32 = block.mean(axis=1, dtype=np.float32)
     return mono
 
@@ -185,19 +185,19 @@ def _check_header(sound: soundfile.SoundFile, max_seconds: float) -> None:
         raise _ima_adpcm()
     _check_rate(sound.samplerate)
     if not 1 <= sound.channels <= MAX_CHANNELS:
-        raise InputError(f"the recording has {sound.channels} channels; expected 1 to {MAX_CHANNELS}")
+        raise InputError(f"the audio clip has {sound.channels} channels; expected 1 to {MAX_CHANNELS}")
     _check_length(sound.frames, sound.samplerate, max_seconds)
 
 
 def _check_rate(rate: int) -> None:
     if not MIN_RATE <= rate <= MAX_RATE:
-        raise InputError(f"the recording has {rate} samples a second; expected {MIN_RATE} to {MAX_RATE}")
+        raise InputError(f"the audio clip has {rate} samples a second; expected {MIN_RATE} to {MAX_RATE}")
 
 
 def _check_length(samples: int, rate: int, max_seconds: float) -> None:
     if samples > max_seconds * rate:
         raise InputError(
-            f"the recording is longer than {max_seconds:g} seconds (at least {samples / rate:.1f}); cut it into pieces"
+            f"the audio clip is longer than {max_seconds:g} seconds (at least {samples / rate:.1f}); cut it into pieces"
         )
 
 
@@ -230,12 +230,12 @@ def _check_chunks(file: BinaryIO, size: int, order: str) -> None:
             promised = declared or (0 if length in _UNKNOWN_SIZE else length)
             if start + promised > size:
                 raise InputError(
-                    f"the recording is cut short: its header states {promised} bytes of samples, "
+                    f"the audio clip is cut short: its header states {promised} bytes of samples, "
                     f"it holds {size - start}; send it whole"
                 )
             return
         file.seek(start + length + length % 2)
-    raise InputError("the recording has more than 1000 chunks before its samples; export it again")
+    raise InputError("the audio clip has more than 1000 chunks before its samples; export it again")
 
 
 def _check_last_page(file: BinaryIO, size: int) -> None:
@@ -245,11 +245,11 @@ def _check_last_page(file: BinaryIO, size: int) -> None:
     page = tail.rfind(b"OggS")
     segments = tail[page + 27 : page + 27 + tail[page + 26]] if 0 <= page < len(tail) - 26 else b""
     if not segments or page + 27 + len(segments) + sum(segments) > len(tail):
-        raise InputError("the recording is cut short: its last Ogg page is incomplete; send it whole")
+        raise InputError("the audio clip is cut short: its last Ogg page is incomplete; send it whole")
 
 
 def _ima_adpcm() -> InputError:
     return InputError(
-        "the recording is IMA ADPCM, which is refused because libsndfile decodes it unsafely (CVE-2026-37555); "
+        "the audio clip is IMA ADPCM, which is refused because libsndfile decodes it unsafely (CVE-2026-37555); "
         "convert it to PCM, FLAC or Opus"
     )

@@ -2,7 +2,7 @@
 
 One turn is `<|role|>` content `<|end|>`, without newlines. Tools stand in the system turn between `<|tool|>` and
 `<|/tool|>`; what a tool returned is a turn of its own that opens with `<|tool_response|>`, the token the vocabulary has
-for it (the published template names no other). Pictures and recordings stand where the message has them.
+for it (the published template names no other). Images and audio clips stand where the message has them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def resolve_marks(text: str, tokenizer: Tokenizer, images: int, audios: int) -> 
         count[kind] += 1
         if match[2] and match[2] != str(count[kind]):
             raise InputError(
-                f"{match[0][:40]} is the prompt's {kind} mark number {count[kind]}; number the marks 1, 2, ... in order"
+                f"{match[0][:40]} is the prompt's {kind} tag number {count[kind]}; number the marks 1, 2, ... in order"
             )
         return bare[kind]
 
@@ -84,13 +84,13 @@ def resolve_marks(text: str, tokenizer: Tokenizer, images: int, audios: int) -> 
     for kind, given in (("image", images), ("audio", audios)):
         if count[kind] != given:
             raise InputError(
-                f"the prompt has {count[kind]} {kind} marks and {given} were given; write one <|{kind}_n|> for each"
+                f"the prompt has {count[kind]} {kind} tags and {given} were given; write one <|{kind}_n|> for each"
             )
     return resolved
 
 
-def count_marks(text: str, tokenizer: Tokenizer) -> tuple[int, int]:
-    """How many images and recordings a raw prompt has places for."""
+def count_media_tags(text: str, tokenizer: Tokenizer) -> tuple[int, int]:
+    """How many images and audio clips a raw prompt has places for."""
     found = [match[0] for match in _marks(tokenizer).finditer(text)]
     audio = tokenizer.spelling(Special.AUDIO)
     audios = sum(mark == audio or mark.startswith("<|audio_") for mark in found)

@@ -47,12 +47,12 @@ _SIGNATURES = {
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """How one picture becomes crops: pixels, masks and token count all follow from this.
+    """How one image becomes crops: pixels, masks and token count all follow from this.
 
     grid     (rows, columns) of crops
-    resized  (width, height) of the picture on the canvas, in pixels
+    resized  (width, height) of the image on the canvas, in pixels
     padding  (right, bottom) white pixels that fill the canvas
-    valid    (across, down) patches that hold picture; partly padded ones count
+    valid    (across, down) patches that hold image; partly padded ones count
     side     patches along a crop's side
     """
 
@@ -64,13 +64,13 @@ class ImagePlan:
 
     @property
     def tokens(self) -> int:
-        """Placeholders of the picture."""
+        """Placeholders of the image."""
         return image_tokens(self.side, *self.valid)
 
 
 @dataclass(frozen=True)
 class ImageProcessor:
-    """Cuts pictures into crops of `crop_size` pixels, patches of `patch_size`, at most `max_crops` crops a picture."""
+    """Cuts images into crops of `crop_size` pixels, patches of `patch_size`, at most `max_crops` crops an image."""
 
     crop_size: int = 448
     patch_size: int = 14
@@ -85,10 +85,10 @@ class ImageProcessor:
             raise ConfigError(f"max_crops is {self.max_crops}; expected 1 to {MAX_CROPS}")
 
     def plan(self, width: int, height: int, max_crops: int | None = None) -> ImagePlan:
-        """Decide the grid of a picture of width x height pixels.
+        """Decide the grid of an image of width x height pixels.
 
-        max_crops  lowers the processor's own limit for this picture
-        raises     InputError when the picture is so narrow that a resized side falls below 10 pixels
+        max_crops  lowers the processor's own limit for this image
+        raises     InputError when the image is so narrow that a resized side falls below 10 pixels
         """
         crop, patch = self.crop_size, self.patch_size
         limit = self.max_crops if max_crops is None else min(self.max_crops, max_crops)
@@ -101,7 +101,7 @@ class ImageProcessor:
             resized = (int(width * fit_height), crop * rows)
         if min(resized) < MIN_SIDE:
             raise InputError(
-                f"the picture of {width} x {height} pixels would be resized to {resized[0]} x {resized[1]}; "
+                f"the image of {width} x {height} pixels would be resized to {resized[0]} x {resized[1]}; "
                 f"each side must keep {MIN_SIDE} pixels, so crop it to a less extreme shape"
             )
         padding = (crop * columns - resized[0], crop * rows - resized[1])
@@ -109,21 +109,21 @@ class ImageProcessor:
         valid = (side * columns - padding[0] // patch, side * rows - padding[1] // patch)
         return ImagePlan((rows, columns), resized, padding, valid, side)
 
-    def __call__(self, picture: PIL.Image.Image, max_crops: int | None = None) -> ImageCrops:
-        """Resize an RGB picture, pad it with white on the right and bottom, and cut it into (N, S, S, 3) uint8 crops.
+    def __call__(self, image: PIL.Image.Image, max_crops: int | None = None) -> ImageCrops:
+        """Resize an RGB image, pad it with white on the right and bottom, and cut it into (N, S, S, 3) uint8 crops.
 
         raises  InputError as `plan` does
         """
-        plan = self.plan(*picture.size, max_crops)
+        plan = self.plan(*image.size, max_crops)
         (rows, columns), size = plan.grid, self.crop_size
         canvas = np.full((rows * size, columns * size, 3), 255, np.uint8)
-        resized = picture.resize(plan.resized, PIL.Image.Resampling.BILINEAR)
+        resized = image.resize(plan.resized, PIL.Image.Resampling.BILINEAR)
         canvas[: plan.resized[1], : plan.resized[0]] = np.asarray(resized)
         crops = canvas.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
         return ImageCrops(np.ascontiguousarray(crops), plan.grid, plan.valid, plan.side)
 
     def _grid(self, width: int, height: int, max_crops: int) -> tuple[int, int]:
-        """(rows, columns): as many crops as cover the picture or, past the limit, the nearest aspect ratio."""
+        """(rows, columns): as many crops as cover the image or, past the limit, the nearest aspect ratio."""
         columns, rows = -(-width // self.crop_size), -(-height // self.crop_size)
         if rows * columns <= max_crops:
             return rows, columns
@@ -141,21 +141,21 @@ def image_tokens(side: int, across: int, down: int) -> int:
     """Placeholders: 2x2 patches a token, one more at each row's end, one between canvas and global view.
 
     side          patches along a crop's side
-    across, down  patches of the canvas that hold picture
+    across, down  patches of the canvas that hold image
     """
     half = side // 2
     return half * (half + 1) + 1 + -(-down // 2) * (-(-across // 2) + 1)
 
 
 def crop_limit(images: int, max_crops: int) -> int:
-    """Most crops for each of `images` pictures: they share a budget of 144 crops, and each keeps at least one."""
+    """Most crops for each of `images` images: they share a budget of 144 crops, and each keeps at least one."""
     return max(1, min(max_crops, CROP_BUDGET // images))
 
 
 def open_image(image: Image) -> PIL.Image.Image:
-    """Decode a picture to RGB: EXIF orientation applied, transparency laid over white, 16 bits scaled to 8.
+    """Decode an image to RGB: EXIF orientation applied, transparency laid over white, 16 bits scaled to 8.
 
-    JPEG (of a multi-picture JPEG the main one), PNG, PPM, PGM, BMP, TIFF and WEBP, told by content; at most 64 MiB
+    JPEG (of a multi-image JPEG the main one), PNG, PPM, PGM, BMP, TIFF and WEBP, told by content; at most 64 MiB
     encoded and 89,478,485 pixels. Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8 or floats in [0, 1].
     raises  InputError for anything else, for damaged data and for files of several frames
     """
@@ -163,22 +163,22 @@ def open_image(image: Image) -> PIL.Image.Image:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, PIL.Image.Image):
-        return _decode(source, "the picture")
-    with open_source(source, "picture", MAX_ENCODED) as file:
+        return _decode(source, "the image")
+    with open_source(source, "image", MAX_ENCODED) as file:
         return _from_file(file)
 
 
 def _from_file(file: BinaryIO) -> PIL.Image.Image:
     found = _signature(file.read(16))
     file.seek(0)
-    name = f"the {found} picture" if found else "the picture"
+    name = f"the {found} image" if found else "the image"
     if found and found not in FORMATS:
-        raise InputError(f"{found} is not read; convert the picture to one of {', '.join(FORMATS)}")
+        raise InputError(f"{found} is not read; convert the image to one of {', '.join(FORMATS)}")
     try:
-        with PIL.Image.open(file, formats=FORMATS) as picture:
-            if (frames := _frames(picture)) != "1":
-                raise InputError(f"{name} has {frames} frames; give each frame as a picture of its own")
-            return _decode(picture, name)
+        with PIL.Image.open(file, formats=FORMATS) as image:
+            if (frames := _frames(image)) != "1":
+                raise InputError(f"{name} has {frames} frames; give each frame as an image of its own")
+            return _decode(image, name)
     except InputError:
         raise
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
@@ -190,12 +190,12 @@ def _from_file(file: BinaryIO) -> PIL.Image.Image:
         raise _damaged(name, error) from error
 
 
-def _decode(picture: PIL.Image.Image, name: str) -> PIL.Image.Image:
-    width, height = picture.size
+def _decode(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
+    width, height = image.size
     _check_pixels(width, height, name)
     try:
-        picture.load()
-        return _to_rgb(PIL.ImageOps.exif_transpose(picture))
+        image.load()
+        return _to_rgb(PIL.ImageOps.exif_transpose(image))
     except InputError:
         raise
     # On hostile bytes Pillow's decoders raise nearly every class of error; all mean the same here.
@@ -203,20 +203,20 @@ def _decode(picture: PIL.Image.Image, name: str) -> PIL.Image.Image:
         raise _damaged(name, error) from error
 
 
-def _to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        return _from_wide_grey(np.asarray(picture), picture.info.get("transparency"))
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        picture = PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer)
-    return picture.convert("RGB")
+def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _from_wide_grey(np.asarray(image), image.info.get("transparency"))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer)
+    return image.convert("RGB")
 
 
 def _from_wide_grey(grey: npt.NDArray[Any], transparent: object) -> PIL.Image.Image:
     """Grey of 16 bits, or floats in [0, 1], to RGB; the grey level that stands for transparency becomes white."""
     top = 1.0 if grey.dtype.kind == "f" else 65535.0
     if not (grey.min() >= 0 and grey.max() <= top):
-        raise InputError(f"the picture's grey levels run from {grey.min()} to {grey.max()}; expected 0 to {top:g}")
+        raise InputError(f"the image's grey levels run from {grey.min()} to {grey.max()}; expected 0 to {top:g}")
     level = np.rint(grey * (255.0 / top)).astype(np.uint8)
     if isinstance(transparent, int):
         level[grey == transparent] = 255
@@ -226,14 +226,14 @@ def _from_wide_grey(grey: npt.NDArray[Any], transparent: object) -> PIL.Image.Im
 def _from_array(array: npt.NDArray[Any]) -> PIL.Image.Image:
     shape = array.shape
     if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
-        raise InputError(f"a picture's array has shape {shape}; expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
-    _check_pixels(shape[1], shape[0], "the picture")
+        raise InputError(f"an image's array has shape {shape}; expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+    _check_pixels(shape[1], shape[0], "the image")
     if array.dtype.kind == "f":
         if not (array.min() >= 0 and array.max() <= 1):
-            raise InputError(f"a picture's float array runs from {array.min()} to {array.max()}; expected 0 to 1")
+            raise InputError(f"an image's float array runs from {array.min()} to {array.max()}; expected 0 to 1")
         array = np.rint(array * 255)
     elif array.dtype != np.uint8:
-        raise InputError(f"a picture's array is {array.dtype}; expected uint8, or floats in [0, 1]")
+        raise InputError(f"an image's array is {array.dtype}; expected uint8, or floats in [0, 1]")
     pixels = np.ascontiguousarray(array, np.uint8)
     return _to_rgb(PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels))
 
@@ -248,18 +248,18 @@ def _damaged(name: str, error: Exception) -> InputError:
     return InputError(f"{name} is damaged or cut short ({type(error).__name__}); export it again")
 
 
-def _frames(picture: PIL.Image.Image) -> str:
-    """How many frames a file holds; of a multi-picture JPEG, as phones write them, only the main picture counts."""
-    if picture.format == "MPO" or not getattr(picture, "is_animated", False):
+def _frames(image: PIL.Image.Image) -> str:
+    """How many frames a file holds; of a multi-image JPEG, as phones write them, only the main image counts."""
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
         return "1"
-    if picture.format != "TIFF":
-        return str(getattr(picture, "n_frames", 1))
+    if image.format != "TIFF":
+        return str(getattr(image, "n_frames", 1))
     # Counting the pages of a TIFF walks its directories, which a hostile file can have millions of.
     for page in range(1, 100):
         try:
-            picture.seek(page)
+            image.seek(page)
         except EOFError:
-            picture.seek(0)
+            image.seek(0)
             return str(page)
     return "100 or more"
 

@@ -14,7 +14,7 @@ def open_source(source: object, what: str, limit: int) -> BinaryIO:
     """Open encoded media for reading; the caller closes it.
 
     source  a path or bytes
-    what    "picture" or "recording", for messages
+    what    "image" or "audio clip", for messages
     limit   most bytes it may hold
     raises  InputError when it is neither, missing, not a regular file, unreadable, empty or too large
     """
@@ -22,7 +22,7 @@ def open_source(source: object, what: str, limit: int) -> BinaryIO:
         _check_size(len(source), f"the {what}", limit)
         return io.BytesIO(source)
     if not isinstance(source, (str, os.PathLike)):
-        raise InputError(f"a {what} is a {type(source).__name__}; expected a path, bytes or an array")
+        raise InputError(f"an {what} is a {type(source).__name__}; expected a path, bytes or an array")
     name = f"{what} {os.fspath(source)!r}"
     try:
         # A pipe or device could block for ever, so only regular files are opened.

@@ -27,7 +27,7 @@ def to_tiles(image: ImageCrops | ImageTiles) -> ImageTiles:
     view = _global_view(_canvas(image), image.size)  # first: what it holds meanwhile may be as large as the tiles
     pixels = np.empty((1 + len(image.crops), 3, image.size, image.size), np.float32)
     pixels[0] = view
-    # One crop at a time: the indices of a whole image, widened inside `take`, would be twice as large as its floats.
+    # One crop at a time: `take` makes int64 indices, for a whole image twice as large as its floats.
     for crop, tile in zip(image.crops, pixels[1:], strict=True):
         np.take(_BYTE_TO_UNIT, crop.transpose(2, 0, 1), out=tile, mode="clip")
     return ImageTiles(pixels, _masks(image), image.grid)

@@ -63,7 +63,7 @@ class Processor:
         return self._expand(ids, images, [piece for piece in pieces if isinstance(piece, Audio)])
 
     def prompt(self, text: str, images: Sequence[Image] = (), audios: Sequence[Audio] = ()) -> Prompt:
-        """A raw prompt in the published format, whose n-th image mark takes the n-th image, and likewise for audio.
+        """A raw prompt in the published format, whose n-th image tag takes the n-th image, and likewise for audio.
 
         raises  InputError as `chat` does, and when marks and media do not match
         """
@@ -73,7 +73,7 @@ class Processor:
     def _expand(self, ids: Sequence[int], images: Sequence[Image], audios: Sequence[Audio]) -> Prompt:
         """Repeat each placeholder once a row of its encoder, in one pass over the ids."""
         _check_count("images", len(images), MAX_IMAGES)
-        _check_count("recordings", len(audios), MAX_AUDIOS)
+        _check_count("audio clips", len(audios), MAX_AUDIOS)
         self._check_context(len(ids), "the text alone")
         media = {
             self.tokenizer.id(Special.IMAGE): self._crops(images),

@@ -1,4 +1,4 @@
-"""What the model receives: token ids with one placeholder an encoder row, and the media that fill them.
+"""What the model receives: token ids with one placeholder an encoder output, and the media that fill them.
 
 Shape legend: N crops of one image, C those and its global view, P patches along a crop's side, S pixels along it,
 F mel frames, M mel bins.
@@ -64,7 +64,7 @@ class ImageTiles:
 
 @dataclass(frozen=True, eq=False)
 class AudioFrames:
-    """A processed recording: `features` (F, M) float32 log-mel, one frame a 10 ms."""
+    """A processed audio clip: `features` (F, M) float32 log-mel, one frame a 10 ms."""
 
     features: F32
     seconds: float
@@ -75,7 +75,7 @@ MediaData: TypeAlias = ImageCrops | ImageTiles | AudioFrames
 
 @dataclass(frozen=True)
 class MediaSpan:
-    """Where one picture or recording sits in a prompt.
+    """Where one image or audio clip sits in a prompt.
 
     start   index of its first placeholder
     length  placeholders, equal to the encoder's rows for `data`

@@ -14,14 +14,14 @@ MediaSource: TypeAlias = "str | os.PathLike[str] | bytes | npt.NDArray[Any] | An
 
 @dataclass(frozen=True)
 class Image:
-    """A picture: a path, encoded bytes, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8."""
+    """An image: a path, encoded bytes, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8."""
 
     source: MediaSource
 
 
 @dataclass(frozen=True)
 class Audio:
-    """A recording: a path, encoded bytes, or samples (n,) or (n, channels) in [-1, 1] with their `rate` in Hz."""
+    """An audio clip: a path, encoded bytes, or samples (n,) or (n, channels) in [-1, 1] with their `rate` in Hz."""
 
     source: MediaSource
     rate: int | None = None
@@ -32,7 +32,7 @@ Part: TypeAlias = "str | Image | Audio"
 
 @dataclass(frozen=True)
 class Message:
-    """One turn: a role and its parts in order. Media marks are made by phi4mm, never written in the text."""
+    """One turn: a role and its parts in order. Media tags are made by phi4mm, never written in the text."""
 
     role: Role
     parts: tuple[Part, ...]
@@ -44,7 +44,7 @@ class Message:
 
     @classmethod
     def user(cls, *parts: Part) -> Message:
-        """What a person says, with pictures and recordings where they belong."""
+        """What a person says, with images and audio clips where they belong."""
         return cls("user", parts)
 
     @classmethod

@@ -12,7 +12,7 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one request; `prompt_tokens` includes the tokens of pictures and recordings.
+    """Tokens of one request; `prompt_tokens` includes the tokens of images and audio clips.
 
     cached_tokens  of the prompt's, those whose keys and values an earlier request had left; they were not run again.
                    Not compared: whether a request finds them says nothing of its answer

@@ -12,7 +12,7 @@ from phi4mm.kernels.select import linear
 
 
 class PackedLinear(nn.Module):
-    """nn.Linear with its (O, I) weight packed; the bias (O,) stays a parameter, so that `widened` reaches it."""
+    """nn.Linear with its (O, I) weight packed; the bias (O,) stays a parameter, so that `upcast_module` reaches it."""
 
     def __init__(self, weight: PackedWeight, bias: nn.Parameter | None) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from torch import nn
 
 from phi4mm.config.engine import Quantization
 from phi4mm.kernels.packed_weight import Bits, PackedWeight
-from phi4mm.kernels.rounding import hollow_weight, is_worth_packing, pack_weight
+from phi4mm.kernels.rounding import empty_weight, is_worth_packing, pack_weight
 from phi4mm.model.lora import LoRALinear, NamedWeights
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.quantization.embedding import PackedEmbedding
@@ -23,7 +23,7 @@ def quantize_model(model: Phi4MM, scheme: Quantization) -> Phi4MM:
     """Pack the weights of `model` in place, one after the other, and return it. Its other tensors stay as they are."""
     parameters = dict(model.named_parameters())
     for name, bits in weight_bits(model, scheme).items():
-        put_weight(model, name, pack_weight(parameters.pop(name).detach(), bits))
+        replace_weight(model, name, pack_weight(parameters.pop(name).detach(), bits))
     return model
 
 
@@ -44,7 +44,7 @@ def weight_bits(model: Phi4MM, scheme: Quantization) -> Plan:
     return {name: n for name, n in bits.items() if is_worth_packing(parameters[name])}
 
 
-def put_weight(model: Phi4MM, name: str, packed: PackedWeight) -> None:
+def replace_weight(model: Phi4MM, name: str, packed: PackedWeight) -> None:
     """Put `packed` in the place of the parameter `name`: its tensors are `{name}.codes` and `{name}.scales`."""
     path, _, leaf = name.rpartition(".")
     parent = model.get_submodule(path)
@@ -59,9 +59,9 @@ def put_weight(model: Phi4MM, name: str, packed: PackedWeight) -> None:
         setattr(parent, leaf, packed)
 
 
-def hollow_out(model: Phi4MM, scheme: Quantization) -> Phi4MM:
+def make_empty(model: Phi4MM, scheme: Quantization) -> Phi4MM:
     """`quantize_model` for a model on the meta device: the same names, shapes and dtypes without any values."""
     parameters = dict(model.named_parameters())
     for name, bits in weight_bits(model, scheme).items():
-        put_weight(model, name, hollow_weight(parameters[name], bits, device="meta"))
+        replace_weight(model, name, empty_weight(parameters[name], bits, device="meta"))
     return model

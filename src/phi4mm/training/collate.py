@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from phi4mm.model.batch import ForwardBatch, Row
+from phi4mm.model.batch import BatchedSequence, ForwardBatch
 from phi4mm.model.media import AudioBatch, ImageBatch, batch_audio, batch_images
 from phi4mm.processing.pixels import to_tiles
 from phi4mm.protocol.inputs import AudioFrames, AudioProjection, ImageTiles
@@ -62,7 +62,7 @@ def collate(examples: Sequence[TrainingExample], original_max_positions: int) ->
     ids: list[int] = []
     outputs: list[int] = []
     labels: list[int] = []
-    rows: list[Row] = []
+    sequences: list[BatchedSequence] = []
     index: dict[str, list[int]] = {"image": [], "audio": []}
     images: list[ImageTiles] = []
     clips: list[AudioFrames] = []
@@ -81,11 +81,11 @@ def collate(examples: Sequence[TrainingExample], original_max_positions: int) ->
         labels += [prompt.ids[place] for place in learned]
         ids += prompt.ids[:-1]
         tokens = len(ids) - start
-        rows.append(Row(tokens, adapter=example.adapter, long=tokens > original_max_positions))
+        sequences.append(BatchedSequence(tokens, adapter=example.adapter, long_rope=tokens > original_max_positions))
     places = index["image"] + index["audio"]
     text = ForwardBatch(
         ids=torch.tensor(ids),
-        rows=tuple(rows),
+        sequences=tuple(sequences),
         outputs=torch.tensor(outputs),
         media_index=torch.tensor(places) if places else None,
     )

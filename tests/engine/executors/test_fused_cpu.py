@@ -19,23 +19,23 @@ from phi4mm.kernels.cpu import library as native
 from phi4mm.kernels.cpu.decoder import NativeDecoder
 from phi4mm.kernels.rounding import pack_weight
 from phi4mm.model.adapter_weights import PROJECTIONS, AdapterWeights, projection_sizes
-from phi4mm.model.batch import ForwardBatch, Row
-from phi4mm.model.kv import PagedCache
+from phi4mm.model.batch import BatchedSequence, ForwardBatch
+from phi4mm.model.kv import PagedKVCache
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.sampling import SamplingParams
-from phi4mm.quantization.quantize import put_weight, quantize_model
+from phi4mm.quantization.quantize import quantize_model, replace_weight
 from tests.prompts import add
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason=native.status().reason)
 CPU = torch.device("cpu")
 Build = Callable[[int, torch.dtype, Quantization | None], Phi4MM]
-ROWS = (  # tokens so far, adapter, pages: neighbours with one adapter, and rows between
-    Row(20, 0, None, False, (1, 2)),
-    Row(9, 0, "vision", False, (4,)),
-    Row(40, 0, "vision", False, (5, 6)),
-    Row(5, 0, "speech", False, (7,)),
-    Row(3, 0, None, False, (8,)),
+ROWS = (  # tokens so far, adapter, pages: neighbours with one adapter, and sequences between
+    BatchedSequence(20, 0, None, False, (1, 2)),
+    BatchedSequence(9, 0, "vision", False, (4,)),
+    BatchedSequence(40, 0, "vision", False, (5, 6)),
+    BatchedSequence(5, 0, "speech", False, (7,)),
+    BatchedSequence(3, 0, None, False, (8,)),
 )
 SCHEMES = [(torch.bfloat16, None), (torch.bfloat16, "int8"), (torch.bfloat16, "int4"), (torch.float32, "int4")]
 
@@ -59,9 +59,9 @@ def build(tiny: Phi4MM) -> Build:
     return build
 
 
-def new_cache(model: Phi4MM, dtype: torch.dtype) -> PagedCache:
+def new_cache(model: Phi4MM, dtype: torch.dtype) -> PagedKVCache:
     """Pages of zeros, so that those of two runs can be compared."""
-    cache = PagedCache(model.config.text, pages=10, page_tokens=32, device=CPU, dtype=dtype)
+    cache = PagedKVCache(model.config.text, pages=10, page_size=32, device=CPU, dtype=dtype)
     for layer in range(model.config.text.num_layers):
         for tensor in cache.layer(layer):
             if tensor is not None:
@@ -69,31 +69,31 @@ def new_cache(model: Phi4MM, dtype: torch.dtype) -> PagedCache:
     return cache
 
 
-def prefill(model: Phi4MM, cache: PagedCache, rows: tuple[Row, ...] = ROWS) -> None:
-    """Every row's first tokens, by itself: products of many rows may round in other ways than those of few."""
-    for row in rows:
-        ids = (torch.arange(row.tokens) + 11 * row.pages[0]) * 7 % 200
-        model(ForwardBatch(ids, (row,), torch.tensor([0]), cache=cache))
+def prefill(model: Phi4MM, cache: PagedKVCache, sequences: tuple[BatchedSequence, ...] = ROWS) -> None:
+    """Each sequence's first tokens, alone: products of many rows may round in other ways than those of few."""
+    for sequence in sequences:
+        ids = (torch.arange(sequence.tokens) + 11 * sequence.pages[0]) * 7 % 200
+        model(ForwardBatch(ids, (sequence,), torch.tensor([0]), cache=cache))
 
 
-def decode_batch(cache: PagedCache, step: int, rows: tuple[Row, ...] = ROWS) -> ForwardBatch:
-    """One more token of each row."""
-    ids = torch.tensor([row.pages[0] + 3 * step for row in rows])
-    rows = tuple(replace(row, tokens=1, past=row.tokens + step) for row in rows)
-    return ForwardBatch(ids, rows, torch.arange(len(rows)), cache=cache)
+def decode_batch(cache: PagedKVCache, step: int, sequences: tuple[BatchedSequence, ...] = ROWS) -> ForwardBatch:
+    """One more token of each sequence."""
+    ids = torch.tensor([sequence.pages[0] + 3 * step for sequence in sequences])
+    sequences = tuple(replace(sequence, tokens=1, past=sequence.tokens + step) for sequence in sequences)
+    return ForwardBatch(ids, sequences, torch.arange(len(sequences)), cache=cache)
 
 
 def answer(
-    model: Phi4MM, cache_dtype: torch.dtype, *, fused: bool, rows: tuple[Row, ...] = ROWS
+    model: Phi4MM, kv_cache_dtype: torch.dtype, *, fused: bool, sequences: tuple[BatchedSequence, ...] = ROWS
 ) -> tuple[Tensor, Tensor]:
-    """Logits of three steps of five rows, and the keys they left."""
-    cache = new_cache(model, cache_dtype)
+    """Logits of three steps of five sequences, and the keys they left."""
+    cache = new_cache(model, kv_cache_dtype)
     executor: Executor = FusedCPUExecutor(model, cache) if fused else EagerExecutor(model)
     found = []
     with torch.inference_mode():
-        prefill(model, cache, rows)
+        prefill(model, cache, sequences)
         for step in range(3):
-            batch = decode_batch(cache, step, rows)
+            batch = decode_batch(cache, step, sequences)
             assert executor.accepts(batch)
             found.append(executor.run(batch))
     return torch.stack(found), torch.stack([cache.layer(n).keys for n in range(model.config.text.num_layers)])
@@ -127,10 +127,10 @@ def adapter(model: Phi4MM, rank: int, seed: int, *, only: tuple[int, str] | None
 def test_one_call_is_the_layers_one_by_one(
     build: Build, rank: int, dtype: torch.dtype, quantize: Quantization | None, int8_keys: bool
 ) -> None:
-    """A busy step mixes prefill and decoding and runs the layers; a quiet one runs C: rows must not notice."""
+    """A busy step mixes prefill and decoding and runs the layers; a quiet one runs C: sequences must not notice."""
     model = build(rank, dtype, quantize)
-    cache_dtype = torch.int8 if int8_keys else dtype
-    eager, fused = (answer(model, cache_dtype, fused=flag) for flag in (False, True))
+    kv_cache_dtype = torch.int8 if int8_keys else dtype
+    eager, fused = (answer(model, kv_cache_dtype, fused=flag) for flag in (False, True))
     assert torch.equal(eager[0], fused[0])
     assert torch.equal(eager[1], fused[1])
 
@@ -144,14 +144,16 @@ def test_adapters_of_any_number_rank_and_cover_run_side_by_side(
     model.add_adapter("wide", adapter(model, 64, 2))
     model.add_adapter("narrow", adapter(model, 40, 3, only=(1, "down_proj")))
     names = ("narrow", "wide", None, "speech", "vision")
-    rows = tuple(replace(row, adapter=name) for row, name in zip(ROWS, names, strict=True))
-    eager, fused = (answer(model, dtype, fused=flag, rows=rows) for flag in (False, True))
+    sequences = tuple(replace(sequence, adapter=name) for sequence, name in zip(ROWS, names, strict=True))
+    eager, fused = (answer(model, dtype, fused=flag, sequences=sequences) for flag in (False, True))
     assert torch.equal(eager[0], fused[0])
     assert torch.equal(eager[1], fused[1])
-    for n, row in enumerate(rows):
-        assert torch.equal(answer(model, dtype, fused=True, rows=(row,))[0][:, 0], fused[0][:, n]), row.adapter
-    without = tuple(replace(row, adapter=None) for row in rows)
-    plain = answer(model, dtype, fused=True, rows=without)[0]
+    for n, sequence in enumerate(sequences):
+        assert torch.equal(answer(model, dtype, fused=True, sequences=(sequence,))[0][:, 0], fused[0][:, n]), (
+            sequence.adapter
+        )
+    without = tuple(replace(sequence, adapter=None) for sequence in sequences)
+    plain = answer(model, dtype, fused=True, sequences=without)[0]
     assert [bool(torch.equal(fused[0][:, n], plain[:, n])) for n in range(5)] == [False, False, True, False, False]
 
 
@@ -159,9 +161,10 @@ def test_an_adapter_that_adds_nothing_leaves_the_base_alone(build: Build) -> Non
     """Kernels that either overwrite or add once took a factor of 0 for the former."""
     model = build(32, torch.bfloat16, "int4")
     model.add_adapter("off", replace(adapter(model, 32, 2), scaling=0.0))
-    off, none = (tuple(replace(row, adapter=name) for row in ROWS) for name in ("off", None))
+    off, none = (tuple(replace(sequence, adapter=name) for sequence in ROWS) for name in ("off", None))
     assert torch.equal(
-        answer(model, torch.bfloat16, fused=True, rows=off)[0], answer(model, torch.bfloat16, fused=True, rows=none)[0]
+        answer(model, torch.bfloat16, fused=True, sequences=off)[0],
+        answer(model, torch.bfloat16, fused=True, sequences=none)[0],
     )
 
 
@@ -181,7 +184,7 @@ def test_prefill_and_other_caches_are_not_accepted(build: Build) -> None:
     assert executor.accepts(decode_batch(cache, 0))
     assert not executor.accepts(decode_batch(other, 0))
     assert not executor.accepts(ForwardBatch(torch.arange(77), ROWS, torch.tensor([0]), cache=cache))
-    without = tuple(replace(row, pages=()) for row in ROWS)
+    without = tuple(replace(sequence, pages=()) for sequence in ROWS)
     assert not executor.accepts(ForwardBatch(torch.arange(77), without, torch.tensor([0])))
 
 
@@ -206,9 +209,11 @@ def test_the_engine_decodes_through_it(build: Build, monkeypatch: pytest.MonkeyP
 def test_a_place_outside_all_pages_is_refused(build: Build) -> None:
     """Written there, it would be another program's crash."""
     model = build(32, torch.bfloat16, "int4")
-    cache = PagedCache(model.config.text, pages=2, page_tokens=32, device=CPU, dtype=torch.bfloat16)
+    cache = PagedKVCache(model.config.text, pages=2, page_size=32, device=CPU, dtype=torch.bfloat16)
     executor = FusedCPUExecutor(model, cache)
-    batch = ForwardBatch(torch.tensor([5]), (Row(1, 70, None, False, (0, 1, 7)),), torch.tensor([0]), cache=cache)
+    batch = ForwardBatch(
+        torch.tensor([5]), (BatchedSequence(1, 70, None, False, (0, 1, 7)),), torch.tensor([0]), cache=cache
+    )
     assert executor.accepts(batch)
     with pytest.raises(AssertionError, match="slots"):
         executor.run(batch)
@@ -240,7 +245,7 @@ def change_in_place(model: Phi4MM) -> None:
 def replace_packed(model: Phi4MM) -> None:
     """Another packed weight, of other bits, in the place of one; of a plain one where there is none."""
     linear = model.text.decoder_layers[1].mlp.down_proj
-    put_weight(model, "text.layers.1.mlp.down_proj.weight", pack_weight(torch.randn(*linear.weight.shape) / 4, 8))
+    replace_weight(model, "text.layers.1.mlp.down_proj.weight", pack_weight(torch.randn(*linear.weight.shape) / 4, 8))
 
 
 def replace_buffers(model: Phi4MM) -> None:
@@ -385,7 +390,7 @@ def test_what_old_weights_computed_is_found_by_nobody(build: Build) -> None:
             engine_of_its_own.step()
         assert fresh == [(entry.token, entry.logprob) for entry in alone.logprobs]
         assert answer()[1] == 64, "what the new weights computed is found again"
-    assert across.end_reason == "length"
+    assert across.finish_reason == "length"
     change_in_place(model)
     engine.invalidate()
     assert answer()[1] == 0

@@ -14,7 +14,7 @@ from phi4mm.kernels.cpu.decoder import AdapterPair, DecoderShape, LayerWeights, 
 from phi4mm.kernels.kv_layout import LayerPages
 from phi4mm.kernels.select import fused_decoder_rows
 from phi4mm.model.batch import ForwardBatch
-from phi4mm.model.kv import PagedCache
+from phi4mm.model.kv import PagedKVCache
 from phi4mm.model.lora import LoRALinear
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.model.text import DecoderLayer
@@ -24,7 +24,7 @@ from phi4mm.protocol.inputs import Adapter
 class FusedCPUExecutor:
     """Holds the addresses of weights and pages, and looks before each pass whether a weight has moved since."""
 
-    def __init__(self, model: Phi4MM, cache: PagedCache) -> None:
+    def __init__(self, model: Phi4MM, cache: PagedKVCache) -> None:
         self._text, self._config, self._cache = model.text, model.config.text, cache
         self._decoder: NativeDecoder | None = None
         self._rows = 0
@@ -33,7 +33,7 @@ class FusedCPUExecutor:
 
     def accepts(self, batch: ForwardBatch) -> bool:
         """Whether every sequence brings few tokens, over this cache, and the native decoder knows the weights."""
-        if batch.cache is not self._cache or batch.decoding is None or batch.chunks:
+        if batch.cache is not self._cache or batch.decode is None or batch.prefill:
             return False
         if self._changed is None or self._changed():
             self._prepare()
@@ -41,10 +41,10 @@ class FusedCPUExecutor:
 
     def run(self, batch: ForwardBatch) -> Tensor:
         """Logits (N, V) at `batch.outputs`; writes to the sequences' pages."""
-        assert self._decoder is not None and batch.decoding is not None, "only what was accepted can run"
+        assert self._decoder is not None and batch.decode is not None, "only what was accepted can run"
         x = self._text.embed(batch)
         cos, sin = self._text.rotation(batch, x.dtype)
-        _, tables, lengths = batch.decoding
+        _, tables, lengths = batch.decode
         adapters = [(self._names.index(name), first, last) for name, first, last in batch.adapter_runs]
         x = self._decoder.run(x, cos, sin, batch.slots, tables, lengths, adapters)
         return self._text.head(x, batch)

@@ -30,7 +30,7 @@ TRANSCRIBE = (
 class Example:
     """A conversation and the one right answer.
 
-    spoken  the words of its recording; shown  a description of its picture
+    spoken  the words of its utterance; shown  a description of its picture
     """
 
     task: Task

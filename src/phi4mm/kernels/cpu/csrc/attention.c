@@ -16,7 +16,7 @@ typedef float f32x8 __attribute__((vector_size(32)));
 static inline __attribute__((always_inline)) f32x8 load8(const void *from, int kind, int64_t at) {
     f32x8 v;
     if (kind == 0) memcpy(&v, (const float *)from + at, sizeof v);
-#ifdef __AVX2__ /* left to itself, GCC 12 widens in halves */
+#ifdef __AVX2__ /* left to itself, GCC 12 converts in halves */
     else if (kind == 1)
         v = (f32x8)_mm256_slli_epi32(
             _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)((const uint16_t *)from + at))), 16);

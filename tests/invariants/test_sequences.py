@@ -1,4 +1,4 @@
-"""A row's answer never depends on its neighbours, and cached equals full."""
+"""A sequence's answer never depends on its neighbours, and cached equals full."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import torch
 
 from phi4mm.diagnostics.verify import text_ids
 from phi4mm.engine.core import Engine
-from phi4mm.model.batch import ForwardBatch, Row
-from phi4mm.model.kv import PagedCache
+from phi4mm.model.batch import BatchedSequence, ForwardBatch
+from phi4mm.model.kv import PagedKVCache
 from phi4mm.model.lora import LoRALinear
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.sampling import SamplingParams
-from tests.prompts import add, clip, full_logits, make_prompt, picture, run
+from tests.prompts import add, clip, full_logits, make_image, make_prompt, run
 
 
 @pytest.fixture(scope="module")
 def prompts() -> dict[str, Prompt]:
-    """One row of each kind; with the switch at 96 tokens, `crossing` passes it while decoding and `past` before."""
+    """One of each kind. LongRoPE switches at 96 tokens: `crossing` passes them while decoding, `past` before."""
     return {
         "text": make_prompt("text", [], 9),
-        "image": make_prompt("image", [picture(448, 200)], 7),
+        "image": make_prompt("image", [make_image(448, 200)], 7),
         "audio": make_prompt("audio", [clip(24000)], 11),
         "two clips": make_prompt("clips", [clip(7000), clip(30000)], 5),
-        "both": make_prompt("both", [picture(100, 37), clip(16000)], 6),
+        "both": make_prompt("both", [make_image(100, 37), clip(16000)], 6),
         "crossing": make_prompt("crossing", [clip(60000)], 40),
         "past": make_prompt("past", [], 150),
     }
@@ -37,17 +37,19 @@ def prompts() -> dict[str, Prompt]:
 GREEDY = SamplingParams(max_tokens=12)
 
 
-def test_each_row_of_a_mixed_batch_equals_itself_alone_in_any_order(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
-    """The published code takes the adapter of row 0 and one rotary table for all rows."""
+def test_each_sequence_of_a_mixed_batch_equals_itself_alone_in_any_order(
+    rope96: Phi4MM, prompts: dict[str, Prompt]
+) -> None:
+    """The published code takes the adapter of sequence 0 and one rotary table for all sequences."""
     alone = {name: run(rope96, [prompt], GREEDY)[0] for name, prompt in prompts.items()}
-    assert len({tuple(answer) for answer in alone.values()}) == len(alone), "rows must differ to show a mix-up"
+    assert len({tuple(answer) for answer in alone.values()}) == len(alone), "sequences must differ to show a mix-up"
     orders = [list(prompts), list(prompts)[::-1], random.Random(5).sample(list(prompts), len(prompts))]
     for order in orders:
         answers = run(rope96, [prompts[name] for name in order], GREEDY)
         assert dict(zip(order, answers, strict=True)) == alone, f"order {order}"
 
 
-def test_a_row_that_joins_late_equals_the_row_alone(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
+def test_a_sequence_that_joins_late_equals_the_sequence_alone(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
     """Requests come when they come: the others' caches and positions must not move."""
     engine = Engine(rope96, eos_ids=())
     requests = {}
@@ -62,7 +64,7 @@ def test_a_row_that_joins_late_equals_the_row_alone(rope96: Phi4MM, prompts: dic
 
 
 def test_an_aborted_neighbour_changes_nothing(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
-    """Cancelling one row must free its place without touching another's cache."""
+    """Cancelling one sequence must free its place without touching another's cache."""
     engine = Engine(rope96, eos_ids=())
     gone, kept = add(engine, prompts["image"], GREEDY), add(engine, prompts["audio"], GREEDY)
     while not gone.answer:
@@ -74,7 +76,7 @@ def test_an_aborted_neighbour_changes_nothing(rope96: Phi4MM, prompts: dict[str,
     assert kept.answer == run(rope96, [prompts["audio"]], GREEDY)[0]
 
 
-def test_sampled_rows_keep_their_own_random_numbers(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
+def test_sampled_sequences_keep_their_own_random_numbers(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
     """With one generator for the batch, a neighbour would change what a seed gives."""
     params = SamplingParams(temperature=1.0, top_k=50, seed=7, max_tokens=8)
     alone = run(rope96, [prompts["text"]], params)[0]
@@ -85,7 +87,7 @@ def test_sampled_rows_keep_their_own_random_numbers(rope96: Phi4MM, prompts: dic
 def test_greedy_decoding_through_the_cache_equals_a_fresh_pass_each_token(
     rope96: Phi4MM, prompts: dict[str, Prompt]
 ) -> None:
-    """The row past the switch was cached with other angles than a fresh run would use: it must be prefilled again."""
+    """Past the switch the cached keys have other angles than a fresh run would use: they must be computed again."""
     for name in ("crossing", "both", "past"):
         prompt = prompts[name]
         fresh: list[int] = []
@@ -98,13 +100,15 @@ def test_greedy_decoding_through_the_cache_equals_a_fresh_pass_each_token(
 def test_prefill_in_pieces_equals_prefill_at_once(rope96: Phi4MM, splits: list[int]) -> None:
     """A mask that is off by one shows at some split."""
     ids = torch.from_numpy(text_ids("split", 20))
-    cache = PagedCache(rope96.config.text, pages=9, page_tokens=4, device=torch.device("cpu"), dtype=torch.float32)
+    cache = PagedKVCache(rope96.config.text, pages=9, page_size=4, device=torch.device("cpu"), dtype=torch.float32)
     pages = (7, 2, 8, 0, 3)
     with torch.inference_mode():
-        whole = rope96(ForwardBatch(ids, (Row(20),), torch.arange(20)))
+        whole = rope96(ForwardBatch(ids, (BatchedSequence(20),), torch.arange(20)))
         starts = [0, *itertools.accumulate(splits)]
         pieces = [
-            rope96(ForwardBatch(ids[a:b], (Row(b - a, past=a, pages=pages),), torch.arange(b - a), cache=cache))
+            rope96(
+                ForwardBatch(ids[a:b], (BatchedSequence(b - a, past=a, pages=pages),), torch.arange(b - a), cache=cache)
+            )
             for a, b in itertools.pairwise(starts)
         ]
     assert torch.allclose(torch.cat(pieces), whole, atol=1e-4, rtol=0)  # float32 sums in another order
@@ -113,10 +117,10 @@ def test_prefill_in_pieces_equals_prefill_at_once(rope96: Phi4MM, splits: list[i
 def test_adapters_change_the_answer_and_text_runs_without_any(rope96: Phi4MM) -> None:
     """Routing that silently does nothing would pass every equality test."""
     ids = torch.from_numpy(text_ids("adapters", 30))
-    rows = [Row(30), Row(30, adapter="vision"), Row(30, adapter="speech")]
+    sequences = [BatchedSequence(30), BatchedSequence(30, adapter="vision"), BatchedSequence(30, adapter="speech")]
     with torch.inference_mode():
-        logits = [rope96(ForwardBatch(ids, (row,), torch.tensor([29])))[0] for row in rows]
-        together = rope96(ForwardBatch(ids.repeat(3), tuple(rows), torch.tensor([29, 59, 89])))
+        logits = [rope96(ForwardBatch(ids, (sequence,), torch.tensor([29])))[0] for sequence in sequences]
+        together = rope96(ForwardBatch(ids.repeat(3), tuple(sequences), torch.tensor([29, 59, 89])))
     for a, b in itertools.combinations(logits, 2):
         assert (a - b).abs().max() > 0.1
     assert torch.allclose(together, torch.stack(logits), atol=1e-4, rtol=0)
