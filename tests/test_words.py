@@ -56,7 +56,9 @@ def files() -> Iterator[Path]:
     if listed.returncode == 0:
         names = [ROOT / name for name in listed.stdout.splitlines()]
     else:
-        names = [path for folder in ("src", "tests", "bench", "docs", "examples") for path in (ROOT / folder).rglob("*")]
+        names = [
+            path for folder in ("src", "tests", "bench", "docs", "examples") for path in (ROOT / folder).rglob("*")
+        ]
         names += ROOT.glob("*.md")
     yield from (path for path in names if path.suffix in SUFFIXES and path.is_file())
 

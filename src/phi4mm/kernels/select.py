@@ -15,11 +15,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from phi4mm.kernels import panels, precision, reference
+from phi4mm.kernels import panels, precision, reference, vector_math
 from phi4mm.kernels.cpu import library, ops
 from phi4mm.kernels.cpu.decoder import DecoderShape, LayerWeights, weights_of
 from phi4mm.kernels.kv_layout import LayerPages, gather
 from phi4mm.kernels.packed_weight import PackedWeight, unpack_tiles
+
+vector_math.initialize()  # before any model computes: every one of them imports this module
 
 FEW_ROWS = 8  # below this a product is bound by reading the weight, and 16 bits read half as much
 MANY_ROWS = 32  # from here on 16-bit units are worth unpacking a panel for

@@ -1,0 +1,28 @@
+"""First use of the vector library behind torch's elementary functions, on one thread.
+
+torch computes `cos`, `exp`, `log` and the like by MKL's vector library. The first call of a process chooses the code for
+the processor; when several threads make that call at once, one of them can get values that are off by 1.8e-4 (torch 2.13,
+docs/log.md). `kernels.select` calls `initialize` when it is imported, before any model computes.
+"""
+
+from __future__ import annotations
+
+import torch
+
+# Those of ATen's kernels that call the library (aten/src/ATen/native/cpu/UnaryOpsKernel.cpp).
+FUNCTIONS = (
+    torch.acos, torch.asin, torch.atan, torch.ceil, torch.cos, torch.cosh, torch.erf, torch.erfc, torch.erfinv,
+    torch.exp, torch.expm1, torch.floor, torch.lgamma, torch.log, torch.log10, torch.log1p, torch.log2, torch.round,
+    torch.rsqrt, torch.sin, torch.sinh, torch.sqrt, torch.tan, torch.tanh, torch.trunc,
+)  # fmt: skip
+VALUES = 64  # more than a vector register holds, far fewer than torch would give to a second thread
+
+
+@torch.no_grad()
+def initialize() -> None:
+    """Call each function once in float32 and float64, and one matrix product, all on the calling thread."""
+    for dtype in (torch.float32, torch.float64):
+        x = torch.full((VALUES,), 0.5, dtype=dtype, device="cpu")
+        for function in FUNCTIONS:
+            function(x)
+        torch.mm(x[:1, None], x[None, :1])
