@@ -1,8 +1,8 @@
 """First use of the vector library behind torch's elementary functions, on one thread.
 
-torch computes `cos`, `exp`, `log` and the like by MKL's vector library. The first call of a process chooses the code for
-the processor; when several threads make that call at once, one of them can get values that are off by 1.8e-4 (torch 2.13,
-docs/log.md). `kernels.select` calls `initialize` when it is imported, before any model computes.
+torch computes `cos`, `exp`, `log` and the like with MKL's vector library. The first call in a process selects the code
+for this processor. When several threads make that call at once, one of them can get values that are off by 1.8e-4
+(torch 2.13, docs/log.md). `kernels.select` calls `initialize` when it is imported, before any model computes.
 """
 
 from __future__ import annotations
