@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from phi4mm.api import Model
 
 __version__ = "0.1.0"
+
+if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+    # OpenMP reads it when torch is loaded: waiting threads spin for microseconds, not milliseconds, and then sleep.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __all__ = [
     "Audio",
