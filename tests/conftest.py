@@ -79,5 +79,5 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small(small_folder: Path) -> Model:
-    """The same checkpoint through phi4mm's own door."""
+    """The same checkpoint through phi4mm's own API."""
     return phi4mm.load(small_folder, device="cpu")

@@ -46,8 +46,11 @@ LEFT = {
     "media rows": "media embeddings",
 }
 PATTERN = re.compile(r"(?<![\w`])(" + "|".join(sorted(LEFT, key=len, reverse=True)) + r")(?!\w)")
-# Where the words are what is spoken of: nano's world, the changes of names, entries of the log as they were written.
-SPOKEN_OF = ("src/phi4mm/nano/synth/", "src/phi4mm/nano/assets/", "tests/nano/", "tests/test_words.py", "CHANGELOG.md")
+# Where the words are data or what is spoken of: nano's world and its random seeds, the changes of names.
+SPOKEN_OF = (
+    *("src/phi4mm/nano/synth/", "src/phi4mm/nano/assets/", "src/phi4mm/nano/batches.py", "tests/nano/"),
+    *("tests/test_words.py", "CHANGELOG.md"),
+)
 
 
 def files() -> Iterator[Path]:

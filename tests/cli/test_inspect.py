@@ -26,11 +26,11 @@ def write_hollow(folder: Path, config: dict[str, object]) -> None:
 
     def source(shape: tuple[int, ...]) -> TensorSource:
         def write(file: BinaryIO) -> None:
-            file.seek(hollow.nbytes - 1, 1)
+            file.seek(sparse.nbytes - 1, 1)
             file.write(b"\0")
 
-        hollow = TensorSource(torch.bfloat16, shape, write)
-        return hollow
+        sparse = TensorSource(torch.bfloat16, shape, write)
+        return sparse
 
     tensors = {name: source(tuple(value.shape)) for name, value in skeleton(parsed).state_dict().items()}
     write_checkpoint(parsed, tensors, folder, form="original")

@@ -1,4 +1,4 @@
-"""`generate` reads prompts back from tensors alone: token for token what phi4mm's own door gives, or a clear word."""
+"""`generate` reads prompts back from tensors alone: token for token what phi4mm's own API gives, or a clear error."""
 
 from __future__ import annotations
 

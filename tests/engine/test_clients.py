@@ -430,7 +430,7 @@ def test_the_worker_imports_nothing_from_the_working_folder(
     rope96_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder of somebody else's files must not bring its own torch."""
-    (tmp_path / "torch.py").write_text("raise SystemExit('code of a stranger')")
+    (tmp_path / "torch.py").write_text("raise SystemExit('untrusted code')")
     monkeypatch.chdir(tmp_path)
     client = make_client("process", rope96_folder)
     assert len(read(client.submit(request("a", PROMPTS["text"]())))[0]) == 8

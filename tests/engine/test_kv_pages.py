@@ -131,7 +131,7 @@ def test_pages_with_equal_placeholders_differ_by_medium_and_by_where_it_begins()
         page_content(request(start, digest), page, 4)
         for start, digest, page in itertools.product((1, 2), (b"a" * 32, b"b" * 32), (0, 1))
     ]
-    # Page 1 lies outside the span that starts at 1, and equals its twin with the other digest.
+    # Page 1 lies outside the span that starts at 1, and would equal that page but for the other digest.
     assert contents[1] == contents[3] == ((9, 9, 2, 3), ())
     distinct = [contents[n] for n in (0, 1, 2, 4, 5, 6, 7)]
     assert len(set(distinct)) == len(distinct)

@@ -34,7 +34,7 @@ class Bench:
     context: int = 10**6
     eos: tuple[int, ...] = ()
     vocabulary: int = 97
-    guessed: int = 0
+    proposed_tokens: int = 0
 
     def __post_init__(self) -> None:
         self.pool = PagePool(self.pages)
@@ -83,7 +83,7 @@ class Bench:
             self.media.store(chunk.request.media_key(chunk.encode), "sequences")
 
     def run(self, chunk: ScheduledChunk) -> list[Sampled]:
-        """Writes the keys of the chunk and its guesses, and reads all keys of the sequence before it draws."""
+        """Writes the keys of the chunk and its proposed tokens, and reads all keys of the sequence before it draws."""
         request, size = chunk.request, self.engine_args.page_size
         assert chunk.start == request.cached < chunk.end <= request.length
         assert chunk.samples or not chunk.proposed
@@ -98,11 +98,11 @@ class Bench:
         assert request.long_rope == (len(hashes) > self.switch)
         for n, key in enumerate(hashes):
             assert self.slots[request.pages[n // size], n % size] == (key, request.long_rope), f"token {n}"
-        self.guessed += len(chunk.proposed)
+        self.proposed_tokens += len(chunk.proposed)
         drawn: list[Sampled] = []
-        for key, guess in zip(hashes[chunk.end - 1 :], (*chunk.proposed, None), strict=True):
+        for key, proposed in zip(hashes[chunk.end - 1 :], (*chunk.proposed, None), strict=True):
             drawn.append(Sampled(draw(key, self.vocabulary)))
-            if drawn[-1].token != guess:
+            if drawn[-1].token != proposed:
                 break
         return drawn
 
@@ -306,13 +306,13 @@ def test_one_that_waits_for_a_page_lets_others_pass_and_is_not_forgotten() -> No
     """It waits a step, not a turn; and it goes on alone when the one that it waited for is aborted."""
     bench = Bench(engine_args=EngineArgs(page_size=16, max_num_batched_tokens=400, max_num_seqs=8))
     beginning = tuple(range(1000, 1320))
-    first, twin = (bench.add(321, prompt=Prompt((*beginning, own))) for own in range(2))
+    first, second = (bench.add(321, prompt=Prompt((*beginning, own))) for own in range(2))
     other = bench.add(20, prompt=Prompt((5,) * 20))
     assert [chunk.request for chunk in bench.step()] == [first, other]
     bench.scheduler.finish(first, "abort")
-    assert twin in [chunk.request for chunk in bench.step()]
+    assert second in [chunk.request for chunk in bench.step()]
     bench.finish()
-    assert twin.answer == alone(twin.prompt, 4, 10**6)
+    assert second.answer == alone(second.prompt, 4, 10**6)
 
 
 def test_one_medium_a_step_is_encoded_and_prompts_go_as_far_as_its_sequences() -> None:
@@ -357,7 +357,7 @@ def test_any_schedule_gives_every_request_the_answer_it_has_alone(data: st.DataO
         enable_prefix_caching=data.draw(st.booleans()),
         num_speculative_tokens=data.draw(st.integers(0, 5)),
     )
-    vocabulary = data.draw(st.sampled_from([97, 3, 1]))  # of few tokens much repeats itself, and is guessed
+    vocabulary = data.draw(st.sampled_from([97, 3, 1]))  # of few tokens much repeats itself, and is proposed
     switch = data.draw(st.integers(5, 60))
     bench = Bench(-(-66 // engine_args.page_size), engine_args, switch, context=60, eos=EOS, vocabulary=vocabulary)
     requests: list[tuple[Request, int]] = []

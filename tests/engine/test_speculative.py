@@ -24,7 +24,7 @@ def request(ids: list[int], answer: list[int], params: SamplingParams = GREEDY) 
     return Request("r", Prompt(tuple(ids)), params, answer=answer)
 
 
-def test_what_followed_the_last_tokens_before_is_guessed() -> None:
+def test_what_followed_the_last_tokens_before_is_proposed() -> None:
     """In the prompt, or across its end in the answer; the nearest occurrence counts."""
     assert propose(request([1, 2, 3, 4, 5, 6, 9], [1, 2, 3]), 2) == (4, 5)
     assert propose(request([1, 2, 3, 4, 8, 1, 2, 3, 5], [7, 1, 2, 3]), 2) == (5, 7)
@@ -43,7 +43,7 @@ def test_what_followed_the_last_tokens_before_is_guessed() -> None:
         (request([1, 2, 3, 4, 1, 2], [3], SamplingParams(logprobs=0)), 3),
     ],
 )
-def test_no_guess_without_reason_room_or_a_greedy_sequence(sequence: Request, most: int) -> None:
+def test_nothing_is_proposed_without_reason_room_or_a_greedy_sequence(sequence: Request, most: int) -> None:
     """A drawn token depends on more than what is likely."""
     assert propose(sequence, most) == ()
 
@@ -58,8 +58,8 @@ def test_the_same_sequence_is_indexed_once() -> None:
     assert len(sequence.speculative.ngrams) == sequence.length - NGRAM_SIZE
 
 
-def test_a_sequence_that_is_guessed_wrong_is_left_alone() -> None:
-    """Every wrong guess costs time."""
+def test_a_sequence_of_low_acceptance_gets_no_more_proposals() -> None:
+    """Every rejected token costs time."""
     sequence = request([1, 2, 3, 4, 1, 2], [3])
     sequence.speculative.proposed, sequence.speculative.accepted = MIN_PROPOSALS + 1, 0
     assert propose(sequence, 3) == ()
@@ -67,15 +67,15 @@ def test_a_sequence_that_is_guessed_wrong_is_left_alone() -> None:
     assert propose(sequence, 3) == (4, 1, 2)
 
 
-def test_right_guesses_save_steps_and_none_are_made_in_company() -> None:
-    """Eight sequences keep a CPU's arithmetic busy; there a wrong guess costs a neighbour's time."""
+def test_accepted_tokens_save_steps_and_large_batches_get_none() -> None:
+    """Eight sequences keep a CPU's arithmetic busy; there a rejected token costs the others time."""
     steps = []
     for most in (0, 3):
         bench = Bench(engine_args=EngineArgs(page_size=16, num_speculative_tokens=most), vocabulary=1)
         sequence = bench.add(4, tokens=40)
         bench.finish()
         assert sequence.answer == [0] * 40
-        assert bench.guessed == sequence.speculative.proposed
+        assert bench.proposed_tokens == sequence.speculative.proposed
         steps.append(bench.steps)
     assert steps[0] == 40
     assert steps[1] < 16
@@ -83,17 +83,17 @@ def test_right_guesses_save_steps_and_none_are_made_in_company() -> None:
     for _ in range(8):
         bench.add(4, tokens=40)
     bench.finish()
-    assert bench.guessed == 0
+    assert bench.proposed_tokens == 0
 
 
 @pytest.mark.parametrize("kv_cache_dtype", ["auto", "int8"])
-def test_answers_are_the_same_with_guesses_and_without(
+def test_answers_are_the_same_with_and_without_speculative_decoding(
     rope96: Phi4MM, kv_cache_dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sequences that copy, over the switch at 96 tokens and over page ends, alone and with another sequence."""
     ids = tuple(range(40, 52)) * 6
     real: Callable[[Request, int], tuple[int, ...]] = propose
-    answers, guessed = [], []
+    answers, proposed = [], []
     for most in (0, 5):
         engine = Engine(
             rope96,
@@ -104,11 +104,11 @@ def test_answers_are_the_same_with_guesses_and_without(
         while engine.busy:
             engine.step()
         answers.append([sequence.answer for sequence in sequences])
-        guessed.append(sum(sequence.speculative.proposed for sequence in sequences))
+        proposed.append(sum(sequence.speculative.proposed for sequence in sequences))
     assert answers[0] == answers[1]
-    assert guessed[0] == 0
-    assert guessed[1] > 0, "a model of noise repeats itself"
-    # Whatever is guessed, right or wrong, the answer stays.
+    assert proposed[0] == 0
+    assert proposed[1] > 0, "a model of noise repeats itself"
+    # Whatever is proposed, right or wrong, the answer stays.
     monkeypatch.setattr(
         "phi4mm.engine.scheduler.propose", lambda sequence, most: (7,) * most if most > 0 else real(sequence, most)
     )

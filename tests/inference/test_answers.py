@@ -1,4 +1,4 @@
-"""Several answers to one prompt, log-probabilities and engine arguments, through phi4mm's own door."""
+"""Several answers to one prompt, log-probabilities and engine arguments, through phi4mm's own API."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_log_probabilities_come_one_a_token_and_only_when_asked(small: Model) ->
 
 
 def test_a_batch_larger_than_the_queue_waits_for_room(small_folder: Path) -> None:
-    """The bound is for strangers; a batch is one caller, who would have to split it himself."""
+    """The bound is for many callers; a batch is one caller, who would have to split it."""
     model = phi4mm.load(
         small_folder, device="cpu", engine_args=EngineArgs(max_waiting=3, max_num_seqs=2, max_num_batched_tokens=40)
     )

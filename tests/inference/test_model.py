@@ -96,7 +96,7 @@ def test_every_form_of_a_medium_gives_the_same_answer(small: Model, tmp_path: Pa
 
 
 def test_generate_takes_the_published_format(small: Model) -> None:
-    """`chat` writes that format: the same words by either door are the same prompt."""
+    """`chat` writes that format: the same text gives the same prompt either way."""
     raw = small.generate(
         prompt="<|user|><|image_1|>what is in<|end|><|assistant|>", images=[make_image()], params=SHORT
     )
@@ -183,7 +183,7 @@ def test_media_without_their_adapter_are_refused(small_folder: Path) -> None:
 
 
 def test_bfloat16_answers_too(small_folder: Path, small: Model) -> None:
-    """Towers widen their weights on some CPUs: every mode must pass through with 16-bit weights."""
+    """Towers upcast their weights on some CPUs: every modality must run with 16-bit weights."""
     model = phi4mm.load(small_folder, device="cpu", dtype="bfloat16")
     exact = small.chat("what", images=[make_image()], audios=[(samples(), 16000)], params=SHORT)
     reply = model.chat("what", images=[make_image()], audios=[(samples(), 16000)], params=SHORT)
@@ -199,8 +199,8 @@ def test_resolve_says_why_it_chose() -> None:
     assert resolve(EngineConfig(device="cpu"), weight_bytes=20_000_000).dtype == "float32"
 
 
-def test_guesses_change_nothing_that_a_person_sees(small: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several tokens come in one step when guesses are right; a stop string may end the answer at the first of them."""
+def test_speculative_decoding_changes_nothing_that_a_user_sees(small: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An accepted proposal gives several tokens in one step; a stop string may end the answer at the first of them."""
     wording = "red circle blue"
     monkeypatch.setattr("phi4mm.engine.scheduler.propose", lambda request, most: ())
     whole = small.chat(wording, params=SamplingParams(max_tokens=24))
@@ -212,7 +212,7 @@ def test_guesses_change_nothing_that_a_person_sees(small: Model, monkeypatch: py
         return whole.ids[len(request.answer) :][: max(most, 0)]
 
     monkeypatch.setattr("phi4mm.engine.scheduler.propose", right)
-    guessed = [small.chat(wording, params=params) for params in asked]
-    assert guessed == alone
+    speculative = [small.chat(wording, params=params) for params in asked]
+    assert speculative == alone
     assert small.batch([ChatRequest(wording, params=params) for params in asked[:2]]) == alone[:2]
     assert len({reply.usage.completion_tokens for reply in alone}) > 2, "stops must come at different tokens"

@@ -158,7 +158,7 @@ def test_a_function_declares_itself() -> None:
 
 
 def test_functions_that_json_cannot_describe_are_refused() -> None:
-    """Prevents a tool whose parameters the model can only guess."""
+    """Prevents a tool whose parameters the model cannot know."""
 
     def unnamed(*values: int) -> None: ...
 

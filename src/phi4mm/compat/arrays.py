@@ -1,4 +1,4 @@
-"""Prompts as the arrays that the published processor hands to its model, and back: one door each way.
+"""Prompts as the arrays that the published processor hands to its model, and back.
 
 The published names, for B prompts padded on the left to S tokens, with N images and A clips in order of appearance:
 

@@ -67,7 +67,7 @@ class Speed:
     def __init__(self, model: Phi4MM, *, seed: int = 0) -> None:
         self._model = model
         self._config = model.config
-        # An answer must not end before it is measured, nor be guessed: noise repeats itself more than text does.
+        # No end of sequence, and no speculative decoding: a noise model repeats itself more than text does.
         self._engine = Engine(model, eos_ids=(), engine_args=EngineArgs(num_speculative_tokens=0))
         self._rng = np.random.default_rng(seed)
 

@@ -25,7 +25,7 @@ from phi4mm.training.state import load_module, read_progress
 VERSIONED = ("torch", "numpy", "tokenizers", "pillow", "espeakng-loader")
 LIMITS = (
     "English only, about 200 words, spoken by espeak-ng's voices; real speech was never heard",
-    "drawn pictures of ten objects in eight colours at five places, and of fourteen signs; photographs were never seen",
+    "drawn images of ten objects in eight colours at five places, and of fourteen signs; photographs were never seen",
     "thirteen tools by their own names; a value never seen in training is often copied wrongly",
     "whatever lies outside this small world is answered with something from inside it",
 )

@@ -1,4 +1,4 @@
-"""Messages or a raw prompt, with media, to a Prompt: the one door into processing."""
+"""Messages or a raw prompt, with media, to a Prompt: the entry point of processing."""
 
 from __future__ import annotations
 
