@@ -98,7 +98,7 @@ def compiled(source: str, folder: Path) -> Path:
     ("source", "reason"),
     [
         ("long long phi4mm_struct_size(const char *name) { return 8; }", "has no function run"),
-        ("long long phi4mm_struct_size(const char *name) { return 8; } void run(void) {}", "takes a Pair of 8 bytes"),
+        ("long long phi4mm_struct_size(const char *name) { return 8; } void run(void) {}", "has a Pair of 8 bytes"),
     ],
 )
 def test_a_library_that_does_not_fit_the_header_is_a_reason_not_a_crash(

@@ -1,6 +1,6 @@
-"""How keys and values lie in pages, and how they come out of them again.
+"""How keys and values are stored in pages, and how they are read from them.
 
-T packed tokens, N tokens of one sequence, W pages of one sequence, K key/value heads, E head width.
+T packed tokens, S tokens of one sequence, Z pages of one sequence, K key/value heads, E head width.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class LayerPages(NamedTuple):
-    """One layer's (pages, page, K, E) keys and values; int8 ones come with (pages, page, K) float32 scales."""
+    """One layer's keys and values (pages, page, K, E). If they are int8, they have float32 scales (pages, page, K)."""
 
     keys: Tensor
     values: Tensor
@@ -21,14 +21,14 @@ class LayerPages(NamedTuple):
 
 
 def quantize_heads(x_TKE: Tensor) -> tuple[Tensor, Tensor]:
-    """int8 (T, K, E) and scales (T, K) float32 such that x is about int8 * scale: off by at most half a scale."""
+    """int8 (T, K, E) and float32 scales (T, K), one a token and head; int8 * scale is within half a scale of x."""
     scale_TK = x_TKE.abs().amax(-1).float() / 127
     rounded = (x_TKE / scale_TK.clamp(min=torch.finfo(torch.float32).tiny)[..., None]).round()
     return rounded.to(torch.int8), scale_TK
 
 
 def gather(pages: LayerPages, table: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The first `length` keys and values (N, K, E) of the pages in table (W,), int8 ones dequantized to `dtype`."""
+    """The first `length` keys and values (S, K, E) of the pages in table (Z,); int8 ones are dequantized to `dtype`."""
     return (
         _gather(pages.keys, pages.key_scales, table, length, dtype),
         _gather(pages.values, pages.value_scales, table, length, dtype),
@@ -37,7 +37,7 @@ def gather(pages: LayerPages, table: Tensor, length: int, dtype: torch.dtype) ->
 
 def _gather(pages: Tensor, scales: Tensor | None, table: Tensor, length: int, dtype: torch.dtype) -> Tensor:
     table = table[: -(-length // pages.shape[1])]
-    x_NKE = pages[table].flatten(0, 1)[:length]
+    x_SKE = pages[table].flatten(0, 1)[:length]
     if scales is None:
-        return x_NKE
-    return (x_NKE * scales[table].flatten(0, 1)[:length, :, None]).to(dtype)
+        return x_SKE
+    return (x_SKE * scales[table].flatten(0, 1)[:length, :, None]).to(dtype)

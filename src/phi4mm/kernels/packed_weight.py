@@ -1,8 +1,8 @@
-"""Quantized weights: groups of 64 inputs share a scale, codes lie in the order in which the kernel reads them.
+"""Packed weights: groups of 64 inputs share a scale, and codes are stored in the order in which the kernel reads them.
 
-A tile is 16 outputs. Per tile and group of 64 inputs, 4-bit codes (0..15, meaning -8..7) are 16 steps of 8 outputs by 4
-inputs, outputs 0-7 in the low and 8-15 in the high nibble; 8-bit codes (-127..127) are 32 steps of 16 outputs by 2
-inputs. Outputs are padded to whole tiles and inputs to whole groups, with zeros.
+A tile is 16 outputs. For each tile and group of 64 inputs, 4-bit codes (0..15, which stand for -8..7) are 16 steps of 8
+outputs by 4 inputs, outputs 0-7 in the low and 8-15 in the high nibble; 8-bit codes (-127..127) are 32 steps of 16
+outputs by 2 inputs. Outputs are padded to whole tiles and inputs to whole groups, with zeros.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor, nn
 Bits: TypeAlias = Literal[4, 8]
 
 GROUP = 64  # inputs that share a scale
-TILE = 16  # outputs that lie together
+TILE = 16  # outputs whose codes are stored together
 LARGEST = {4: 7, 8: 127}
-BYTES = {4: TILE * GROUP // 2, 8: TILE * GROUP}  # of codes, a tile and group
+BYTES = {4: TILE * GROUP // 2, 8: TILE * GROUP}  # of codes, for one tile and group
 
 
 class PackedWeight(nn.Module):
     """A weight (outputs, inputs) in 4 or 8 bits.
 
-    codes   (tiles, groups, bytes) uint8 in the order above
-    scales  (tiles, groups, 16) bfloat16: a weight is its code times the scale of its output and group
+    codes   (tiles, groups, bytes) uint8, in the order that the module's docstring gives
+    scales  (tiles, groups, 16) bfloat16, one for each output and group; a weight is its code times its scale
     """
 
     codes: Tensor
@@ -52,9 +52,9 @@ class PackedWeight(nn.Module):
 
 
 def pack(weight: Tensor, bits: Bits, scales: Tensor | None = None) -> PackedWeight:
-    """Round (outputs, inputs) to the nearest codes, each group's largest magnitude to the outermost code.
+    """Round (outputs, inputs) to the nearest codes.
 
-    scales  (padded outputs, groups) bfloat16 to be used instead
+    scales  (padded outputs, groups) bfloat16; by default those of `group_scales`
     """
     outputs, inputs = weight.shape
     groups = grouped(weight)
@@ -70,9 +70,10 @@ def grouped(weight: Tensor) -> Tensor:
 
 
 def group_scales(groups: Tensor, bits: Bits) -> Tensor:
-    """(outputs, groups, 64) -> (outputs, groups) bfloat16.
+    """Scales of the largest magnitudes: (outputs, groups, 64) -> (outputs, groups) bfloat16.
 
-    4 bits: the largest magnitude becomes code -8, so that all 16 codes are used (as GGML's Q4_0 does).
+    With 8 bits, a group's largest magnitude gets code 127 or -127. With 4 bits it gets code -8, whatever its sign, so
+    that all 16 codes are used (as ggml's Q4_0 does).
     """
     if bits == 8:
         return (groups.abs().amax(-1) / 127).bfloat16()
@@ -81,24 +82,24 @@ def group_scales(groups: Tensor, bits: Bits) -> Tensor:
 
 
 def round_to_codes(groups: Tensor, scales: Tensor, bits: Bits) -> Tensor:
-    """(outputs, groups, 64) float32 and (outputs, groups) -> int8 codes, signed, nearest to the weights."""
+    """Signed int8 codes nearest to `groups` (outputs, groups, 64) float32, for `scales` (outputs, groups)."""
     step = scales.float().unsqueeze(-1)
     codes = torch.where(step == 0, 0.0, groups / step).round()
     return codes.clamp(-8 if bits == 4 else -127, LARGEST[bits]).to(torch.int8)
 
 
 def unpack(packed: PackedWeight) -> Tensor:
-    """(outputs, inputs) float32 that the codes mean."""
+    """The weight as (outputs, inputs) float32: codes times scales."""
     return unpack_tiles(packed, 0, len(packed.codes))[: packed.outputs]
 
 
 def unpack_tiles(packed: PackedWeight, first: int, last: int) -> Tensor:
-    """Tiles [first, last) as (outputs, inputs) float32, padding of the last tile included."""
+    """Tiles [first, last) as (16 * tiles, inputs) float32, with the padding of the last tile."""
     codes = packed.codes[first:last]
     tiles, groups = codes.shape[:2]
     if packed.bits == 4:
-        both = torch.stack([codes & 15, codes >> 4], dim=2).view(tiles, groups, 2, GROUP // 4, 8, 4)
-        signed = both.permute(0, 2, 4, 1, 3, 5).float() - 8  # tile, half, output, group, step, input
+        nibbles = torch.stack([codes & 15, codes >> 4], dim=2).view(tiles, groups, 2, GROUP // 4, 8, 4)
+        signed = nibbles.permute(0, 2, 4, 1, 3, 5).float() - 8  # tile, half, output, group, step, input
     else:
         signed = codes.view(torch.int8).view(tiles, groups, GROUP // 2, TILE, 2).permute(0, 3, 1, 2, 4).float()
     signed = signed.reshape(tiles, TILE, groups, GROUP)

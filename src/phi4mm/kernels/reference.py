@@ -1,7 +1,7 @@
-"""Every operator of the decoder in plain torch: the specification that other implementations are tested against.
+"""Every operator of the decoder in plain torch. The other implementations are tested against these.
 
-T packed tokens, O outputs, I inputs, D model width, H query heads, K key/value heads, E head width, B sequences of one
-query each, S queries and N keys of one sequence, W pages of a sequence.
+T packed tokens, O outputs, I inputs, D model width, H query heads, K key/value heads, E head width, b tokens to decode,
+Q queries (new tokens) and S tokens of one sequence, Z pages of the longest sequence.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 from phi4mm.kernels.kv_layout import LayerPages, gather
 from phi4mm.kernels.packed_weight import PackedWeight, unpack
 
-QUERIES = 128  # of a sequence at a time: a mask of them stays small beside 32k keys
+QUERIES = 128  # of a sequence at a time, so that the mask is small even for 32k keys
 
 
 def linear(x: Tensor, weight: Tensor | PackedWeight) -> Tensor:
@@ -36,7 +36,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def rotate_heads(x_THE: Tensor, heads: int, cos: Tensor, sin: Tensor) -> Tensor:
-    """The first `rotary` dims of the first `heads` heads rotated, pair i with i + rotary/2; the rest passes through.
+    """Rotate the first `rotary` dims of the first `heads` heads, dim i with i + rotary/2; the rest is unchanged.
 
     cos, sin    (T, 1, rotary) in x's dtype
     """
@@ -54,59 +54,59 @@ def swiglu(x: Tensor) -> Tensor:
 
 
 def scatter(pages: Tensor, slots: Tensor, x: Tensor) -> None:
-    """Copy x (T, ...) to places `slots` (T,) int64 of pages (N, ...), which is changed."""
+    """Copy x (T, ...) to the indices `slots` (T,) int64 of `pages` (slots, ...), in place."""
     pages.index_copy_(0, slots, x)
 
 
-def decode_attention(q_BHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
-    """(B, H, E): each sequence's one query over the first lengths[b] tokens of the pages in tables[b].
+def decode_attention(q_bHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
+    """(b, H, E): query i over the first lengths[i] tokens of the pages in tables[i].
 
-    tables (B, W) int32 page numbers, lengths (B,) int32 tokens
+    tables (b, Z) int32 page numbers, lengths (b,) int32 tokens
     """
-    found = []
-    for q_HE, table, length in zip(q_BHE, tables, lengths.tolist(), strict=True):
-        found.append(_grouped(q_HE[None], *gather(pages, table, length, q_HE.dtype), None))
-    return torch.cat(found)
+    outputs = []
+    for q_HE, table, length in zip(q_bHE, tables, lengths.tolist(), strict=True):
+        outputs.append(_grouped(q_HE[None], *gather(pages, table, length, q_HE.dtype), None))
+    return torch.cat(outputs)
 
 
-def prefill_attention(q_SHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
-    """(S, H, E): one sequence's queries, the last S of its lengths[0] tokens in the pages of tables[0].
+def prefill_attention(q_QHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
+    """(Q, H, E): one sequence's queries, the last Q of its lengths[0] tokens in the pages of tables[0].
 
-    tables (1, W) int32, lengths (1,) int32
+    tables (1, Z) int32, lengths (1,) int32
     """
-    return causal_attention(q_SHE, *gather(pages, tables[0], int(lengths[0]), q_SHE.dtype))
+    return causal_attention(q_QHE, *gather(pages, tables[0], int(lengths[0]), q_QHE.dtype))
 
 
-def causal_attention(q_SHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
-    """(S, H, E): one sequence's attention; the S queries are the last of the N positions. QUERIES at a time."""
-    queries, keys = len(q_SHE), len(k_NKE)
+def causal_attention(q_QHE: Tensor, k_SKE: Tensor, v_SKE: Tensor) -> Tensor:
+    """(Q, H, E): causal attention of one sequence, whose last Q of S tokens are queries. QUERIES at a time."""
+    queries, keys = len(q_QHE), len(k_SKE)
     if queries == 1:
-        return _grouped(q_SHE, k_NKE, v_NKE, None)
+        return _grouped(q_QHE, k_SKE, v_SKE, None)
     past = keys - queries
-    found = []
+    outputs = []
     for start in range(0, queries, QUERIES):
         end = min(start + QUERIES, queries)
-        seen = past + end
-        mask = torch.ones(end - start, seen, dtype=torch.bool, device=q_SHE.device).tril(past + start)
-        found.append(_grouped(q_SHE[start:end], k_NKE[:seen], v_NKE[:seen], mask))
-    return torch.cat(found)
+        visible = past + end
+        mask = torch.ones(end - start, visible, dtype=torch.bool, device=q_QHE.device).tril(past + start)
+        outputs.append(_grouped(q_QHE[start:end], k_SKE[:visible], v_SKE[:visible], mask))
+    return torch.cat(outputs)
 
 
-def square_causal_attention(q_SHE: Tensor, k_SKE: Tensor, v_SKE: Tensor) -> Tensor:
-    """The same for S queries on S keys, in torch's own causal form; a CPU computes both halves of the scores."""
-    groups = q_SHE.shape[1] // k_SKE.shape[1]
+def square_causal_attention(q_QHE: Tensor, k_SKE: Tensor, v_SKE: Tensor) -> Tensor:
+    """The same where all S tokens are queries, with torch's `is_causal`, which saves nothing on a CPU."""
+    groups = q_QHE.shape[1] // k_SKE.shape[1]
     k, v = (x.transpose(0, 1).repeat_interleave(groups, 0) for x in (k_SKE, v_SKE))
-    out = F.scaled_dot_product_attention(q_SHE.transpose(0, 1)[None], k[None], v[None], is_causal=True)
+    out = F.scaled_dot_product_attention(q_QHE.transpose(0, 1)[None], k[None], v[None], is_causal=True)
     return out[0].transpose(0, 1)
 
 
-def _grouped(q_SHE: Tensor, k_NKE: Tensor, v_NKE: Tensor, mask_SN: Tensor | None) -> Tensor:
-    """The heads of a group become queries of one head: keys and values are read once, and never repeated."""
-    queries, heads, width = q_SHE.shape
-    kv_heads = k_NKE.shape[1]
+def _grouped(q_QHE: Tensor, k_SKE: Tensor, v_SKE: Tensor, mask_QS: Tensor | None) -> Tensor:
+    """Attention in which the query heads of a group are queries of one key/value head, so keys are not repeated."""
+    queries, heads, width = q_QHE.shape
+    kv_heads = k_SKE.shape[1]
     groups = heads // kv_heads
-    q = q_SHE.view(queries, kv_heads, groups, width).permute(1, 2, 0, 3).reshape(kv_heads, groups * queries, width)
-    k, v = k_NKE.transpose(0, 1), v_NKE.transpose(0, 1)
-    mask = None if mask_SN is None else mask_SN.repeat(groups, 1)
+    q = q_QHE.view(queries, kv_heads, groups, width).permute(1, 2, 0, 3).reshape(kv_heads, groups * queries, width)
+    k, v = k_SKE.transpose(0, 1), v_SKE.transpose(0, 1)
+    mask = None if mask_QS is None else mask_QS.repeat(groups, 1)
     out = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask)[0]
     return out.view(kv_heads, groups, queries, width).permute(2, 0, 1, 3).reshape(queries, heads, width)

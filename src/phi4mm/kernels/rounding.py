@@ -1,4 +1,4 @@
-"""A weight into its packed form: scales from the largest magnitudes in 8 bits, of least error in 4 bits.
+"""Pack a weight: 8 bits take the scales of the largest magnitudes, 4 bits search for the scales of least error.
 
 O outputs, I inputs, G groups of 64 inputs.
 """
@@ -20,18 +20,18 @@ from phi4mm.kernels.packed_weight import (
     round_to_codes,
 )
 
-# Of the scale of the largest magnitude: below 1 that magnitude is clipped for the sake of the other 63.
+# Factors of the scale of the largest magnitude. Below 1, that weight is clipped and the other 63 get finer steps.
 CANDIDATES = (0.82, 0.9, 0.97, 1.05)
-OUTPUTS_AT_ONCE = 16 * TILE  # rounded together: their float32 scratch stays near a core's cache
+OUTPUTS_AT_ONCE = 16 * TILE  # packed at a time, so that their float32 copies fit in a core's cache
 
 
 def is_worth_packing(weight: Tensor) -> bool:
-    """Whether (O, I) fills at least half a group: below that, padding costs more than the codes save."""
+    """Whether `weight` (O, I) fills at least half a group; below that, padding costs more than the codes save."""
     return weight.shape[1] >= GROUP // 2
 
 
 def pack_weight(weight: Tensor, bits: Bits) -> PackedWeight:
-    """(O, I) packed on its device, some outputs at a time: needs little beyond its result.
+    """Pack `weight` (O, I) on its device, some outputs at a time to save memory.
 
     8 bits take the scale of each group's largest magnitude, 4 bits the scale of least error.
     """
@@ -45,7 +45,7 @@ def pack_weight(weight: Tensor, bits: Bits) -> PackedWeight:
 
 
 def empty_weight(weight: Tensor, bits: Bits, *, device: str | torch.device) -> PackedWeight:
-    """Room for `weight` (O, I) in packed form, uninitialised."""
+    """An uninitialised packed weight of the size of `weight` (O, I)."""
     outputs, inputs = weight.shape
     tiles, groups = -(-outputs // TILE), -(-inputs // GROUP)
     codes = torch.empty(tiles, groups, BYTES[bits], dtype=torch.uint8, device=device)
@@ -54,14 +54,14 @@ def empty_weight(weight: Tensor, bits: Bits, *, device: str | torch.device) -> P
 
 
 def least_error_scales(groups: Tensor) -> Tensor:
-    """(O, G, 64) float32 -> (O, G) bfloat16: of some scales, each fitted to its codes by least squares, the best one.
+    """(O, G, 64) float32 -> (O, G) bfloat16: for each group, the candidate with the smallest squared error.
 
-    Never worse than `group_scales`, which is among them.
+    Candidates are fitted to their codes by least squares. The scale of `group_scales` is one, so no group gets worse.
     """
-    widest = group_scales(groups, 4)
-    best, least = widest, _squared_error(groups, widest)
+    largest = group_scales(groups, 4)
+    best, least = largest, _squared_error(groups, largest)
     for candidate in CANDIDATES:
-        codes = round_to_codes(groups, (widest.float() * candidate).bfloat16(), 4).float()
+        codes = round_to_codes(groups, (largest.float() * candidate).bfloat16(), 4).float()
         fitted = (groups * codes).sum(-1) / codes.square().sum(-1).clamp(min=1)
         scales = fitted.bfloat16()
         error = _squared_error(groups, scales)
@@ -70,6 +70,6 @@ def least_error_scales(groups: Tensor) -> Tensor:
 
 
 def _squared_error(groups: Tensor, scales: Tensor) -> Tensor:
-    """(O, G) float32 of rounding (O, G, 64) with `scales` (O, G)."""
+    """(O, G) float32 error of rounding `groups` (O, G, 64) with `scales` (O, G)."""
     codes = round_to_codes(groups, scales, 4)
     return (codes * scales.float().unsqueeze(-1) - groups).square().sum(-1)

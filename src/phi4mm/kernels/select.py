@@ -1,11 +1,11 @@
-"""The operators that the model calls, and the one place that decides what runs for them: operator, device, dtype, rows.
+"""The operators that the model calls. Only here is it decided which implementation runs, by device, dtype and rows.
 
-Few rows of a product are bound by reading the weight, so native kernels read it in its small form; many are bound by
-arithmetic, and 16-bit units then get a 16-bit weight, other CPUs integers or float32 (docs/decisions/0007). A
-sequence's numbers must not depend on its neighbours in the batch, so the same rules bound the fused decoder.
+With few rows, the time of a product is that of reading the weight, so native kernels read it packed. With many it is
+that of the arithmetic: CPUs with a native bf16 matmul then get a bf16 weight, others compute in integers or float32
+(docs/decisions/0007). The fused decoder follows the same rules, so that both paths give a sequence the same numbers.
 
-T packed tokens, O outputs, I inputs, D model width, H query heads, K key/value heads, E head width, B sequences of one
-query each, S queries and N keys of one sequence, W pages of a sequence.
+T packed tokens, O outputs, I inputs, D model width, H query heads, K key/value heads, E head width, b tokens to decode,
+Q queries (new tokens) and S tokens of one sequence, Z pages of the longest sequence.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from phi4mm.kernels.packed_weight import PackedWeight, unpack_tiles
 vector_math.initialize()  # before any model computes: every one of them imports this module
 
 FEW_ROWS = 8  # below this a product is bound by reading the weight, and 16 bits read half as much
-MANY_ROWS = 32  # from here on 16-bit units are worth unpacking a panel for
+MANY_ROWS = 32  # from here on, unpacking a panel for the native bf16 matmul pays off
 NATIVE_DTYPES = (torch.float32, torch.bfloat16)  # of activations
 HEAD_WIDTH, HEAD_GROUP = 256, 8  # the largest head, and most query heads a key/value head, of native attention
 ANY_ROWS = 1 << 30
@@ -44,7 +44,7 @@ def linear(x: Tensor, weight: Tensor | PackedWeight) -> Tensor:
 
 
 def add_linear(y: Tensor, x: Tensor, weight: Tensor | PackedWeight, factor: float) -> Tensor:
-    """y (..., O) + factor * (x (..., I) @ weight.T); y may be changed in place, so use what is returned."""
+    """y (..., O) + factor * (x (..., I) @ weight.T). May change y in place: use the returned tensor."""
     if isinstance(weight, PackedWeight) and y.is_contiguous() and y.dtype == x.dtype and _packed_is_native(x, weight):
         ops.add_packed_linear(y, x, weight, factor)
         return y
@@ -59,9 +59,9 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def rotate_heads(x_THE: Tensor, heads: int, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the first `rotary` dims of the first `heads` heads, pair i with i + rotary/2; the rest passes through.
+    """Rotate the first `rotary` dims of the first `heads` heads, dim i with i + rotary/2; the rest is unchanged.
 
-    x_THE       (T, H + 2 K, E) queries, keys and values; may be changed in place, so use what is returned
+    x_THE       (T, H + 2 K, E) queries, keys and values; may be changed in place: use the returned tensor
     cos, sin    (T, 1, rotary) in x's dtype
     """
     if x_THE.dtype == cos.dtype and x_THE.numel() and x_THE.is_contiguous() and _is_native(x_THE, cos):
@@ -76,7 +76,7 @@ def swiglu(x: Tensor) -> Tensor:
 
 
 def scatter(pages: Tensor, slots: Tensor, x: Tensor) -> None:
-    """Copy x (T, ...), T at least 1, to places `slots` (T,) int64 of pages (N, ...), which is changed."""
+    """Copy x (T, ...), T at least 1, to the indices `slots` (T,) int64 of `pages` (slots, ...), in place."""
     if (
         x.device.type == "cpu"
         and x.dtype == pages.dtype
@@ -91,38 +91,38 @@ def scatter(pages: Tensor, slots: Tensor, x: Tensor) -> None:
         reference.scatter(pages, slots, x)
 
 
-def decode_attention(q_BHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
-    """(B, H, E): each sequence's one query over the first lengths[b] tokens of the pages in tables[b].
+def decode_attention(q_bHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
+    """(b, H, E): query i over the first lengths[i] tokens of the pages in tables[i].
 
-    tables (B, W) int32 page numbers, lengths (B,) int32 tokens; no gradient passes through pages
+    tables (b, Z) int32 page numbers, lengths (b,) int32 tokens; no gradients
     """
-    known = q_BHE.dtype in NATIVE_DTYPES and pages.keys.dtype in ops.PAGE_KINDS and q_BHE.device.type == "cpu"
-    if known and _heads_are_native(q_BHE.shape[1], pages) and library.library() is not None:
-        return ops.decode_attention(q_BHE, pages, tables, lengths)
-    return reference.decode_attention(q_BHE, pages, tables, lengths)
+    supported = q_bHE.dtype in NATIVE_DTYPES and pages.keys.dtype in ops.PAGE_KINDS and q_bHE.device.type == "cpu"
+    if supported and _heads_are_native(q_bHE.shape[1], pages) and library.library() is not None:
+        return ops.decode_attention(q_bHE, pages, tables, lengths)
+    return reference.decode_attention(q_bHE, pages, tables, lengths)
 
 
-def prefill_attention(q_SHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
-    """(S, H, E): one sequence's queries, the last S of its lengths[0] tokens in the pages of tables[0].
+def prefill_attention(q_QHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
+    """(Q, H, E): one sequence's queries, the last Q of its lengths[0] tokens in the pages of tables[0].
 
-    tables (1, W) int32, lengths (1,) int32
+    tables (1, Z) int32, lengths (1,) int32
     """
-    return causal_attention(q_SHE, *gather(pages, tables[0], int(lengths[0]), q_SHE.dtype))
+    return causal_attention(q_QHE, *gather(pages, tables[0], int(lengths[0]), q_QHE.dtype))
 
 
-def causal_attention(q_SHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
-    """(S, H, E): one sequence's attention; the S queries are the last of the N positions."""
-    if 1 < len(q_SHE) == len(k_NKE) and q_SHE.device.type != "cpu":
-        return reference.square_causal_attention(q_SHE, k_NKE, v_NKE)
-    return reference.causal_attention(q_SHE, k_NKE, v_NKE)
+def causal_attention(q_QHE: Tensor, k_SKE: Tensor, v_SKE: Tensor) -> Tensor:
+    """(Q, H, E): causal attention of one sequence, whose last Q of S tokens are queries."""
+    if 1 < len(q_QHE) == len(k_SKE) and q_QHE.device.type != "cpu":
+        return reference.square_causal_attention(q_QHE, k_SKE, v_SKE)
+    return reference.causal_attention(q_QHE, k_SKE, v_SKE)
 
 
 def fused_decoder_rows(layers: Sequence[LayerWeights], shape: DecoderShape) -> int:
-    """The most rows that the native decoder runs, with the numbers of the operators above; 0 where it cannot run."""
+    """Most rows of a step that the fused decoder computes as the operators above would; 0 where it cannot run."""
     dtype, pages = layers[0].norm1.dtype, layers[0].pages
     tensors = [t for layer in layers for t in (layer.norm1, layer.norm2, *layer.pages) if t is not None]
     weights = [weight for layer in layers for weight in weights_of(layer)]
-    known = (
+    supported = (
         dtype in NATIVE_DTYPES
         and all(t.device.type == "cpu" and t.is_contiguous() for t in tensors)
         and all(layer.norm1.dtype == layer.norm2.dtype == dtype for layer in layers)
@@ -131,7 +131,7 @@ def fused_decoder_rows(layers: Sequence[LayerWeights], shape: DecoderShape) -> i
         and _heads_are_native(shape.heads, pages)
         and library.library() is not None
     )
-    if not known:
+    if not supported:
         return 0
     if any(isinstance(weight, Tensor) for weight in weights):
         return FEW_ROWS - 1
@@ -139,7 +139,7 @@ def fused_decoder_rows(layers: Sequence[LayerWeights], shape: DecoderShape) -> i
 
 
 def _is_native(x: Tensor, *others: Tensor) -> bool:
-    """Whether native kernels may run on x: on a CPU, in a dtype they know, and where no gradient is asked for."""
+    """Whether native kernels may run on x: on a CPU, in a supported dtype, and without gradients."""
     return (
         x.device.type == "cpu"
         and x.dtype in NATIVE_DTYPES
@@ -154,7 +154,7 @@ def _packed_is_native(x: Tensor, weight: PackedWeight) -> bool:
 
 
 def _is_bfloat16(weight: Tensor) -> bool:
-    """Whether the native bfloat16 product knows the weight: in its dtype, with whole vectors a row."""
+    """Whether the native bfloat16 product takes the weight: of that dtype, and with sizes that are multiples of 8."""
     return weight.dtype == torch.bfloat16 and not any(n % 8 for n in weight.shape)
 
 
@@ -170,7 +170,7 @@ def _fuses(weight: Tensor | PackedWeight, dtype: torch.dtype) -> bool:
 
 
 def _panel_dtype(x: Tensor) -> torch.dtype:
-    """x's own where the machine multiplies that fast, else float32."""
+    """x's own dtype where the machine multiplies it fast, else float32."""
     return x.dtype if x.device.type != "cpu" or precision.has_native_bf16() else torch.float32
 
 

@@ -1,6 +1,6 @@
 """The weights of one LoRA adapter, apart from any model and any file.
 
-R adapter rank.
+O outputs, I inputs, R rank of a LoRA.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from phi4mm.config.model import TextConfig
 
-Target: TypeAlias = "tuple[int, str]"  # layer number and projection
+Target: TypeAlias = "tuple[int, str]"  # layer number and projection that a LoRA adapts
 PROJECTIONS = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
 
 
@@ -21,8 +21,7 @@ PROJECTIONS = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
 class AdapterWeights:
     """One LoRA over any of the decoder's projections: y = W x + scaling * B(A(x)).
 
-    layers   (A (R, in), B (out, R)) by (layer, projection), projections named as in PROJECTIONS; a projection that
-             is absent is not adapted
+    layers   (A (R, I), B (O, R)) by target; a target that is absent is not adapted
     scaling  what B(A(x)) is multiplied by: alpha / R
     """
 
@@ -31,7 +30,7 @@ class AdapterWeights:
 
 
 def projection_sizes(text: TextConfig) -> dict[str, tuple[int, int]]:
-    """(out, in) of each of PROJECTIONS."""
+    """(O, I) of each of PROJECTIONS."""
     width, heads = text.hidden_size, text.num_heads + 2 * text.num_kv_heads
     return {
         "qkv_proj": (heads * text.head_dim, width),

@@ -1,6 +1,6 @@
 """The audio encoder: convolutional subsampling tiled over time, conformer blocks, and the two projections.
 
-N clips, F mel frames, M mel bins, S tokens (8 frames each), W encoder width, D model width, H heads, E head width.
+A clips, F mel frames, Y mel bins, S tokens of one clip (8 frames each), W encoder width, D model width, H heads.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from phi4mm.protocol.inputs import AudioProjection
 
 ATTENTION_WINDOW = 500  # tokens; a longer clip is split into such windows, which do not attend to each other
 WINDOWS_AT_ONCE = 8  # bounds the activations of a long clip; results do not depend on it
-TILE = 32  # tokens subsampled at a time, for the cache: the first convolution makes 160 K numbers a token
-HALO = 1  # tokens of context each side: token t sees frames 8t-7 .. 8t+7
+TILE = 32  # tokens subsampled at a time, to stay in the processor's cache: 160 K numbers a token after one convolution
+HALO = 1  # tokens of context on each side: token t depends on frames 8t-7 .. 8t+7
 
 
 class Subsampling(nn.Module):
-    """Three stride-2 convolutions and a linear layer: 8 frames to one token, any length in bounded memory."""
+    """Three stride-2 convolutions and a linear layer: 8 frames become one token, tile by tile."""
 
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Subsampling(nn.Module):
         self.out = nn.Linear(channels * (config.input_size // CONV_STRIDE), config.hidden_size)
 
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
-        """x (N, F, M) normalised and zero past each clip's end, frames (N,) int64 -> (N, ceil(F/8), W)."""
+        """x (A, F, Y) normalised and zero past each clip's end, frames (A,) int64 -> (A, ceil(F/8), W)."""
         tokens = -(-x.shape[1] // CONV_STRIDE)
         if tokens <= TILE + 2 * HALO:
             return self._tile(x, frames)
@@ -53,9 +53,9 @@ class Subsampling(nn.Module):
 
     def _tile(self, x: Tensor, frames: Tensor) -> Tensor:
         x = F.relu(self.conv["0"](x[:, None]), inplace=True)
-        x = _silenced(x, -(-frames // 2))
+        x = _zero_padding(x, -(-frames // 2))
         x = F.relu(self.conv["3"](self.conv["2"](x)), inplace=True)
-        x = _silenced(x, -(-frames // 4))
+        x = _zero_padding(x, -(-frames // 4))
         x = F.relu(self.conv["6"](self.conv["5"](x)), inplace=True)
         return self.out(x.transpose(1, 2).flatten(2))
 
@@ -86,7 +86,7 @@ class SelfAttention(nn.Module):
         self.v_proj, self.o_proj = nn.Linear(width, width), nn.Linear(width, width)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """x (N, S, W), bias (N or 1, H, S, S) with -inf at padded keys -> (N, S, W)."""
+        """x (A, S, W), bias (A or 1, H, S, S) with -inf at padded keys -> (A, S, W)."""
         clips, tokens, width = x.shape
         q, k, v = (
             proj(x).view(clips, tokens, self._heads, -1).transpose(1, 2)
@@ -112,7 +112,7 @@ class Convolution(nn.Module):
         self.out_conv = nn.Conv1d(width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (N, S, W) -> (N, S, W); token t sees tokens t - kernel + 1 .. t."""
+        """x (A, S, W) -> (A, S, W); token t depends on tokens t - kernel + 1 .. t."""
         x, gate = _pointwise(self.gate_conv, self.layer_norm(x)).chunk(2, dim=-1)
         x = (x + self.gate_b1.view(-1)) * F.silu(gate + self.gate_b2.view(-1))
         x = self.depthwise(F.pad(x.transpose(1, 2), (self._past, 0))).transpose(1, 2)
@@ -132,7 +132,7 @@ class ConformerBlock(nn.Module):
         self.layer_norm = nn.LayerNorm(config.hidden_size)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """x (N, S, W), bias (N or 1, H, S, S) -> (N, S, W)."""
+        """x (A, S, W), bias (A or 1, H, S, S) -> (A, S, W)."""
         x = x + 0.5 * self.feed_forward_in(x)
         x = x + self.self_attn(self.layer_norm_att(x), bias)
         x = x + self.conv(x)
@@ -141,7 +141,7 @@ class ConformerBlock(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """Log-mel frames in, one row a token out. Clips of any lengths together equal each clip alone."""
+    """Log-mel frames in, one vector a token out. A clip's result does not depend on other clips of the batch."""
 
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
@@ -155,9 +155,9 @@ class AudioEncoder(nn.Module):
         self.blocks = nn.ModuleList(ConformerBlock(config) for _ in range(config.num_blocks))
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
-        """features (N, F, M) log-mel, zero past each clip's end; frames (N,) int64 on the CPU -> (N, ceil(F/8), W).
+        """features (A, F, Y) log-mel, zero past each clip's end; frames (A,) int64 on the CPU -> (A, ceil(F/8), W).
 
-        Rows past a clip's ceil(frames/8) tokens mean nothing.
+        Results past a clip's ceil(frames/8) tokens are undefined.
         """
         dtype = compute_dtype(self.relative_bias.weight)
         x = (features.to(dtype) - self.mean.to(dtype)) * self.invstd.to(dtype)
@@ -166,13 +166,13 @@ class AudioEncoder(nn.Module):
         tokens = -(-frames // CONV_STRIDE)
         if x.shape[1] <= ATTENTION_WINDOW:
             return self._blocks(x, tokens)
-        return self._folded(x, tokens)
+        return self._windowed(x, tokens)
 
-    def _folded(self, x: Tensor, tokens: Tensor) -> Tensor:
+    def _windowed(self, x: Tensor, tokens: Tensor) -> Tensor:
         """Long clips: windows of ATTENTION_WINDOW tokens that do not attend to each other.
 
-        The zero rows that fill a long clip's last window are attended, as in the published code for a single clip; a
-        clip that fits one window keeps its padding masked. Both as if the clip were alone.
+        The zeros that fill a long clip's last window are attended to, as in the published code for a single clip; a
+        clip that fits in one window keeps its padding masked. Each clip gets the result that it gets alone.
         """
         clips, longest, width = x.shape
         x = x * (torch.arange(longest)[None] < tokens[:, None])[..., None].to(x.device)
@@ -185,7 +185,7 @@ class AudioEncoder(nn.Module):
         return x.view(clips, windows * ATTENTION_WINDOW, width)[:, :longest]
 
     def _blocks(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """x (N, S, W), tokens (N,) valid of each -> (N, S, W)."""
+        """x (A, S, W), tokens (A,) of each that are no padding -> (A, S, W)."""
         bias = self._bias(x.shape[1], x.device).to(x.dtype)
         padded = (torch.arange(x.shape[1])[None] >= tokens[:, None])[:, None, None]
         groups = x.split(WINDOWS_AT_ONCE)
@@ -199,14 +199,14 @@ class AudioEncoder(nn.Module):
         return torch.cat(groups)
 
     def _bias(self, tokens: int, device: torch.device) -> Tensor:
-        """(1, H, S, S): one learned number a head and distance key - query, clamped to the table."""
+        """(1, H, S, S): a learned number for each head and distance key - query, which is clamped to the table."""
         index = torch.arange(tokens, device=device)
         distance = (index[None] - index[:, None]).clamp(-self._distance, self._distance - 1)
         return self.relative_bias(distance + self._distance).permute(2, 0, 1)[None]
 
 
 class AudioEmbedder(nn.Module):
-    """The encoder and its projections: `speech` for audio alone, `vision` beside an image."""
+    """The encoder and its projections: `speech` for audio alone, `vision` for audio in a prompt with an image."""
 
     def __init__(self, config: AudioConfig, width: int) -> None:
         super().__init__()
@@ -222,26 +222,26 @@ class AudioEmbedder(nn.Module):
     def forward(self, features: Tensor, frames: Tensor, projections: Sequence[AudioProjection]) -> list[Tensor]:
         """Encode clips together.
 
-        features     (N, F, M) log-mel, zero past each clip's end; frames (N,) int64 on the CPU
+        features     (A, F, Y) log-mel, zero past each clip's end; frames (A,) int64 on the CPU
         projections  which projection each clip takes
-        returns one (ceil(frames/8), D) tensor a clip
+        returns      one (ceil(frames/8), D) tensor for each clip
         """
         return self.project(self.encoder(features, frames), frames, projections)
 
     def project(self, encoded: Tensor, frames: Tensor, projections: Sequence[AudioProjection]) -> list[Tensor]:
-        """One (ceil(frames/8), D) tensor a clip, of what the encoder made of it: encoded (N, S, W)."""
+        """encoded (A, S, W), the encoder's output -> one (ceil(frames/8), D) tensor for each clip."""
         counts = (-(-frames // CONV_STRIDE)).tolist()
         clips = zip(encoded, counts, projections, strict=True)
-        return [upcast_module(self.projection[name])(rows[:count]) for rows, count, name in clips]
+        return [upcast_module(self.projection[name])(clip[:count]) for clip, count, name in clips]
 
 
 def _pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    """A convolution of kernel 1 over (N, S, W), as the matrix product it is."""
+    """A convolution of kernel 1 over (A, S, W), computed as a matrix product."""
     return F.linear(x, conv.weight.squeeze(-1), conv.bias)
 
 
-def _silenced(x: Tensor, lengths: Tensor) -> Tensor:
-    """x (N, channels, S, M) with every step past a clip's own end set to zero, as convolution padding is."""
+def _zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """x (A, channels, S, Y) with every step past a clip's end set to zero, as convolution padding is."""
     if bool((lengths >= x.shape[2]).all()):
         return x
     keep = torch.arange(x.shape[2])[None] < lengths[:, None]

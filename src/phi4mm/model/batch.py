@@ -1,7 +1,7 @@
 """What one forward pass works on: sequences packed end to end, each with its own adapter, rotary table and pages.
 
-T packed tokens, B sequences, W pages of the longest sequence, M media embeddings, N wanted logits, D model width. Index
-tensors are made once a pass, not once a layer.
+T packed tokens, B sequences, b tokens in the decode part, Z pages of the longest sequence, M media embeddings, N
+positions whose logits are wanted, D model width. Index tensors are made once a forward pass, not once a layer.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor
 from phi4mm.model.kv import PagedKVCache
 from phi4mm.protocol.inputs import Adapter
 
-FEW_TOKENS = 8  # of a sequence: up to here each token attends by itself and reads keys from their pages
+FEW_TOKENS = 8  # new tokens of a sequence: up to here they are decoded, each a query of its own over the pages
 
 
 @dataclass(frozen=True)
 class BatchedSequence:
     """One sequence's new tokens in a batch.
 
-    tokens     how many new tokens it brings
-    past       how many tokens its pages hold already
-    adapter    the LoRA it runs with, None for none
+    tokens     how many new tokens it has in this batch
+    past       how many tokens are in its pages already
+    adapter    name of the LoRA that it runs with; None for none
     long_rope  whether it uses the long factors: it has more than `original_max_positions` tokens, cached and new
     pages      its page numbers in the batch's cache, in order, with room for the new tokens; empty without a cache
     """
@@ -45,8 +45,8 @@ class ForwardBatch:
     sequences     B of them, in the order in which they are packed
     outputs       (N,) int64 packed indices whose logits are wanted
     media         (M, D) media embeddings (projected encoder outputs), or None
-    media_index   (M,) int64 packed indices that they overwrite, in the order of `media`
-    cache         where keys and values live, extended by the pass; None where sequences are run once, as in training
+    media_index   (M,) int64 packed indices whose embeddings they replace, in the order of `media`
+    cache         keys and values in pages, to which the pass writes; None where sequences are run once, as in training
     """
 
     ids: Tensor
@@ -58,7 +58,7 @@ class ForwardBatch:
 
     @cached_property
     def bounds(self) -> tuple[tuple[int, int], ...]:
-        """First and past-the-last packed index of each sequence."""
+        """First packed index of each sequence, and the one after its last."""
         ends = list(itertools.accumulate(sequence.tokens for sequence in self.sequences))
         return tuple((end - sequence.tokens, end) for sequence, end in zip(self.sequences, ends, strict=True))
 
@@ -70,34 +70,34 @@ class ForwardBatch:
 
     @cached_property
     def long_rope(self) -> Tensor:
-        """(T,) bool, true for tokens of sequences that use the long factors."""
+        """(T,) bool, true for tokens of sequences that use the long factors of LongRoPE."""
         flags = torch.tensor([sequence.long_rope for sequence in self.sequences])
         counts = torch.tensor([sequence.tokens for sequence in self.sequences])
         return flags.repeat_interleave(counts).to(self.ids.device)
 
     @cached_property
     def adapter_tokens(self) -> dict[Adapter, Tensor | slice]:
-        """Which packed tokens run with which adapter: a slice where they lie together."""
-        found: dict[Adapter, list[tuple[int, int]]] = {}
+        """Packed indices of the tokens that run with each adapter; a slice where they are consecutive."""
+        by_name: dict[Adapter, list[tuple[int, int]]] = {}
         for sequence, bound in zip(self.sequences, self.bounds, strict=True):
             if sequence.adapter is not None:
-                found.setdefault(sequence.adapter, []).append(bound)
-        return {name: _index(bounds, self.ids.device) for name, bounds in found.items()}
+                by_name.setdefault(sequence.adapter, []).append(bound)
+        return {name: _index(bounds, self.ids.device) for name, bounds in by_name.items()}
 
     @cached_property
     def adapter_runs(self) -> tuple[tuple[Adapter, int, int], ...]:
-        """Neighbours with one adapter: its name, their first and past-the-last packed index."""
-        found = []
+        """Consecutive sequences with one adapter: its name, their first packed index, and the one after their last."""
+        runs = []
         pairs = zip(self.sequences, self.bounds, strict=True)
         for adapter, run in itertools.groupby(pairs, key=lambda pair: pair[0].adapter):
             bounds = [bound for _, bound in run]
             if adapter is not None:
-                found.append((adapter, bounds[0][0], bounds[-1][1]))
-        return tuple(found)
+                runs.append((adapter, bounds[0][0], bounds[-1][1]))
+        return tuple(runs)
 
     @cached_property
     def tables(self) -> Tensor:
-        """(B, W) int32 page numbers of each sequence, padded with 0."""
+        """(B, Z) int32 page numbers of each sequence, padded with 0."""
         width = max(len(sequence.pages) for sequence in self.sequences)
         padded = [(*sequence.pages, *(0,) * (width - len(sequence.pages))) for sequence in self.sequences]
         return torch.tensor(padded, dtype=torch.int32).to(self.ids.device)
@@ -110,7 +110,7 @@ class ForwardBatch:
 
     @cached_property
     def slots(self) -> Tensor:
-        """(T,) int64 where in the cache each new token's keys and values go: page number * page + place in the page."""
+        """(T,) int64 slots of the new tokens' keys and values: page number * page size + index in the page."""
         assert self.cache is not None
         size = self.cache.page_size
         counts = torch.tensor([sequence.tokens for sequence in self.sequences], device=self.ids.device)
@@ -119,9 +119,10 @@ class ForwardBatch:
 
     @cached_property
     def decode(self) -> tuple[Tensor | slice, Tensor, Tensor] | None:
-        """Tokens of sequences that bring few: packed indices (b,), tables (b, W) and lengths (b,); None without any.
+        """Tokens of sequences with up to FEW_TOKENS new ones: packed indices, tables (b, Z), lengths (b,); or None.
 
-        Each token attends to its sequence's pages up to itself: all keys are written before any is read.
+        Each token attends to its sequence up to itself, as all keys are written before any is read. Z is that of the
+        longest of these sequences.
         """
         chosen = [n for n, sequence in enumerate(self.sequences) if sequence.tokens <= FEW_TOKENS]
         if not chosen:
@@ -133,13 +134,13 @@ class ForwardBatch:
 
     @cached_property
     def prefill(self) -> tuple[tuple[slice, Tensor, Tensor], ...]:
-        """Sequences of many new tokens: packed indices, table (1, W') and length (1,) of each."""
-        found = []
+        """Sequences with more new tokens: packed indices, table (1, pages of the sequence) and length (1,) of each."""
+        parts = []
         for n, (sequence, (start, end)) in enumerate(zip(self.sequences, self.bounds, strict=True)):
             if sequence.tokens > FEW_TOKENS:
                 width = -(-(sequence.past + sequence.tokens) // self._page_size)
-                found.append((slice(start, end), self.tables[n : n + 1, :width], self.lengths[n : n + 1]))
-        return tuple(found)
+                parts.append((slice(start, end), self.tables[n : n + 1, :width], self.lengths[n : n + 1]))
+        return tuple(parts)
 
     @property
     def _page_size(self) -> int:

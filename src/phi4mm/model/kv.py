@@ -12,7 +12,7 @@ from phi4mm.config.model import TextConfig
 from phi4mm.kernels.kv_layout import LayerPages, quantize_heads
 from phi4mm.kernels.select import scatter
 
-SCALE_BYTES = 4  # float32, one a token and head of int8 keys, and of values
+SCALE_BYTES = 4  # float32: int8 keys have one scale for each token and head, and so do int8 values
 
 
 def token_bytes(config: TextConfig, dtype: torch.dtype) -> int:
@@ -22,12 +22,12 @@ def token_bytes(config: TextConfig, dtype: torch.dtype) -> int:
 
 
 class PagedKVCache:
-    """(L, pages, page, K, E) keys and values; pages that were never written take no memory on a CPU."""
+    """Keys and values (L, pages, page, K, E). On a CPU, pages that were never written to take no memory."""
 
     def __init__(
         self, config: TextConfig, *, pages: int, page_size: int, device: torch.device, dtype: torch.dtype
     ) -> None:
-        """dtype: the model's, or int8. One sequence alone needs one page as long as itself, and the table (0,)."""
+        """dtype: the model's, or int8. One sequence alone can have a single page of its length; its table is (0,)."""
         shape = (config.num_layers, pages, page_size, config.num_kv_heads, config.head_dim)
         self.page_size = page_size
         self._keys = torch.empty(shape, device=device, dtype=dtype)
@@ -43,7 +43,7 @@ class PagedKVCache:
         return LayerPages(self._keys[layer], self._values[layer], self._key_scales[layer], self._value_scales[layer])
 
     def write(self, layer: int, slots: Tensor, k_TKE: Tensor, v_TKE: Tensor) -> None:
-        """Store T tokens' keys and values; slots (T,) int64: page number * page + place in the page."""
+        """Store T tokens' keys and values; slots (T,) int64: page number * page size + index in the page."""
         pages = self.layer(layer)
         _store(pages.keys, pages.key_scales, slots, k_TKE)
         _store(pages.values, pages.value_scales, slots, v_TKE)

@@ -1,6 +1,6 @@
 """Norms and rotary tables of the decoder.
 
-T packed tokens, S tokens of one sequence, H heads, E head width, D model width.
+T packed tokens, D model width.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class RMSNorm(nn.Module):
 
 
 class Rotary:
-    """cos and sin of LongRoPE; holds no parameters, builds its two frequency vectors on first use of a device."""
+    """cos and sin of LongRoPE. It has no parameters."""
 
     def __init__(self, rope: RopeConfig) -> None:
         self._scale = rope.attention_scale
@@ -36,7 +36,7 @@ class Rotary:
         self._long = 1.0 / (torch.tensor(rope.long_factor, device="cpu") * base)
 
     def __call__(self, positions: Tensor, long: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """positions (T,) int64, long (T,) bool: sequences past the switch -> cos, sin (T, 1, rotary) in `dtype`."""
+        """positions (T,) int64, long (T,) bool: which use the long factors -> cos, sin (T, 1, rotary) in `dtype`."""
         short_freqs, long_freqs = self._short.to(positions.device), self._long.to(positions.device)
         freqs = torch.where(long[:, None], long_freqs, short_freqs)
         angles = positions[:, None].float() * freqs

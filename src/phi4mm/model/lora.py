@@ -1,6 +1,6 @@
-"""A linear layer with any number of named adapters, of which each sequence of a batch chooses one or none.
+"""A linear layer with any number of named adapters; each sequence of a batch runs with one of them or none.
 
-T packed tokens, O outputs, I inputs.
+T packed tokens, O outputs, I inputs, R rank of a LoRA.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class NamedWeights(nn.Module):
-    """Weights by name, plain or packed: an nn.ParameterDict in which `keys` or `train` are names like any other."""
+    """Weights by name, plain or packed. Unlike nn.ParameterDict, it allows any name, `keys` and `train` among them."""
 
     def __getitem__(self, name: str) -> Tensor | PackedWeight:
         """The weight. Raises KeyError for an unknown name."""
@@ -37,7 +37,7 @@ class NamedWeights(nn.Module):
         return packed
 
     def __setitem__(self, name: str, weight: nn.Parameter | PackedWeight) -> None:
-        """Put a weight in the place of the one of that name, if there is one."""
+        """Set the weight of that name, and replace the one that has it."""
         plain = isinstance(weight, nn.Parameter)
         (self._modules if plain else self._parameters).pop(name, None)
         if isinstance(weight, nn.Parameter):
@@ -46,7 +46,7 @@ class NamedWeights(nn.Module):
             self._modules[name] = weight
 
     def __delitem__(self, name: str) -> None:
-        """Forget a weight. Raises KeyError for an unknown name."""
+        """Remove a weight. Raises KeyError for an unknown name."""
         (self._parameters if name in self._parameters else self._modules).pop(name)
 
     def __contains__(self, name: object) -> bool:
@@ -57,7 +57,7 @@ class NamedWeights(nn.Module):
 class LoRALinear(nn.Module):
     """y = W x, plus scaling * B(A(x)) for the tokens whose sequence runs with an adapter (PEFT's unmerged form).
 
-    scaling  of each adapter that has matrices here, by name
+    scaling  by name of the adapter, for each that has matrices in this layer
     """
 
     def __init__(self, inputs: int, outputs: int, adapters: Mapping[Adapter, AdapterConfig]) -> None:
@@ -72,25 +72,25 @@ class LoRALinear(nn.Module):
             self.scaling[name] = adapter.scaling
             self._dropout[name] = adapter.dropout
 
-    def forward(self, x: Tensor, sequences: AdapterTokens) -> Tensor:
-        """x (T, I), sequences: which of the T tokens run with which adapter -> (T, O)."""
+    def forward(self, x: Tensor, adapter_tokens: AdapterTokens) -> Tensor:
+        """x (T, I), adapter_tokens: indices of the tokens that run with each adapter -> (T, O)."""
         y = linear(x, self.weight)
-        for name, index in sequences.items():
+        for name, index in adapter_tokens.items():
             if name not in self.scaling:
                 continue
             part = y[index]
-            low = linear(self._dropped(x[index], name), self.lora_a[name])
-            added = add_linear(part, low, self.lora_b[name], self.scaling[name])
+            lora_hidden = linear(self._dropout_input(x[index], name), self.lora_a[name])
+            added = add_linear(part, lora_hidden, self.lora_b[name], self.scaling[name])
             if len(part) == len(y):
                 y = added
             elif not isinstance(index, slice):
                 y = y.index_copy(0, index, added)
-            elif added is not part:  # else the view was changed in place
+            elif added is not part:  # otherwise the view `part` of y was changed in place
                 y = torch.cat([y[: index.start], added, y[index.stop :]])
         return y
 
     def add(self, name: Adapter, a: Tensor, b: Tensor, scaling: float, *, dtype: torch.dtype, trainable: bool) -> None:
-        """Take copies of A and B in `dtype`, or packed as the base weight is unless they are to be trained."""
+        """Add copies of A (R, I) and B (O, R): in `dtype`, or packed if the base is packed and they are not trained."""
         base = self.weight if isinstance(self.weight, Tensor) else None
         device = self.weight.codes.device if base is None else base.device
         for weights, given in ((self.lora_a, a), (self.lora_b, b)):
@@ -102,20 +102,20 @@ class LoRALinear(nn.Module):
                 weights[name] = nn.Parameter(plain, requires_grad=trainable)
         self.scaling[name] = scaling
 
-    def _dropped(self, x: Tensor, name: Adapter) -> Tensor:
-        """What A is given: in training mode, some inputs at zero as the adapter's config says (PEFT's lora_dropout)."""
+    def _dropout_input(self, x: Tensor, name: Adapter) -> Tensor:
+        """The input of A. In training mode, the adapter's dropout is applied to it (PEFT's lora_dropout)."""
         dropout = self._dropout.get(name, 0.0)
         return F.dropout(x, dropout) if self.training and dropout else x
 
     def remove(self, name: Adapter) -> None:
-        """Forget an adapter, if it has matrices here."""
+        """Remove an adapter, if it has matrices here."""
         self._dropout.pop(name, None)
         if self.scaling.pop(name, None) is not None:
             del self.lora_a[name], self.lora_b[name]
 
 
 def adapter_problems(weights: AdapterWeights, linears: Mapping[Target, LoRALinear]) -> Iterator[str]:
-    """What keeps an adapter from fitting these linear layers, one sentence each."""
+    """Why an adapter does not fit these linear layers, one sentence for each problem."""
     if not math.isfinite(weights.scaling):
         yield f"its scaling is {weights.scaling}; expected a finite number"
     if not weights.layers:

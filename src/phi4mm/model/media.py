@@ -1,7 +1,7 @@
-"""Encoding media, for training and inference alike: processed images and audio in, embeddings out.
+"""Encode media, for training and inference alike: processed images and audio in, media embeddings out.
 
-C crops of all images, P patches along a crop's side, S pixels along it, N clips, F mel frames, M mel bins,
-W audio encoder width, D model width. Gradients are kept wherever torch keeps them: whoever wants none says so outside.
+C crops of all images, P patches along a crop's side, X pixels along it, A clips, F mel frames, Y mel bins, W audio
+encoder width, D model width. Nothing here turns gradients off: a caller that wants none does so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from phi4mm.protocol.inputs import AudioFrames, AudioProjection, ImageTiles
 class ImageBatch:
     """Crops of several images end to end.
 
-    pixels  (C, 3, S, S) float32
+    pixels  (C, 3, X, X) float32
     mask    (C, P, P) bool, true where a patch holds part of the image
     grids   (rows, columns) of crops of each image; C is the sum of 1 + rows * columns, for the global view
     """
@@ -39,10 +39,10 @@ class ImageBatch:
 
 @dataclass(frozen=True)
 class AudioBatch:
-    """Clips padded together.
+    """Audio clips, padded to the longest of them.
 
-    features  (N, F, M) float32 log-mel, zero past each clip's end
-    frames    (N,) int64 frames of each clip, always on the CPU
+    features  (A, F, Y) float32 log-mel, zero past each clip's end
+    frames    (A,) int64 frames of each clip, always on the CPU
     """
 
     features: Tensor
@@ -50,20 +50,20 @@ class AudioBatch:
 
     @property
     def tokens(self) -> Tensor:
-        """(N,) int64 encoder tokens of each clip, on the CPU."""
+        """(A,) int64 encoder tokens of each clip, on the CPU."""
         return -(-self.frames // CONV_STRIDE)
 
     def to(self, device: torch.device) -> AudioBatch:
-        """The same on another device, but for `frames`."""
+        """The same on another device, except `frames`, which stays on the CPU."""
         return AudioBatch(self.features.to(device), self.frames)
 
 
 @dataclass(frozen=True)
 class EncodedAudio:
-    """What the audio encoder makes of a batch.
+    """The audio encoder's output for a batch.
 
-    hidden      (N, ceil(F/8), W) before projection; rows past a clip's own tokens mean nothing
-    embeddings  one (tokens, D) tensor a clip
+    hidden      (A, ceil(F/8), W) before projection; undefined past a clip's own tokens
+    embeddings  one (tokens, D) tensor for each clip
     """
 
     hidden: Tensor
@@ -92,7 +92,7 @@ def batch_audio(clips: Sequence[AudioFrames]) -> AudioBatch:
 
 
 def encode_images(model: Phi4MM, images: ImageBatch) -> list[Tensor]:
-    """One (tokens, D) tensor an image. Raises ConfigError where the model has no image encoder."""
+    """One (tokens, D) tensor for each image. Raises ConfigError where the model has no image tower."""
     if model.image is None:
         raise ConfigError(f"{len(images.grids)} images were given to a model without its image encoder; build it whole")
     embeddings: list[Tensor] = model.image(images.pixels, images.mask, list(images.grids))
@@ -100,7 +100,7 @@ def encode_images(model: Phi4MM, images: ImageBatch) -> list[Tensor]:
 
 
 def encode_audio(model: Phi4MM, clips: AudioBatch, projections: Sequence[AudioProjection]) -> EncodedAudio:
-    """Clips encoded together, each as if alone, with the projection of each clip.
+    """Encode clips in one batch, each with its own projection; no clip's result depends on the others.
 
     raises  ConfigError where the model has no audio encoder
     """

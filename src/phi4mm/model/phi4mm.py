@@ -1,6 +1,6 @@
 """The whole model: decoder, image embedder, audio embedder.
 
-N wanted logits, D model width, V vocabulary.
+N positions whose logits are wanted, V vocabulary.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Tower: TypeAlias = Literal["image", "audio"]
 
 
 class Phi4MM(nn.Module):
-    """Phi-4-multimodal. Towers that are left out are None."""
+    """Phi-4-multimodal. `image` and `audio` are None where that tower is left out."""
 
     def __init__(
         self,
@@ -31,8 +31,8 @@ class Phi4MM(nn.Module):
     ) -> None:
         """Uninitialised weights.
 
-        adapters  those of the config that are built, `vision` and `speech`; others come by `add_adapter`
-        towers    the embedders that are built; None for those whose input runs with `adapters` by default
+        adapters  which of the config's adapters are built, `vision` and `speech`; `add_adapter` adds others
+        towers    which towers are built; None builds those whose input runs with `adapters` by default
         """
         super().__init__()
         loras: dict[Adapter, AdapterConfig] = {}
@@ -58,24 +58,24 @@ class Phi4MM(nn.Module):
         return logits
 
     def add_adapter(self, name: Adapter, weights: AdapterWeights, *, trainable: bool = False) -> None:
-        """Add a LoRA under a name of its own: copies of its matrices on the model's device.
+        """Add a LoRA under a new name, with copies of its matrices on the model's device.
 
-        They take the model's dtype, or are packed where the base weight is, as quantization packs the built-in ones.
-        Projections and layers that it does not cover run without it.
+        They are in the model's dtype, or packed where the base weight is, as quantization packs the built-in adapters.
+        Layers and projections that are not among its targets run without it.
 
-        trainable  keep the matrices as parameters that ask for gradients, over packed base weights too
-        raises     ConfigError that lists every problem: a name in use or of other characters, unknown layers or
-                   projections, wrong shapes
+        trainable  keep the matrices as parameters that require gradients, over packed base weights too
+        raises     ConfigError that lists every problem: a name that is in use or has other characters, unknown layers
+                   or projections, wrong shapes
         """
         self.text.add_adapter(name, weights, trainable=trainable)
 
     def remove_adapter(self, name: Adapter) -> None:
-        """Forget an adapter and free its matrices. Raises ConfigError for an unknown name."""
+        """Remove an adapter and free its matrices. Raises ConfigError for an unknown name."""
         self.text.remove_adapter(name)
 
 
 def default_towers(adapters: tuple[Adapter, ...]) -> tuple[Tower, ...]:
-    """What the built-in adapters' input needs: images run with `vision`, and audio beside an image too."""
+    """Towers that the input of these adapters needs; `vision` is for images, with or without audio."""
     if "vision" in adapters:
         return "image", "audio"
     return ("audio",) if adapters else ()

@@ -1,6 +1,7 @@
-"""The decoder: Phi-4-Mini with LoRA by sequence, partial rotary, grouped queries and a tied head.
+"""The decoder: Phi-4-Mini with a LoRA for each sequence, partial rotary embedding, grouped queries and a tied head.
 
-T packed tokens, N wanted logits, D model width, H query heads, K key/value heads, E head width, V vocabulary.
+T packed tokens, N positions whose logits are wanted, D model width, H query heads, K key/value heads, E head width, V
+vocabulary.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class SelfAttention(nn.Module):
 
 
 def _cached_attention(q_THE: Tensor, batch: ForwardBatch, pages: LayerPages) -> Tensor:
-    """(T, H, E): every sequence over its own pages, those of few new tokens together."""
+    """(T, H, E): every sequence over its own pages; the decode part in one call, each prefill in one of its own."""
     if batch.decode is not None and not batch.prefill:
         _, tables, lengths = batch.decode
         return decode_attention(q_THE, pages, tables, lengths)
@@ -99,12 +100,12 @@ class DecoderLayer(nn.Module):
 
     @property
     def linears(self) -> tuple[LoRALinear, ...]:
-        """Its linear layers in the order of PROJECTIONS, which is that in which they run."""
+        """Its linear layers in the order in which they run, which is that of PROJECTIONS."""
         return self.self_attn.qkv_proj, self.self_attn.o_proj, self.mlp.gate_up_proj, self.mlp.down_proj
 
 
 class TextDecoder(nn.Module):
-    """Token ids and encoder outputs in, logits out. `forward` is embed, the layers one by one, head."""
+    """Token ids and media embeddings in, logits out. `forward` is `embed`, the layers one by one, and `head`."""
 
     def __init__(self, config: TextConfig, adapters: Adapters) -> None:
         super().__init__()
@@ -117,7 +118,7 @@ class TextDecoder(nn.Module):
 
     @property
     def adapters(self) -> Mapping[Adapter, int]:
-        """The adapters by name, in one order for all layers, with a version that no other has had in this decoder."""
+        """Name and version of each adapter, in one order for all layers. No two adapters ever had the same version."""
         return self._adapters
 
     @property
@@ -134,14 +135,14 @@ class TextDecoder(nn.Module):
         return self.head(x, batch)
 
     def embed(self, batch: ForwardBatch) -> Tensor:
-        """(T, D) that the first layer takes. Raises ConfigError for an adapter that the model does not have."""
+        """(T, D) input of the first layer. Raises ConfigError for an adapter that the model does not have."""
         for sequence in batch.sequences:
             if sequence.adapter is not None and sequence.adapter not in self._adapters:
                 raise _unknown_adapter(sequence.adapter, self._adapters)
         x: Tensor = self.embed_tokens(batch.ids)
         if batch.media is not None:
             assert batch.media_index is not None and len(batch.media) == len(batch.media_index), (
-                f"{len(batch.media)} encoder outputs for {batch.media_index} placeholders"
+                f"{len(batch.media)} media embeddings for {batch.media_index} placeholders"
             )
             x = x.index_copy(0, batch.media_index, batch.media.to(x.dtype))
         return x
@@ -164,8 +165,8 @@ class TextDecoder(nn.Module):
         problems = list(adapter_problems(weights, linears))
         if problems:
             raise ConfigError(f"the adapter {name!r} does not fit this model:\n  " + "\n  ".join(problems))
-        for place, (a, b) in weights.layers.items():
-            linears[place].add(name, a, b, weights.scaling, dtype=self.norm.weight.dtype, trainable=trainable)
+        for target, (a, b) in weights.layers.items():
+            linears[target].add(name, a, b, weights.scaling, dtype=self.norm.weight.dtype, trainable=trainable)
         self._adapters[name] = next(self._versions)
 
     def remove_adapter(self, name: Adapter) -> None:

@@ -1,6 +1,6 @@
-"""The image tower and the HD assembly of its features into media embeddings.
+"""The image tower, and the assembly of its features into media embeddings (`hd_transform` in the published code).
 
-C crops (the global view first), P patches along a crop's side, W tower width, D model width, H heads, E head width.
+C crops (the global view first), P patches along a crop's side, X pixels along it, W tower width, D model width.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CROPS_AT_ONCE = 4  # bounds the activations of a 36-crop image; results do not d
 
 
 class Attention(nn.Module):
-    """Bidirectional attention; a padded patch is no key, and as a query yields zero, as in flash attention."""
+    """Bidirectional attention. A padded patch is masked as a key, and gives zero as a query, as in flash attention."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class PackedAttention(nn.Module):
 
 
 class PoolingHead(nn.Module):
-    """SigLIP's pooling head. The published checkpoint carries it and no forward pass reads it."""
+    """SigLIP's pooling head. It is in the published checkpoint, and no forward pass uses it."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class PoolingHead(nn.Module):
 
 
 class Tower(nn.Module):
-    """SigLIP NaViT: crops in, patch features out. The last layer, final norm and head are carried, never run."""
+    """SigLIP NaViT: crops in, patch features out. The last layer, the final norm and the head are never run."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Tower(nn.Module):
         self.head = PoolingHead(config)
 
     def forward(self, pixels: Tensor, mask: Tensor) -> Tensor:
-        """pixels (C, 3, P*p, P*p), mask (C, P, P) bool -> (C, P*P, W)."""
+        """pixels (C, 3, X, X), mask (C, P, P) bool -> (C, P*P, W)."""
         x = self._embed_patches(pixels)
         x = x + self.position_embedding(self._position_ids(mask)).to(x.dtype)
         flat = mask.flatten(1)
@@ -113,21 +113,22 @@ class Tower(nn.Module):
         return x
 
     def _embed_patches(self, pixels: Tensor) -> Tensor:
-        """The patch convolution as one matrix product: patches do not overlap."""
+        """The patch convolution as one matrix product, since patches do not overlap."""
         crops, patch = pixels.shape[0], self.patch_embedding.kernel_size[0]
         dtype = compute_dtype(self.patch_embedding.weight)
-        tiles = pixels.view(crops, 3, self._side, patch, self._side, patch).permute(0, 2, 4, 1, 3, 5)
-        tiles = tiles.reshape(crops, self._side**2, -1).to(dtype)
+        patches = pixels.view(crops, 3, self._side, patch, self._side, patch).permute(0, 2, 4, 1, 3, 5)
+        patches = patches.reshape(crops, self._side**2, -1).to(dtype)
         weight, bias = self.patch_embedding.weight.flatten(1), self.patch_embedding.bias
-        return F.linear(tiles, weight.to(dtype), None if bias is None else bias.to(dtype))
+        return F.linear(patches, weight.to(dtype), None if bias is None else bias.to(dtype))
 
     def _position_ids(self, mask: Tensor) -> Tensor:
-        """(C, P*P) int64: each axis of the valid patches is stretched over the whole grid; padding gets position 0."""
+        """(C, P*P) int64: along each axis, valid patches are stretched over the whole grid; padding gets position 0."""
         index = torch.arange(self._side, device=mask.device)
-        high = mask[:, :, 0].sum(1, keepdim=True).clamp(min=1)
-        wide = mask[:, 0, :].sum(1, keepdim=True).clamp(min=1)
-        ids = (self._side * index // high)[:, :, None] * self._side + (self._side * index // wide)[:, None, :]
-        return torch.where(mask, ids, 0).flatten(1)
+        valid_rows = mask[:, :, 0].sum(1, keepdim=True).clamp(min=1)
+        valid_columns = mask[:, 0, :].sum(1, keepdim=True).clamp(min=1)
+        rows = (self._side * index // valid_rows)[:, :, None]
+        columns = (self._side * index // valid_columns)[:, None, :]
+        return torch.where(mask, rows * self._side + columns, 0).flatten(1)
 
 
 class ImageEmbedder(nn.Module):
@@ -144,9 +145,9 @@ class ImageEmbedder(nn.Module):
     def forward(self, pixels: Tensor, mask: Tensor, grids: list[tuple[int, int]]) -> list[Tensor]:
         """Encode images together.
 
-        pixels  (C, 3, S, S) crops of all images end to end, mask (C, P, P) bool
-        grids   (rows, columns) of crops of each image; C is the sum of 1 + rows * columns
-        returns one (tokens, D) tensor an image: rows of the crops, the separator, rows of the global view
+        pixels   (C, 3, X, X) crops of all images end to end, mask (C, P, P) bool
+        grids    (rows, columns) of crops of each image; C is the sum of 1 + rows * columns
+        returns  one (tokens, D) tensor for each image: rows of the crops, the separator, rows of the global view
         """
         crops = [1 + rows * columns for rows, columns in grids]
         parts = zip(self._features(pixels, mask).split(crops), mask.split(crops), grids, strict=True)
@@ -154,9 +155,9 @@ class ImageEmbedder(nn.Module):
         return list(upcast_module(self.projection)(torch.cat(assembled)).split([len(a) for a in assembled]))
 
     def _features(self, pixels: Tensor, mask: Tensor) -> Tensor:
-        """(C, P/2, P/2, W) pooled features; equal crops run once."""
+        """(C, P/2, P/2, W) pooled features. Equal crops are encoded once."""
         distinct, which = distinct_crops(pixels, mask)
-        # Picked part by part: all distinct crops together would be a second copy of the pixels.
+        # Indexed a few crops at a time: all distinct crops at once would be a second copy of the pixels.
         parts = [distinct[n : n + CROPS_AT_ONCE] for n in range(0, len(distinct), CROPS_AT_ONCE)]
         return torch.cat([self._pooled(pixels[part], mask[part]) for part in parts])[which]
 
@@ -174,27 +175,27 @@ class ImageEmbedder(nn.Module):
         )
         valid = mask[1:, ::2, ::2].reshape(rows, columns, half, half).transpose(1, 2).reshape(rows * half, -1)
         canvas = canvas[: int(valid[:, 0].sum()), : int(valid[0].sum())]
-        middle = self.global_separator[0].to(features.dtype)
-        return torch.cat([self._with_row_ends(canvas), middle, self._with_row_ends(features[0])])
+        separator = self.global_separator[0].to(features.dtype)
+        return torch.cat([self._with_row_separators(canvas), separator, self._with_row_separators(features[0])])
 
-    def _with_row_ends(self, tiles: Tensor) -> Tensor:
-        """(rows, columns, W) -> (rows * (columns + 1), W): the row separator closes each row."""
-        ends = self.row_separator[0].to(tiles.dtype).expand(tiles.shape[0], 1, -1)
-        return torch.cat([tiles, ends], dim=1).flatten(0, 1)
+    def _with_row_separators(self, features: Tensor) -> Tensor:
+        """(rows, columns, W) -> (rows * (columns + 1), W): the row separator is appended to each row."""
+        separators = self.row_separator[0].to(features.dtype).expand(features.shape[0], 1, -1)
+        return torch.cat([features, separators], dim=1).flatten(0, 1)
 
 
 def distinct_crops(pixels: Tensor, mask: Tensor) -> tuple[list[int], list[int]]:
-    """Crops that differ from all before them, and for each crop its place among those.
+    """Indices of the crops that differ from all before them, and for each crop its index among those.
 
-    The global view of a small square image is its only crop, and a page's white crops are all alike.
+    Equal crops are common: the global view of a small square image equals its only crop, and white crops are all equal.
     """
-    place: dict[bytes, int] = {}
+    number: dict[bytes, int] = {}
     distinct, which = [], []
     bytes_of = (x.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy() for x in (pixels, mask))
     for n, (crop, valid) in enumerate(zip(*bytes_of, strict=True)):
         digest = hashlib.sha256(crop).digest() + valid.tobytes()
-        if digest not in place:
-            place[digest] = len(place)
+        if digest not in number:
+            number[digest] = len(number)
             distinct.append(n)
-        which.append(place[digest])
+        which.append(number[digest])
     return distinct, which

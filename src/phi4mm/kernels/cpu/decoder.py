@@ -1,6 +1,6 @@
-"""All decoder layers for rows of one new token each, in one native call (csrc/decoder.c).
+"""The fused decoder: all decoder layers for tokens that are decoded, in one native call (csrc/decoder.c).
 
-B rows, D model width, W pages of the longest row.
+O outputs, I inputs, R rank of a LoRA, D model width, b tokens to decode, Z pages of the longest sequence.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from phi4mm.kernels.packed_weight import PackedWeight
 
 @dataclass(frozen=True)
 class AdapterPair:
-    """An adapter's matrices in one linear layer: y += factor * b(a(x)), a (rank, I), b (O, rank)."""
+    """An adapter's matrices in one linear layer: y += factor * b(a(x)), a (R, I), b (O, R)."""
 
     a: Tensor | PackedWeight
     b: Tensor | PackedWeight
@@ -29,7 +29,7 @@ class AdapterPair:
 
 @dataclass(frozen=True)
 class LinearWeights:
-    """A linear layer and its adapters, in one order for all layers; None for an adapter that has nothing here."""
+    """A linear layer and its adapters, in one order for all layers; None for an adapter without matrices here."""
 
     base: Tensor | PackedWeight
     adapters: tuple[AdapterPair | None, ...]
@@ -37,7 +37,7 @@ class LinearWeights:
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """One decoder layer and its pages."""
+    """The weights of one decoder layer, and its pages."""
 
     norm1: Tensor
     norm2: Tensor
@@ -55,7 +55,7 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class DecoderShape:
-    """What the weights do not say: query heads, rotated dims of a head, and the norms' epsilon."""
+    """Query heads, rotated dims of a head, and the norms' epsilon, which the weights do not tell."""
 
     heads: int
     rotary: int
@@ -72,7 +72,7 @@ def weights_of(layer: LayerWeights) -> Iterator[Tensor | PackedWeight]:
 
 
 class NativeDecoder:
-    """Tables of the addresses of weights and pages. They hold while every tensor stays where it is: see `run`."""
+    """The addresses of weights and pages, as kernels.h has them. They are valid while no tensor moves: see `run`."""
 
     def __init__(self, layers: Sequence[LayerWeights], shape: DecoderShape) -> None:
         """Only for layers that `select.fused_decoder_rows` accepts."""
@@ -91,16 +91,16 @@ class NativeDecoder:
         self._adapters = [_adapter_table(self._lib, lin) for layer in layers for lin in layer.linears]
         tables = iter(self._adapters)
         self._layers = (self._lib.structs["Layer"] * len(layers))()
-        for to, layer in zip(self._layers, layers, strict=True):
+        for struct, layer in zip(self._layers, layers, strict=True):
             for name, lin in zip(("qkv", "o", "gate_up", "down"), layer.linears, strict=True):
-                table = next(tables)
-                setattr(to, name, self._lib.structs["Linear"](base=weight_struct(self._lib, lin.base), adapters=table))
-            to.norm1, to.norm2 = layer.norm1.data_ptr(), layer.norm2.data_ptr()
-            to.pages = pages_struct(self._lib, layer.pages)
+                base = weight_struct(self._lib, lin.base)
+                setattr(struct, name, self._lib.structs["Linear"](base=base, adapters=next(tables)))
+            struct.norm1, struct.norm2 = layer.norm1.data_ptr(), layer.norm2.data_ptr()
+            struct.pages = pages_struct(self._lib, layer.pages)
 
     def run(
         self,
-        x_BD: Tensor,
+        x_bD: Tensor,
         cos: Tensor,
         sin: Tensor,
         slots: Tensor,
@@ -108,17 +108,17 @@ class NativeDecoder:
         lengths: Tensor,
         adapters: Sequence[tuple[int, int, int]],
     ) -> Tensor:
-        """x (B, D) through all layers -> (B, D); writes to the rows' pages.
+        """x (b, D) through all layers -> (b, D); writes to the sequences' pages.
 
-        Reads the addresses that the weights had: the caller makes sure that none has moved or been replaced.
+        It reads the weights at the addresses that they had: the caller makes sure that none was moved or replaced.
 
-        cos, sin    (B, 1, rotary) in x's dtype, that of the norms
-        slots       (B,) int64; tables (B, W) and lengths (B,) int32, as attention takes them
-        adapters    index, first and past-the-last row of rows that run with an adapter
+        cos, sin  (b, 1, rotary) in x's dtype, that of the norms
+        slots     (b,) int64; tables (b, Z) and lengths (b,) int32, as attention takes them
+        adapters  index of an adapter, the first token that runs with it, and the one after the last
         """
-        assert x_BD.dtype == cos.dtype == sin.dtype == self._dtype, f"{x_BD.dtype} through a decoder of {self._dtype}"
+        assert x_bD.dtype == cos.dtype == sin.dtype == self._dtype, f"{x_bD.dtype} through a decoder of {self._dtype}"
         assert slots.dtype == torch.int64 and tables.dtype == lengths.dtype == torch.int32
-        x = x_BD.clone(memory_format=torch.contiguous_format)
+        x = x_bD.clone(memory_format=torch.contiguous_format)
         cos, sin, slots, tables, lengths = (t.contiguous() for t in (cos, sin, slots, tables, lengths))
         structs, functions = self._lib.structs, self._lib.functions
         ranges = [structs["AdapterRange"](adapter=n, first=first, last=last) for n, first, last in adapters]
@@ -142,9 +142,9 @@ class NativeDecoder:
 
 
 def _adapter_table(lib: Library, linear: LinearWeights) -> ctypes.Array[ctypes.Structure]:
-    """An array of `Adapter`; one that has nothing here stays all zeros, its a.values NULL."""
+    """An array of `Adapter`. One without matrices here is all zeros, so its a.values is NULL."""
     table = (lib.structs["Adapter"] * len(linear.adapters))()
-    for to, pair in zip(table, linear.adapters, strict=True):
+    for entry, pair in zip(table, linear.adapters, strict=True):
         if pair is not None:
-            to.a, to.b, to.factor = weight_struct(lib, pair.a), weight_struct(lib, pair.b), pair.factor
+            entry.a, entry.b, entry.factor = weight_struct(lib, pair.a), weight_struct(lib, pair.b), pair.factor
     return table

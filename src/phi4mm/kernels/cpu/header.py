@@ -1,6 +1,6 @@
-"""kernels.h, the only declaration of what the compiled library offers, read into ctypes.
+"""Read kernels.h, which declares all that the compiled library offers, into ctypes.
 
-A reader of all C would cost the first import more than the rest of this package: this one knows plain structs and
+A parser for all of C would take longer to import than the rest of this package. This one reads plain structs and
 prototypes, and refuses everything else.
 """
 
@@ -28,12 +28,12 @@ _VARIABLES = re.compile(rf"(?:const )?(?P<type>{_NAME}) (?P<names>\*?{_NAME}(?:,
 
 
 class HeaderError(ValueError):
-    """A declaration that this reader does not know, with its text."""
+    """A declaration that this parser cannot read. The message has its text."""
 
 
 @dataclass(frozen=True)
 class Function:
-    """A prototype: argtypes and restype of ctypes."""
+    """A prototype as ctypes has it: argtypes and restype."""
 
     arguments: tuple[type[Any], ...]
     result: type[Any] | None
@@ -41,7 +41,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Declarations:
-    """Structs and functions by name. The structs take their fields by keyword, and refuse unknown ones."""
+    """Structs and functions by name. A struct's fields are set by keyword; an unknown one is an error."""
 
     structs: dict[str, type[ctypes.Structure]] = field(default_factory=dict)
     functions: dict[str, Function] = field(default_factory=dict)
@@ -51,23 +51,23 @@ def read_header(text: str) -> Declarations:
     """Everything that `text` declares. Raises HeaderError for what is neither a plain struct nor a prototype."""
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
     text = re.sub(r"^\s*#.*$", " ", text, flags=re.MULTILINE)
-    found = Declarations()
+    declared = Declarations()
     for declaration in _declarations(text):
         if struct := _STRUCT.fullmatch(declaration):
-            found.structs[struct["name"]] = _structure(struct["name"], struct["fields"], found)
+            declared.structs[struct["name"]] = _structure(struct["name"], struct["fields"], declared)
         elif function := _FUNCTION.fullmatch(declaration):
-            arguments = [_variables(argument, found) for argument in function["arguments"].split(",")]
+            arguments = [_variables(argument, declared) for argument in function["arguments"].split(",")]
             if any(len(names) != 1 for names in arguments):
                 raise HeaderError(f"kernels.h: cannot read the arguments of {declaration!r}")
             result = None if function["result"] == "void" else NUMBERS[function["result"]]
-            found.functions[function["name"]] = Function(tuple(kind for ((_, kind),) in arguments), result)
+            declared.functions[function["name"]] = Function(tuple(kind for ((_, kind),) in arguments), result)
         else:
             raise HeaderError(f"kernels.h: cannot read {declaration!r}; expected a plain struct or a prototype")
-    return found
+    return declared
 
 
 def _declarations(text: str) -> list[str]:
-    """The parts between semicolons outside of braces, each on one line with single spaces."""
+    """The text split at semicolons that are not in braces, each part on one line with single spaces."""
     ended = re.compile(r"[^;{}]*(?:\{[^{}]*\}[^;{}]*)?;")
     if rest := " ".join(ended.sub("", text).split()):
         raise HeaderError(f"kernels.h: {rest!r} ends in no semicolon")
@@ -76,12 +76,12 @@ def _declarations(text: str) -> list[str]:
 
 def _structure(name: str, fields: str, known: Declarations) -> type[ctypes.Structure]:
     lines = [" ".join(line.split()) for line in fields.split(";")]
-    described = [variable for line in lines if line for variable in _variables(line, known)]
-    return type(name, (ctypes.Structure,), {"__slots__": (), "_fields_": described})
+    members = [variable for line in lines if line for variable in _variables(line, known)]
+    return type(name, (ctypes.Structure,), {"__slots__": (), "_fields_": members})
 
 
 def _variables(text: str, known: Declarations) -> list[tuple[str, type[Any]]]:
-    """`const float *a, *b` -> each name with its type. Data is passed by address, structs by typed pointer."""
+    """`const float *a, *b` -> each name with its type. A pointer to numbers is c_void_p, one to a struct is typed."""
     match = _VARIABLES.fullmatch(" ".join(text.split()))
     if match is None:
         raise HeaderError(f"kernels.h: cannot read the variables {text!r}")
@@ -100,4 +100,6 @@ def _type(name: str, pointer: bool, known: Declarations) -> type[Any]:
         return ctypes.c_void_p
     if not pointer and name in NUMBERS:
         return NUMBERS[name]
-    raise HeaderError(f"kernels.h: the type {name}{' *' if pointer else ''} is unknown here")
+    raise HeaderError(
+        f"kernels.h: unknown type {name}{' *' if pointer else ''}; expected a number, a struct or a pointer"
+    )

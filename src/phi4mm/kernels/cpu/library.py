@@ -1,6 +1,6 @@
-"""The native kernels (csrc/): compiled once for this machine by its own compiler, kept in a cache folder, loaded.
+"""The native kernels (csrc/): compiled once by this machine's compiler, kept in a cache folder, and loaded.
 
-Without a compiler everything runs through torch, only slower; `status` says why. PHI4MM_NATIVE=0 turns them off.
+Without a compiler everything runs in torch, only slower; `status` says why. PHI4MM_NATIVE=0 turns the kernels off.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch  # noqa: F401  # brings the OpenMP that the compiled library looks for
+import torch  # noqa: F401  # loads the OpenMP library that the compiled library needs
 
 from phi4mm.kernels.cpu.header import HEADER, Declarations, HeaderError, read_header
 from phi4mm.machine import cpu_flags, cpu_name
 
 SOURCES = sorted(Path(__file__).with_name("csrc").glob("*.[ch]"))
-# GOMP's functions are left undefined: they are those of the OpenMP that torch has loaded, so both share its threads.
+# OpenMP's functions stay undefined, so that they are those that torch has loaded, and both use the same threads.
 FLAGS = ("-O3", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
 COMPILE_SECONDS = 120
 
@@ -38,7 +38,7 @@ class Library:
 
 @dataclass(frozen=True)
 class Status:
-    """Whether the native kernels run here, and why not or from where."""
+    """The library, or None if the native kernels do not run here; and the reason."""
 
     library: Library | None
     reason: str
@@ -46,7 +46,7 @@ class Status:
 
 @functools.cache
 def status() -> Status:
-    """Build or find the library, once a process."""
+    """Build the library, or find it in the cache folder; once in a process."""
     if os.environ.get("PHI4MM_NATIVE", "1") == "0":
         return Status(None, "turned off by PHI4MM_NATIVE=0")
     try:
@@ -66,46 +66,46 @@ def load(path: Path, declared: Declarations) -> Library:
     functions = ctypes.CDLL(str(path))
     for name, function in declared.functions.items():
         if not hasattr(functions, name):
-            raise OSError(f"{path} has no function {name}, which kernels.h declares; delete it to have it built again")
+            raise OSError(f"{path} has no function {name}, which kernels.h declares; delete it to rebuild")
         getattr(functions, name).argtypes = function.arguments
         getattr(functions, name).restype = function.result
     for name, struct in declared.structs.items():
         found, expected = functions.phi4mm_struct_size(name.encode()), ctypes.sizeof(struct)
         if found != expected:
-            raise OSError(f"{path} takes a {name} of {found} bytes; kernels.h declares {expected}; build it again")
+            raise OSError(f"{path} has a {name} of {found} bytes; kernels.h declares {expected}; delete it to rebuild")
     return Library(functions, declared.structs)
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: a folder that belongs to this user alone. Raises OSError."""
+    """Where compiled kernels are kept. Raises OSError if other users can write to it."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     folder = Path(home) / "phi4mm" / "native"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.stat()
-    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022:
-        raise OSError(f"{folder} can be written by others; expected a folder of this user's own")
+    info = folder.stat()
+    if info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o022:
+        raise OSError(f"{folder} can be written by others; expected a folder that only this user may write to")
     return folder
 
 
 def _build() -> Path:
-    """The compiled library, compiled now if this source was never compiled on such a machine. Raises OSError."""
+    """Path of the library, which is compiled now if it is not in the cache folder. Raises OSError."""
     compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
     if compiler is None:
-        raise OSError("no C compiler (cc, gcc or clang) is installed")
+        raise OSError("no C compiler is installed; install gcc or clang (cc, gcc and clang are tried)")
     native = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
     flags = (*FLAGS, native)
-    # What this processor can do is part of the name: a home folder may be shared between machines.
+    # The processor's features are part of the name, since machines may share a home folder.
     key = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES))
     key.update(repr((flags, compiler, platform.machine(), cpu_name(), cpu_flags())).encode())
     path = cache_folder() / f"{key.hexdigest()[:32]}.so"
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=path.parent) as work:
-            made = Path(work) / "native.so"
+            built = Path(work) / "native.so"
             objects = [Path(work) / f"{source.stem}.o" for source in SOURCES if source.suffix == ".c"]
-            for made_of in objects:
-                _call(compiler, *flags, "-c", str(SOURCES[0].with_name(f"{made_of.stem}.c")), "-o", str(made_of))
-            _call(compiler, "-shared", *map(str, objects), "-o", str(made), "-lm")
-            os.replace(made, path)
+            for obj in objects:
+                _call(compiler, *flags, "-c", str(SOURCES[0].with_name(f"{obj.stem}.c")), "-o", str(obj))
+            _call(compiler, "-shared", *map(str, objects), "-o", str(built), "-lm")
+            os.replace(built, path)
     return path
 
 

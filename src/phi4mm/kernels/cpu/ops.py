@@ -1,6 +1,7 @@
-"""Calls of the native kernels: pointers and shapes only. `select` decides which of them run; csrc/ says what they do.
+"""Python functions that call the native kernels of csrc/ with pointers and shapes. `select` decides which of them run.
 
-All tensors lie on the CPU. T tokens, O outputs, I inputs, B sequences of one query each, H heads, E head width.
+All tensors are on the CPU. T packed tokens, O outputs, I inputs, D model width, H query heads, E head width, b tokens
+to decode, Z pages of the longest sequence.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from phi4mm.kernels.cpu.library import Library, library
 from phi4mm.kernels.kv_layout import LayerPages
 from phi4mm.kernels.packed_weight import TILE, PackedWeight
 
-PAGE_KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # as `Pages` in kernels.h counts them
+PAGE_KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # Pages.kind in kernels.h
 
 
 def native() -> Library:
-    """The library, where the caller has made sure that there is one."""
-    found = library()
-    assert found is not None, "a native kernel was chosen and there is no library"
-    return found
+    """The library. The caller has made sure that there is one."""
+    loaded = library()
+    assert loaded is not None, "a native kernel was chosen and there is no library"
+    return loaded
 
 
 def packed_linear(x: Tensor, weight: PackedWeight) -> Tensor:
-    """x (..., I) @ weight.T -> (..., O), float32 or bfloat16, in integers; no row's result depends on another row.
+    """x (..., I) @ weight.T -> (..., O), float32 or bfloat16. A row's result does not depend on other rows.
 
-    Groups of 64 inputs of x are rounded to 8 bits for 4-bit weights, to 16 bits for 8-bit ones.
+    It is computed in integers: groups of 64 inputs of x are rounded to 8 bits for 4-bit weights, to 16 bits for 8-bit
+    weights.
     """
     y = x.new_empty(*x.shape[:-1], weight.outputs)
     _packed(x, weight, y, add=False)
@@ -75,23 +77,23 @@ def bfloat16_linear(x: Tensor, weight: Tensor) -> Tensor:
     return y
 
 
-def decode_attention(q_BHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
-    """(B, H, E): each query over the first lengths[b] tokens of the pages in tables[b]; softmax in float32."""
+def decode_attention(q_bHE: Tensor, pages: LayerPages, tables: Tensor, lengths: Tensor) -> Tensor:
+    """(b, H, E): query i over the first lengths[i] tokens of the pages in tables[i]; softmax in float32."""
     lib = native()
     assert tables.dtype == lengths.dtype == torch.int32 and pages.keys.is_contiguous() and pages.values.is_contiguous()
-    q, tables, lengths = q_BHE.contiguous(), tables.contiguous(), lengths.contiguous()
-    out, which = torch.empty_like(q), tables_struct(lib, pages, tables, lengths)
+    q, tables, lengths = q_bHE.contiguous(), tables.contiguous(), lengths.contiguous()
+    out, page_tables = torch.empty_like(q), tables_struct(lib, pages, tables, lengths)
     _, heads, width = q.shape
-    scratch = torch.empty(lib.functions.phi4mm_decode_scratch(ctypes.byref(which), heads, width), device="cpu")
+    scratch = torch.empty(lib.functions.phi4mm_decode_scratch(ctypes.byref(page_tables), heads, width), device="cpu")
     lib.functions.phi4mm_decode(
-        ctypes.byref(pages_struct(lib, pages)), ctypes.byref(which), q.data_ptr(), q.dtype == torch.bfloat16, heads,
-        out.data_ptr(), scratch.data_ptr(), torch.get_num_threads(),
+        ctypes.byref(pages_struct(lib, pages)), ctypes.byref(page_tables), q.data_ptr(), q.dtype == torch.bfloat16,
+        heads, out.data_ptr(), scratch.data_ptr(), torch.get_num_threads(),
     )  # fmt: skip
     return out
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x (..., D), weight (D,) of one dtype -> (..., D)."""
+    """x (..., D), weight (D,) of the same dtype -> (..., D)."""
     x = x.contiguous()
     y = torch.empty_like(x)
     native().functions.phi4mm_rms_norm(
@@ -122,7 +124,7 @@ def swiglu(x: Tensor) -> Tensor:
 
 
 def scatter(pages: Tensor, slots: Tensor, x: Tensor) -> None:
-    """Copy x (T, ...), T at least 1, to places `slots` (T,) int64 of pages (N, ...), which is changed."""
+    """Copy x (T, ...), T at least 1, to the indices `slots` (T,) int64 of `pages` (slots, ...), in place."""
     failed = native().functions.phi4mm_scatter(
         x.data_ptr(), len(x), x[0].numel() * x.element_size(), x.stride(0) * x.element_size(), slots.data_ptr(),
         pages.data_ptr(), len(pages),
@@ -131,7 +133,7 @@ def scatter(pages: Tensor, slots: Tensor, x: Tensor) -> None:
 
 
 def weight_struct(lib: Library, weight: Tensor | PackedWeight) -> ctypes.Structure:
-    """`Weight` of kernels.h: addresses that hold as long as the weight does."""
+    """`Weight` of kernels.h. Its addresses are valid as long as the weight's tensors are."""
     values, scales, bits = weight, None, 16
     if isinstance(weight, PackedWeight):
         values, scales, bits = weight.codes, weight.scales.data_ptr(), weight.bits
@@ -159,7 +161,7 @@ def pages_struct(lib: Library, pages: LayerPages) -> ctypes.Structure:
 
 
 def tables_struct(lib: Library, pages: LayerPages, tables: Tensor, lengths: Tensor) -> ctypes.Structure:
-    """`PageTables` of kernels.h; tables (B, W) and lengths (B,) int32, contiguous."""
+    """`PageTables` of kernels.h; tables (b, Z) and lengths (b,) int32, contiguous."""
     rows, width = tables.shape
     return lib.structs["PageTables"](
         tables=tables.data_ptr(),

@@ -1,4 +1,4 @@
-/* Products of few rows with bf16 weights. */
+/* Matrix products of few rows with bf16 weights. */
 
 #include "kernels.h"
 #ifdef __AVX2__
@@ -10,7 +10,7 @@ static inline __m256 upcast8(const uint16_t *v) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)v)), 16));
 }
 
-/* `rows` (1 to 4, constant when inlined) rows of float32 by two rows of bf16 weights; `in` is a multiple of 8 here. */
+/* `rows` (1 to 4, constant when inlined) rows of float32 times two rows of bf16 weights; `in` is a multiple of 8. */
 static inline __attribute__((always_inline)) void dots(int rows, const float *x, int64_t in, const uint16_t *w0,
                                                        const uint16_t *w1, float *out) {
     __m256 a[4][2];
@@ -41,7 +41,7 @@ static inline void dots(int rows, const float *x, int64_t in, const uint16_t *w0
 }
 #endif
 
-/* y (rows, out) = x (rows, in) @ weight (out, in).T in bf16, summed in float32; in a multiple of 8, out of 2.
+/* y (rows, out) = x (rows, in) @ weight (out, in).T in bf16, summed in float32. `in` is a multiple of 8 and `out` of 2;
    scratch holds rows * in floats. */
 void phi4mm_bf16(const Weight *weight, const uint16_t *x, int64_t rows, uint16_t *y, float *scratch, int threads) {
     int64_t in = weight->inputs, out = weight->outputs;
@@ -51,15 +51,15 @@ void phi4mm_bf16(const Weight *weight, const uint16_t *x, int64_t rows, uint16_t
     for (int64_t n = 0; n < out; n += 2)
         for (int64_t m = 0; m < rows; m += 4) {
             const uint16_t *w0 = values + n * in, *w1 = w0 + in;
-            int64_t left = rows - m < 4 ? rows - m : 4;
-            float found[8];
-            if (left == 4) dots(4, scratch + m * in, in, w0, w1, found);
-            else if (left == 3) dots(3, scratch + m * in, in, w0, w1, found);
-            else if (left == 2) dots(2, scratch + m * in, in, w0, w1, found);
-            else dots(1, scratch + m * in, in, w0, w1, found);
-            for (int64_t r = 0; r < left; r++) {
-                y[(m + r) * out + n] = to_bf16(found[2 * r]);
-                y[(m + r) * out + n + 1] = to_bf16(found[2 * r + 1]);
+            int64_t row_count = rows - m < 4 ? rows - m : 4;
+            float result[8];
+            if (row_count == 4) dots(4, scratch + m * in, in, w0, w1, result);
+            else if (row_count == 3) dots(3, scratch + m * in, in, w0, w1, result);
+            else if (row_count == 2) dots(2, scratch + m * in, in, w0, w1, result);
+            else dots(1, scratch + m * in, in, w0, w1, result);
+            for (int64_t r = 0; r < row_count; r++) {
+                y[(m + r) * out + n] = to_bf16(result[2 * r]);
+                y[(m + r) * out + n + 1] = to_bf16(result[2 * r + 1]);
             }
         }
 }

@@ -1,4 +1,4 @@
-/* What the kernels share: numbers in 16 and 32 bits. */
+/* What the kernels share: conversions between bf16 and float32, and an exponential. */
 
 #ifndef PHI4MM_COMMON_H
 #define PHI4MM_COMMON_H
@@ -25,7 +25,7 @@ static inline float load_x(const void *x, int bf16, int64_t i) {
     return bf16 ? from_bf16(((const uint16_t *)x)[i]) : ((const float *)x)[i];
 }
 
-/* `count` numbers in float32 or bf16 to floats, and back. */
+/* Convert `count` numbers from float32 or bf16 to float32, and back. */
 static inline void read_floats(const void *x, int bf16, int64_t at, int64_t count, float *to) {
     if (!bf16) memcpy(to, (const float *)x + at, count * sizeof(float));
     else
@@ -43,7 +43,7 @@ static inline void store_y(void *y, int bf16, int64_t i, float v) {
     else ((float *)y)[i] = v;
 }
 
-/* exp for x <= 0, within two units in the last place; vectorizes, which the library's does not. */
+/* exp(x) for x <= 0, within two units in the last place. Compilers vectorize it, unlike expf. */
 static inline float exp_below(float x) {
     x = x < -87.0f ? -87.0f : x;
     float n = nearbyintf(x * 1.44269504f);

@@ -1,4 +1,4 @@
-/* What the decoder does between its products. Rows are worked on in parts of PART floats. */
+/* The decoder's operators other than products and attention. They work on PART floats of a row at a time. */
 
 #include "kernels.h"
 
@@ -6,8 +6,8 @@ enum { PART = 256 };
 
 static inline int64_t part_of(int64_t width, int64_t at) { return width - at < PART ? width - at : PART; }
 
-/* y = weight * (x / rms(x)), (rows, width) in float32 or bf16; the normalised x is rounded to its dtype before the
-   weight, as the published implementation does. */
+/* y = weight * (x / rms(x)), (rows, width) in float32 or bf16. The normalised x is rounded to its dtype before it is
+   multiplied by the weight, as in the published implementation. */
 void phi4mm_rms_norm(const void *x, int bf16, int64_t rows, int64_t width, const void *weight, float eps, void *y,
                      int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads) if (rows > 1)
@@ -21,12 +21,12 @@ void phi4mm_rms_norm(const void *x, int bf16, int64_t rows, int64_t width, const
                 for (int j = 0; j < 8; j++) sums[j] += v[i + j] * v[i + j];
         }
         for (int j = 0; j < 8; j++) sum += sums[j];
-        float by = 1.0f / sqrtf(sum / (float)width + eps);
+        float inverse_rms = 1.0f / sqrtf(sum / (float)width + eps);
         for (int64_t at = 0; at < width; at += PART) {
             int64_t count = part_of(width, at);
             read_floats(x, bf16, m * width + at, count, v);
             read_floats(weight, bf16, at, count, w);
-            for (int64_t i = 0; i < count; i++) v[i] *= by;
+            for (int64_t i = 0; i < count; i++) v[i] *= inverse_rms;
             if (bf16)
                 for (int64_t i = 0; i < count; i++) v[i] = from_bf16(to_bf16(v[i]));
             for (int64_t i = 0; i < count; i++) v[i] *= w[i];
@@ -35,25 +35,25 @@ void phi4mm_rms_norm(const void *x, int bf16, int64_t rows, int64_t width, const
     }
 }
 
-/* Turns the first 2 * half values of the first `heads` of `all` heads of each token in place; half is at most PART; cos
-   and sin (rows, 2 * half) hold every angle twice. */
-void phi4mm_rotate(void *x, int bf16, int64_t rows, int64_t all, int64_t heads, int64_t width, const void *cos,
+/* Rotate the first 2 * half dims of the first `heads` of `total_heads` heads of each token in place. half is at most
+   PART; cos and sin (rows, 2 * half) have every angle twice. */
+void phi4mm_rotate(void *x, int bf16, int64_t rows, int64_t total_heads, int64_t heads, int64_t width, const void *cos,
                    const void *sin, int64_t half, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads) if (rows > 8)
     for (int64_t m = 0; m < rows; m++) {
-        float c[PART], s[PART], a[PART], b[PART], low[PART], high[PART];
+        float c[PART], s[PART], a[PART], b[PART], first[PART], second[PART];
         read_floats(cos, bf16, m * 2 * half, half, c);
         read_floats(sin, bf16, m * 2 * half, half, s);
         for (int64_t h = 0; h < heads; h++) {
-            int64_t at = (m * all + h) * width;
+            int64_t at = (m * total_heads + h) * width;
             read_floats(x, bf16, at, half, a);
             read_floats(x, bf16, at + half, half, b);
             for (int64_t i = 0; i < half; i++) {
-                low[i] = a[i] * c[i] - b[i] * s[i];
-                high[i] = b[i] * c[i] + a[i] * s[i];
+                first[i] = a[i] * c[i] - b[i] * s[i];
+                second[i] = b[i] * c[i] + a[i] * s[i];
             }
-            write_floats(low, half, x, bf16, at);
-            write_floats(high, half, x, bf16, at + half);
+            write_floats(first, half, x, bf16, at);
+            write_floats(second, half, x, bf16, at + half);
         }
     }
 }
@@ -87,12 +87,12 @@ void phi4mm_add(void *x, const void *y, int bf16, int64_t count) {
     }
 }
 
-/* Copies rows of `bytes` bytes, `stride` apart, to those of `places` places that `slots` names; 1 if one is none of
-   them. */
+/* Copy rows of `bytes` bytes, which are `stride` bytes apart, to their slots. Returns 1 if a slot is not in
+   [0, slot_count), else 0. */
 int phi4mm_scatter(const void *from, int64_t rows, int64_t bytes, int64_t stride, const int64_t *slots, void *to,
-                   int64_t places) {
+                   int64_t slot_count) {
     for (int64_t m = 0; m < rows; m++) {
-        if (slots[m] < 0 || slots[m] >= places) return 1;
+        if (slots[m] < 0 || slots[m] >= slot_count) return 1;
         memcpy((char *)to + slots[m] * bytes, (const char *)from + m * stride, bytes);
     }
     return 0;
