@@ -130,7 +130,7 @@ void phi4mm_decode(const Pages *pages, const PageTables *of, const void *q, int 
     int64_t groups = heads / kv_heads, splits = (of->longest + SPLIT - 1) / SPLIT, size = heads * (width + 2);
     float scale = 1.0f / sqrtf((float)width), *query = scratch, *parts = scratch + rows * heads * width;
     for (int64_t i = 0; i < rows * heads * width; i++) query[i] = scale * load_x(q, bf16, i);
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(threads_for(2 * rows * of->longest * heads * width, threads))
     {
 #pragma omp for schedule(dynamic)
         for (int64_t item = 0; item < rows * splits; item++) {

@@ -47,7 +47,7 @@ void phi4mm_bf16(const Weight *weight, const uint16_t *x, int64_t rows, uint16_t
     int64_t in = weight->inputs, out = weight->outputs;
     const uint16_t *values = weight->values;
     for (int64_t i = 0; i < rows * in; i++) scratch[i] = from_bf16(x[i]);
-#pragma omp parallel for schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(rows * in * out, threads))
     for (int64_t n = 0; n < out; n += 2)
         for (int64_t m = 0; m < rows; m += 4) {
             const uint16_t *w0 = values + n * in, *w1 = w0 + in;

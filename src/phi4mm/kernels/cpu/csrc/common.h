@@ -43,6 +43,11 @@ static inline void store_y(void *y, int bf16, int64_t i, float v) {
     else ((float *)y)[i] = v;
 }
 
+/* Threads for a region of `work` multiplications: to wake another thread for a small one takes longer than it saves. */
+static inline int threads_for(int64_t work, int threads) {
+    return work < (int64_t)1 << 20 ? 1 : threads;
+}
+
 /* exp(x) for x <= 0, within two units in the last place. Compilers vectorize it, unlike expf. */
 static inline float exp_below(float x) {
     x = x < -87.0f ? -87.0f : x;

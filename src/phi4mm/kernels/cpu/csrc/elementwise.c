@@ -10,7 +10,7 @@ static inline int64_t part_of(int64_t width, int64_t at) { return width - at < P
    multiplied by the weight, as in the published implementation. */
 void phi4mm_rms_norm(const void *x, int bf16, int64_t rows, int64_t width, const void *weight, float eps, void *y,
                      int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads) if (rows > 1)
+#pragma omp parallel for schedule(static) num_threads(threads_for(8 * rows * width, threads))
     for (int64_t m = 0; m < rows; m++) {
         float v[PART], w[PART], sums[8] = {0}, sum = 0;
         for (int64_t at = 0; at < width; at += PART) {
@@ -39,7 +39,7 @@ void phi4mm_rms_norm(const void *x, int bf16, int64_t rows, int64_t width, const
    PART; cos and sin (rows, 2 * half) have every angle twice. */
 void phi4mm_rotate(void *x, int bf16, int64_t rows, int64_t total_heads, int64_t heads, int64_t width, const void *cos,
                    const void *sin, int64_t half, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads) if (rows > 8)
+#pragma omp parallel for schedule(static) num_threads(threads_for(16 * rows * heads * half, threads))
     for (int64_t m = 0; m < rows; m++) {
         float c[PART], s[PART], a[PART], b[PART], first[PART], second[PART];
         read_floats(cos, bf16, m * 2 * half, half, c);
@@ -60,7 +60,7 @@ void phi4mm_rotate(void *x, int bf16, int64_t rows, int64_t total_heads, int64_t
 
 /* y (rows, width) = up * silu(gate) of (rows, 2 * width), gate first. */
 void phi4mm_swiglu(const void *x, int bf16, int64_t rows, int64_t width, void *y, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads) collapse(2) if (rows * width > 4096)
+#pragma omp parallel for schedule(static) num_threads(threads_for(32 * rows * width, threads)) collapse(2)
     for (int64_t m = 0; m < rows; m++)
         for (int64_t at = 0; at < width; at += PART) {
             float gate[PART], up[PART];

@@ -224,7 +224,7 @@ void phi4mm_packed(const Weight *weight, const void *x, int bf16, int64_t rows, 
     char *xq = (char *)(corrections + rows * groups);
     int64_t block = L2_BYTES / (stride * width) / ROWS * ROWS;
     if (block < 4 * ROWS) block = 4 * ROWS;
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(threads_for(rows * in * out, threads))
     {
 #pragma omp for schedule(static)
         for (int64_t m = 0; m < rows; m++)
@@ -267,7 +267,7 @@ void phi4mm_unpack(const Weight *weight, int64_t first, int64_t last, void *out,
     const uint16_t *scales = weight->scales;
     int64_t in = weight->inputs, bits = weight->bits;
     int64_t groups = (in + GROUP - 1) / GROUP, size = bits == 4 ? BYTES4 : BYTES8;
-#pragma omp parallel for schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for((last - first) * TILE * in, threads))
     for (int64_t t = first; t < last; t++)
         for (int64_t g = 0; g < groups; g++) {
             const uint8_t *c = codes + (t * groups + g) * size;
