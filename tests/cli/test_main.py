@@ -108,14 +108,14 @@ def test_the_help_of_every_command_needs_no_torch() -> None:
 
 def test_a_command_knows_no_other_command_s_file() -> None:
     """What two commands need is a library's: in a command's file it comes with that command's arguments and printing.
-    The chat is part of `run`, and `main` imports each by its name."""
+    The chat and the question are parts of `run`, and `main` imports each by its name."""
     folder = Path(program.__file__).parent
     found = {
         (path.stem, name)
         for path in folder.glob("*.py")
         for name in re.findall(r"phi4mm\.cli(?:\.| import )(\w+)", path.read_text(encoding="utf-8"))
     }
-    assert found == {("run", "chat")}
+    assert found == {("run", "chat"), ("run", "question")}
 
 
 def test_a_reader_that_leaves_is_no_traceback() -> None:

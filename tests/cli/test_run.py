@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import phi4mm
-from phi4mm.cli import run
+from phi4mm.cli import question, run
 from phi4mm.cli.main import main
 from phi4mm.errors import EngineError, InputError
 from phi4mm.protocol.messages import Audio, Image, Message, Tool, ToolCall
@@ -98,19 +100,77 @@ def test_the_system_message_comes_first(model: FakeModel) -> None:
     ("argv", "piped", "asked"),
     [
         ([], b"from a pipe\n", "from a pipe"),
-        (["-p", "sum up:"], b"line 1\nline 2\n", "sum up:\nline 1\nline 2"),
-        (["-p", "hi"], b"", "hi"),
-        (["-p", "hi"], b"\n", "hi"),
+        (["-p", "sum up:", "-"], b"line 1\nline 2\n", "sum up:\nline 1\nline 2"),
+        (["sum up:", "-"], b"line 1\n", "sum up:\nline 1"),
+        (["-"], b"line 1\n", "line 1"),
+        (["-p", "-"], b"line 1\n", "line 1"),
+        (["-p", "hi", "-"], b"\n", "hi"),
         ([], "né€".encode(), "né€"),
+        (["-p", "hi"], b"rest of the script\n", "hi"),
+        (["hi", "there"], b"rest of the script\n", "hi\nthere"),
     ],
 )
-def test_piped_text_is_the_prompt_or_follows_it(
+def test_stdin_is_the_prompt_or_follows_it_where_it_is_asked_for(
     model: FakeModel, pipe: Pipe, argv: list[str], piped: bytes, asked: str
 ) -> None:
-    """`cat page | phi4mm run nano -p "sum up:"` is how shells are used; the shell's last line break is not text."""
+    """`cat page | phi4mm run nano "sum up:" -` is how shells are used; the shell's last line break is not text."""
     pipe(piped)
     assert main(["run", "nano", *argv]) == 0
     assert model.calls[0].messages == [Message.user(asked)]
+
+
+@pytest.mark.parametrize("argv", [["--audio", "a.wav"], ["-p", "hi"], ["hi"], ["--image", "a.png", "what?"]])
+def test_case_a7_and_a8_stdin_of_a_shell_loop_is_left_alone(
+    model: FakeModel, monkeypatch: pytest.MonkeyPatch, argv: list[str]
+) -> None:
+    """`while read f; do phi4mm run nano --audio "$f"; done < list` does every file, and an open pipe does not hang."""
+    reader, writer = os.pipe()  # nobody writes: to read it would block for ever
+    with os.fdopen(reader) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert main(["run", "nano", *argv]) == 0
+    os.close(writer)
+
+
+def test_media_can_come_from_stdin(model: FakeModel, pipe: Pipe) -> None:
+    """`ffmpeg ... - | phi4mm run nano --audio - "Transcribe."`."""
+    pipe(b"RIFF")
+    assert main(["run", "nano", "--audio", "-", "-p", "write it down"]) == 0
+    assert model.calls[0].messages == [Message.user(Audio(b"RIFF"), "write it down")]
+
+
+def test_stdin_is_named_once(model: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second reader would find nothing."""
+    assert "- names stdin 2 times; it can be read once" in wrong_use(capsys, "run", "nano", "--audio", "-", "-p", "-")
+
+
+@pytest.mark.parametrize(
+    ("argv", "images", "text"),
+    [
+        (["--image", "a.png", "What is this?"], ["a.png"], "What is this?"),
+        (["--image", "a.png", "b.png"], ["a.png", "b.png"], None),
+        (["--image", "a.png", "my holiday.png", "-p", "both"], ["a.png", "my holiday.png"], "both"),
+        (["What is this?", "--image", "a.png"], ["a.png"], "What is this?"),
+    ],
+)
+def test_a_question_after_the_files_is_the_question(
+    model: FakeModel, argv: list[str], images: list[str], text: str | None
+) -> None:
+    """As people type it; a name that looks like a file stays one, and is then missed by name."""
+    assert main(["run", "nano", *argv]) == 0
+    assert model.calls[0].messages == [Message.user(*map(Image, images), *([text] if text else []))]
+
+
+@pytest.mark.parametrize("argv", [["run", "nano", "-p", "hi"], ["run", "nano", "-p", "hi", "--json"], ["doctor"]])
+@pytest.mark.parametrize(("to", "told"), [(">&-", "stdout is closed"), ("> /dev/full", "No space left on device")])
+def test_case_b8_output_that_cannot_be_written_is_one_line(argv: list[str], to: str, told: str) -> None:
+    """A traceback, or success with nothing written, hides that the answer is lost."""
+    if not Path("/dev/full").exists():
+        pytest.skip("needs Linux's /dev/full")
+    command = f"exec {shlex.quote(sys.executable)} -m phi4mm {shlex.join(argv)} {to}"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_piped_file_that_is_no_text_is_refused(
@@ -119,7 +179,7 @@ def test_a_piped_file_that_is_no_text_is_refused(
     """An image piped by mistake must not become a prompt of replacement characters."""
     pipe(b"ok \xff\xd8")
     assert main(["run", "nano"]) == 1
-    told = "phi4mm run: the piped text is not UTF-8 at byte 3; give files by --image or --audio\n"
+    told = "phi4mm run: stdin is not UTF-8 text at byte 3; name files by --image or --audio, or pipe one to --audio -\n"
     assert capsys.readouterr() == ("", told)
 
 
@@ -127,7 +187,7 @@ def test_endless_piped_text_is_refused_before_it_fills_memory(
     model: FakeModel, pipe: Pipe, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`cat /dev/zero | phi4mm run nano` must end."""
-    monkeypatch.setattr(run, "MAX_STDIN_BYTES", 10)
+    monkeypatch.setattr(question, "MAX_TEXT_BYTES", 10)
     pipe(b"x" * 11)
     assert main(["run", "nano"]) == 1
     assert "longer than 10 bytes; pipe in less" in capsys.readouterr().err
@@ -158,7 +218,7 @@ def test_a_raw_prompt_is_handed_over_as_it_is(model: FakeModel, capsys: pytest.C
     """--raw is for prompts in the published format; wrapping them in a chat again would double the marks."""
     prompt = "<|user|><|image_1|>hi<|end|><|assistant|>"
     assert main(["run", "nano", "--raw", "-p", prompt, "--image", "a.png"]) == 0
-    assert model.raw == [(prompt, ["a.png"], [])]
+    assert model.raw == [(prompt, ("a.png",), ())]
     assert capsys.readouterr().out == f"raw {prompt}\n"
     assert main(["run", "nano", "--raw", "-p", prompt, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["text"] == f"raw {prompt}"
@@ -232,7 +292,7 @@ def test_wrong_options_are_wrong_use_and_load_no_model(
 @pytest.mark.parametrize("argv", [[], ["--json"], ["--raw", "--image", "a.png"]])
 def test_nothing_to_ask_is_wrong_use(model: FakeModel, capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     """In a script there is nobody to chat with: waiting for input would hang it."""
-    assert "there is no prompt; give one with -p or pipe one in" in wrong_use(capsys, "run", "nano", *argv)
+    assert "there is no prompt; write one after the model, or pipe one in" in wrong_use(capsys, "run", "nano", *argv)
 
 
 @pytest.mark.parametrize(

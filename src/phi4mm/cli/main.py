@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     raises  SystemExit as argparse does: 0 after --help and --version, 2 after wrong use
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:
+        print("phi4mm: stdout is closed; the answer has nowhere to go", file=sys.stderr)
+        return 1
     if isinstance(sys.stdout, io.TextIOWrapper):
         # An answer in four languages must not end in a traceback where stdout is ASCII.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -46,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = importlib.import_module(f"phi4mm.cli.{argv[0]}")
     parser = argparse.ArgumentParser(prog=f"phi4mm {argv[0]}", description=COMMANDS[argv[0]], allow_abbrev=False)
     command.configure(parser)
-    args = parser.parse_args(argv[1:])
+    args = parser.parse_intermixed_args(argv[1:])
     try:
         code: int = command.run(args)
         sys.stdout.flush()
@@ -57,9 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader left, as `head` does; without this Python complains once more when it closes stdout.
+    except OSError as error:
+        # As when the reader leaves (`head`) or the disk is full. Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"phi4mm {argv[0]}: {error}", file=sys.stderr)
         return 1
     return code
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import phi4mm
 from phi4mm.cli.chat import chat, write_answer
+from phi4mm.cli.question import add_arguments, read_question
 from phi4mm.config.engine import DTYPES, QUANTIZATIONS, EngineConfig
 from phi4mm.config.json_file import read_json_as
 from phi4mm.errors import ConfigError, InputError
@@ -21,20 +22,15 @@ from phi4mm.protocol.request import AUTO, ResponseFormat
 from phi4mm.protocol.response import Reply
 from phi4mm.protocol.sampling import SamplingParams
 
-MAX_STDIN_BYTES = 16 * 2**20
 MAX_JSON_BYTES = 2**20
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `run`; one sampling flag a field of SamplingParams."""
-    parser.usage = "phi4mm run MODEL [-p TEXT] [--image FILE ...] [--audio FILE ...] [options]"
+    parser.usage = "phi4mm run MODEL [PROMPT] [--image FILE ...] [--audio FILE ...] [options]"
     parser.formatter_class = functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=32)
     parser.add_argument("model", metavar="MODEL", help=argparse.SUPPRESS)
-    parser.add_argument("-p", "--prompt", metavar="TEXT", help="what to ask; piped text is added after it")
-    for kind in ("image", "audio"):
-        parser.add_argument(
-            f"--{kind}", nargs="+", action="extend", default=[], metavar="FILE", help=f"{kind} files, in order"
-        )
+    add_arguments(parser)
     parser.add_argument("--system", metavar="TEXT", help="standing instructions")
     parser.add_argument("--tools", metavar="FILE", help="JSON list of functions that the model may call")
     parser.add_argument("--raw", action="store_true", help="the prompt is in the published chat format already")
@@ -63,11 +59,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Answer once and print the answer as it grows, or chat when nobody said what to ask."""
     params = _checked_options(args)
-    media: list[Image | Audio] = [*(Image(path) for path in args.image), *(Audio(path) for path in args.audio)]
-    text = _prompt_text(args.prompt)
+    question = read_question(args)
+    text = question.text
+    media: list[Image | Audio] = [*map(Image, question.images), *map(Audio, question.audios)]
     interactive = not text and sys.stdin is not None and sys.stdin.isatty()
     if not text and (args.raw or args.json or not (media or interactive)):
-        raise argparse.ArgumentError(None, "there is no prompt; give one with -p or pipe one in")
+        raise argparse.ArgumentError(None, "there is no prompt; write one after the model, or pipe one in")
     tools = _tools(args.tools)
     form = _response_format(args)
     adapter, _, folder = (args.adapter or [AUTO])[0].partition("=")
@@ -76,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
     if interactive:
         return chat(model, media, system=args.system, tools=tools, params=params, response_format=form, adapter=adapter)
     if args.raw:
-        reply = model.generate(prompt=text, images=args.image, audios=args.audio, params=params, adapter=adapter)
+        reply = model.generate(
+            prompt=text, images=question.images, audios=question.audios, params=params, adapter=adapter
+        )
         _print_json(reply) if args.json else print(reply.text)
         return 0
     messages = [Message.system(args.system)] if args.system else []
@@ -124,22 +123,6 @@ def _checked_options(args: argparse.Namespace) -> SamplingParams:
         return SamplingParams(**given)
     except (ConfigError, InputError) as error:
         raise argparse.ArgumentError(None, str(error)) from error
-
-
-def _prompt_text(prompt: str | None) -> str:
-    """What -p and a pipe say together; a final line break is the shell's and not part of it."""
-    piped = ""
-    if sys.stdin is not None and not sys.stdin.isatty():
-        data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
-        if len(data) > MAX_STDIN_BYTES:
-            raise InputError(f"the piped text is longer than {MAX_STDIN_BYTES} bytes; pipe in less")
-        try:
-            piped = data.decode().rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"the piped text is not UTF-8 at byte {error.start}; give files by --image or --audio"
-            ) from error
-    return "\n".join(text for text in (prompt, piped) if text)
 
 
 def _tools(path: str | None) -> tuple[Tool, ...]:
