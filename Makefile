@@ -2,13 +2,17 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-native check format clean
 
 demo: .venv/core.stamp
 	.venv/bin/python examples/demo.py
 
 test: .venv/dev.stamp
 	.venv/bin/python -m pytest
+
+# The kernels' tests on portable C, and on a build that ends at undefined behaviour.
+test-native: .venv/dev.stamp
+	.venv/bin/python -m tests.kernels.builds
 
 check: .venv/dev.stamp
 	.venv/bin/ruff check

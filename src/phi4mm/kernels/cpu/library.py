@@ -1,6 +1,8 @@
 """The native kernels (csrc/): compiled once for this machine by its own compiler, kept in a cache folder, loaded.
 
 Without a compiler everything runs through torch, only slower; `status` says why. PHI4MM_NATIVE=0 turns them off.
+PHI4MM_CFLAGS adds compiler flags after our own, so that tests can run the code of other processors
+(-march=x86-64) or stop at undefined behaviour (-fsanitize=undefined); each set of flags is kept as its own library.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import stat
 import subprocess
@@ -93,7 +96,8 @@ def _build() -> Path:
     if compiler is None:
         raise OSError("no C compiler (cc, gcc or clang) is installed")
     native = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
-    flags = (*FLAGS, native)
+    added = shlex.split(os.environ.get("PHI4MM_CFLAGS", ""))
+    flags = (*FLAGS, native, *added)
     # What this processor can do is part of the name: a home folder may be shared between machines.
     key = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES))
     key.update(repr((flags, compiler, platform.machine(), cpu_name(), cpu_flags())).encode())
@@ -104,7 +108,7 @@ def _build() -> Path:
             objects = [Path(work) / f"{source.stem}.o" for source in SOURCES if source.suffix == ".c"]
             for made_of in objects:
                 _call(compiler, *flags, "-c", str(SOURCES[0].with_name(f"{made_of.stem}.c")), "-o", str(made_of))
-            _call(compiler, "-shared", *map(str, objects), "-o", str(made), "-lm")
+            _call(compiler, "-shared", *added, *map(str, objects), "-o", str(made), "-lm")
             os.replace(made, path)
     return path
 
