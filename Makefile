@@ -2,13 +2,21 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-fast test-native check format clean
 
 demo: .venv/core.stamp
 	.venv/bin/python examples/demo.py
 
 test: .venv/dev.stamp
 	.venv/bin/python -m pytest
+
+# Half a minute: tests/fast.txt names them. What starts processes, trains or compares with transformers is not in it.
+test-fast: .venv/dev.stamp
+	.venv/bin/python -m pytest @tests/fast.txt
+
+# The kernels' tests on portable C, and on a build that ends at undefined behaviour.
+test-native: .venv/dev.stamp
+	.venv/bin/python -m tests.kernels.builds
 
 check: .venv/dev.stamp
 	.venv/bin/ruff check

@@ -1,6 +1,12 @@
 """The native kernels (csrc/): compiled once by this machine's compiler, kept in a cache folder, and loaded.
 
+<<<<<<< HEAD
 Without a compiler everything runs in torch, only slower; `status` says why. PHI4MM_NATIVE=0 turns the kernels off.
+=======
+Without a compiler everything runs through torch, only slower; `status` says why. PHI4MM_NATIVE=0 turns them off.
+PHI4MM_CFLAGS adds compiler flags after our own, so that tests can run the code of other processors
+(-march=x86-64) or stop at undefined behaviour (-fsanitize=undefined); each set of flags is kept as its own library.
+>>>>>>> kit
 """
 
 from __future__ import annotations
@@ -10,6 +16,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import stat
 import subprocess
@@ -93,7 +100,8 @@ def _build() -> Path:
     if compiler is None:
         raise OSError("no C compiler is installed; install gcc or clang (cc, gcc and clang are tried)")
     native = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
-    flags = (*FLAGS, native)
+    added = shlex.split(os.environ.get("PHI4MM_CFLAGS", ""))
+    flags = (*FLAGS, native, *added)
     # The processor's features are part of the name, since machines may share a home folder.
     key = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES))
     key.update(repr((flags, compiler, platform.machine(), cpu_name(), cpu_flags())).encode())
@@ -104,7 +112,7 @@ def _build() -> Path:
             objects = [Path(work) / f"{source.stem}.o" for source in SOURCES if source.suffix == ".c"]
             for obj in objects:
                 _call(compiler, *flags, "-c", str(SOURCES[0].with_name(f"{obj.stem}.c")), "-o", str(obj))
-            _call(compiler, "-shared", *map(str, objects), "-o", str(built), "-lm")
+            _call(compiler, "-shared", *added, *map(str, objects), "-o", str(built), "-lm")
             os.replace(built, path)
     return path
 
