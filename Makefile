@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-fast test-native check format clean
+.PHONY: demo test test-fast test-native check format docs docs-serve clean
 
 demo: .venv/core.stamp
 	.venv/bin/python examples/demo.py
@@ -27,8 +27,15 @@ format: .venv/dev.stamp
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
+# The site, into site/; a broken link is an error. MkDocs 1 is what is meant here: no advice on other generators.
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
+
+docs-serve: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs serve
+
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/core.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -37,4 +44,8 @@ clean:
 
 .venv/dev.stamp: .venv/core.stamp
 	$(PIP) -e '.[synth,train,structured,test,dev]'
+	touch $@
+
+.venv/docs.stamp: .venv/core.stamp
+	$(PIP) -e '.[docs]'
 	touch $@
