@@ -1,4 +1,4 @@
-"""The small checkpoint in both layouts, written once."""
+"""The small checkpoint in both layouts, written once for all tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stand-in for a model hub's HTTP interface: one repository, kept in memory, that can refuse and break off."""
+"""A fake model hub with one repository in memory, which can refuse requests and break connections."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class HubServer:
     """Serves `files` of `repository` on 127.0.0.1; use as a context manager.
 
-    token     when set, requests without it are refused as the hub refuses a gated model
-    cut_once  names of files whose first whole transfer breaks off in the middle
-    seen      (method, path, Range header) of every request so far
+    token     when set, requests without it are refused as for a gated model
+    cut_once  names of files whose first complete transfer breaks in the middle
+    requests  (method, path, Range header) of every request so far
     """
 
     repository: str
     files: dict[str, bytes]
     token: str | None = None
     cut_once: set[str] = field(default_factory=set)
-    seen: list[tuple[str, str, str | None]] = field(default_factory=list)
+    requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     _server: ThreadingHTTPServer | None = None
 
     @property
@@ -34,9 +34,10 @@ class HubServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def fetched(self) -> set[str]:
-        """Names of the files whose content was asked for."""
-        mark = f"/{self.repository}/resolve/{COMMIT}/"
-        return {path.removeprefix(mark) for method, path, _ in self.seen if method == "GET" and path.startswith(mark)}
+        """Names of the files whose content was requested."""
+        prefix = f"/{self.repository}/resolve/{COMMIT}/"
+        got = [path for method, path, _ in self.requests if method == "GET"]
+        return {path.removeprefix(prefix) for path in got if path.startswith(prefix)}
 
     def __enter__(self) -> HubServer:
         hub = self
@@ -67,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         hub = self.server_hub
         path = self.path.split("?")[0]
-        hub.seen.append((self.command, path, self.headers.get("Range")))
+        hub.requests.append((self.command, path, self.headers.get("Range")))
         api, content = f"/api/models/{hub.repository}", f"/{hub.repository}/resolve/"
         if not path.startswith((api, content)):
             return self._refuse(404, "RepoNotFound")

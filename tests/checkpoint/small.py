@@ -1,4 +1,4 @@
-"""A checkpoint small enough to write in every test, with every part of the published one."""
+"""A checkpoint with every part of the published one, small enough to be written in every test."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Header = dict[str, Any]
 
 def config(**changes: Any) -> dict[str, Any]:
     """tests/golden/tiny.json with a vocabulary of 300."""
-    found: dict[str, Any] = json.loads((GOLDEN / "tiny.json").read_text())
-    return found | {"vocab_size": 300, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 1} | changes
+    tiny: dict[str, Any] = json.loads((GOLDEN / "tiny.json").read_text())
+    return tiny | {"vocab_size": 300, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 1} | changes
 
 
 def state(folder: Path) -> dict[str, Tensor]:
@@ -29,7 +29,7 @@ def state(folder: Path) -> dict[str, Tensor]:
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    """Whether two state dicts hold the same names and bits."""
+    """Whether two state dicts have the same names and bits."""
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 

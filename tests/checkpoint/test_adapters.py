@@ -1,4 +1,4 @@
-"""Folders of one LoRA: read in every naming, refused with everything that is wrong, and written as PEFT does."""
+"""Folders of one LoRA: read with all known tensor names, refused with every problem, and written as PEFT does."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def small(original: Path) -> Phi4MMConfig:
 
 def lora(config: Phi4MMConfig, projections: tuple[str, ...] = PROJECTIONS, rank: int = RANK) -> AdapterWeights:
     """Random matrices for all layers."""
-    sizes, chooser = projection_sizes(config.text), torch.Generator().manual_seed(1)
+    sizes, generator = projection_sizes(config.text), torch.Generator().manual_seed(1)
     layers: dict[Target, tuple[Tensor, Tensor]] = {}
     for layer in range(config.text.num_layers):
         for projection in projections:
             outputs, inputs = sizes[projection]
-            a, b = torch.randn(rank, inputs, generator=chooser), torch.randn(outputs, rank, generator=chooser)
+            a, b = torch.randn(rank, inputs, generator=generator), torch.randn(outputs, rank, generator=generator)
             layers[layer, projection] = (a, b)
     return AdapterWeights(layers, 2.5)
 
 
 def named(weights: AdapterWeights, name: Callable[[str, str], str]) -> Tensors:
-    """Tensors by names made of the module and the side."""
+    """The tensors, with names that `name` makes of module and side."""
     return {
-        name(module(place), side): tensor
-        for place, pair in weights.layers.items()
+        name(module(target), side): tensor
+        for target, pair in weights.layers.items()
         for side, tensor in zip("AB", pair, strict=True)
     }
 
@@ -60,7 +60,7 @@ def as_saved(module: str, side: str) -> str:
 
 
 def write(folder: Path, tensors: Tensors, **settings: Any) -> Path:
-    """An adapter's folder of any content."""
+    """Write an adapter's folder with these tensors and settings."""
     folder.mkdir(exist_ok=True)
     (folder / "adapter_config.json").write_text(json.dumps(SETTINGS | settings))
     write_file(folder / "adapter_model.safetensors", {name: tensor_source(tensor) for name, tensor in tensors.items()})
@@ -70,24 +70,24 @@ def write(folder: Path, tensors: Tensors, **settings: Any) -> Path:
 def same(one: AdapterWeights, other: AdapterWeights) -> bool:
     return one.layers.keys() == other.layers.keys() and all(
         a.dtype == b.dtype and torch.equal(a, b)
-        for place, pair in one.layers.items()
-        for a, b in zip(pair, other.layers[place], strict=True)
+        for target, pair in one.layers.items()
+        for a, b in zip(pair, other.layers[target], strict=True)
     )
 
 
-def test_the_published_adapters_are_read_as_the_model_holds_them(transformers: Path) -> None:
-    """Prevents: A for B, a transposed matrix, another layer's or projection's, or another scaling."""
+def test_the_published_adapters_are_read_as_the_model_loads_them(transformers: Path) -> None:
+    """A and B must not be swapped or transposed or at another target, and the scaling must be the same."""
     model = load_model(transformers, device="cpu", dtype=torch.float32)
     for name, expected in (("vision", model.config.vision_lora), ("speech", model.config.speech_lora)):
         found = read_adapter(transformers / f"{name}-lora", model.config)
         assert expected is not None
         assert found.scaling == expected.scaling
         assert len(found.layers) == model.config.text.num_layers * len(PROJECTIONS)
-        for place, (a, b) in found.layers.items():
-            linear = model.get_submodule(module(place).replace("model.", "text.", 1))
-            held = dict(linear.named_parameters())
-            assert torch.equal(a, held[f"lora_a.{name}"])
-            assert torch.equal(b, held[f"lora_b.{name}"])
+        for target, (a, b) in found.layers.items():
+            linear = model.get_submodule(module(target).replace("model.", "text.", 1))
+            loaded = dict(linear.named_parameters())
+            assert torch.equal(a, loaded[f"lora_a.{name}"])
+            assert torch.equal(b, loaded[f"lora_b.{name}"])
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,10 @@ def test_the_published_adapters_are_read_as_the_model_holds_them(transformers: P
     ],
     ids=["as PEFT saves", "with the adapter's name", "the original layout", "without a prefix"],
 )
-def test_every_naming_is_the_same_adapter(name: Callable[[str, str], str], small: Phi4MMConfig, tmp_path: Path) -> None:
-    """Prevents: an adapter that works or not by the tool that saved it."""
+def test_all_known_tensor_names_give_the_same_adapter(
+    name: Callable[[str, str], str], small: Phi4MMConfig, tmp_path: Path
+) -> None:
+    """Which tool saved an adapter must not matter."""
     weights = lora(small, ("qkv_proj", "down_proj"))
     found = read_adapter(write(tmp_path / "a", named(weights, name)), small)
     assert same(found, weights)
@@ -112,16 +114,16 @@ def test_every_naming_is_the_same_adapter(name: Callable[[str, str], str], small
 def test_any_of_the_four_projections_may_be_adapted(
     projections: tuple[str, ...], small: Phi4MMConfig, tmp_path: Path
 ) -> None:
-    """Prevents: an adapter over attention alone, the usual kind, from being refused or filled up."""
+    """Adapters of attention alone, the usual kind, must not be refused or extended."""
     weights = lora(small, projections)
     found = read_adapter(write(tmp_path / "a", named(weights, as_saved), target_modules=list(projections)), small)
     assert same(found, weights)
 
 
 def test_a_pattern_may_choose_single_layers(small: Phi4MMConfig, tmp_path: Path) -> None:
-    """A regular expression of a stranger is not run; what is there counts, in pairs."""
+    """An untrusted regular expression is not run; the targets are those whose A and B are in the file."""
     weights = lora(small, ("o_proj",))
-    one = replace(weights, layers={place: pair for place, pair in weights.layers.items() if place[0] == 1})
+    one = replace(weights, layers={target: pair for target, pair in weights.layers.items() if target[0] == 1})
     tensors = named(one, as_saved)
     assert same(read_adapter(write(tmp_path / "a", tensors, target_modules=r"(a+)+\.1\..*o_proj"), small), one)
     chosen = {"target_modules": ["o_proj"], "layers_to_transform": [1]}
@@ -129,17 +131,19 @@ def test_a_pattern_may_choose_single_layers(small: Phi4MMConfig, tmp_path: Path)
 
 
 def test_rank_stabilised_scaling_is_alpha_over_the_root(small: Phi4MMConfig, tmp_path: Path) -> None:
-    """Prevents: an adapter that answers at half its strength."""
+    """alpha / rank would give the adapter half its effect."""
     tensors = named(lora(small, ("qkv_proj", "down_proj")), as_saved)
     assert read_adapter(write(tmp_path / "a", tensors, use_rslora=True), small).scaling == 10 / math.sqrt(RANK)
 
 
-def test_what_is_written_is_read_back_bit_for_bit(small: Phi4MMConfig, tmp_path: Path) -> None:
-    """Prevents: a fine-tuned adapter that is another one after a night on the disk."""
+def test_a_written_adapter_is_read_back_bit_for_bit(small: Phi4MMConfig, tmp_path: Path) -> None:
+    """Saving and loading must not change a fine-tuned adapter."""
     for number, dtype in enumerate((torch.float32, torch.bfloat16, torch.float16)):
         weights = lora(small, ("qkv_proj", "gate_up_proj"))
         weights = replace(
-            weights, layers={place: (a.to(dtype), b.to(dtype)) for place, (a, b) in weights.layers.items()}, scaling=0.3
+            weights,
+            layers={target: (a.to(dtype), b.to(dtype)) for target, (a, b) in weights.layers.items()},
+            scaling=0.3,
         )
         write_adapter(weights, tmp_path / str(number), config=small)
         found = read_adapter(tmp_path / str(number), small)
@@ -149,10 +153,10 @@ def test_what_is_written_is_read_back_bit_for_bit(small: Phi4MMConfig, tmp_path:
     assert next(iter(names)) == f"{PREFIX}model.layers.0.mlp.gate_up_proj.lora_A.weight"
 
 
-def test_everything_wrong_with_the_tensors_is_told_at_once(
+def test_every_problem_of_the_tensors_is_in_one_error(
     small: Phi4MMConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prevents: errors met one by one, a guess in place of half a pair, and gigabytes read before the refusal."""
+    """A user must not meet them one by one, nor after gigabytes were read; half a pair is an error."""
     tensors = named(lora(small, ("qkv_proj", "down_proj")), as_saved)
     tensors.pop(f"{PREFIX}model.layers.0.self_attn.qkv_proj.lora_B.weight")
     tensors[f"{PREFIX}model.layers.1.mlp.down_proj.lora_A.weight"] = torch.zeros(RANK + 1, 3)
@@ -180,19 +184,19 @@ def test_everything_wrong_with_the_tensors_is_told_at_once(
 
 
 def test_an_adapter_for_another_base_is_refused_with_both_sizes(small: Phi4MMConfig, tmp_path: Path) -> None:
-    """Prevents: nano's adapter on the published model, which would fail in the middle of an answer."""
+    """nano's adapter on the published model would fail in the middle of an answer."""
     folder = write(tmp_path / "a", named(lora(small, ("qkv_proj", "down_proj")), as_saved))
-    wide = replace(small, text=replace(small.text, intermediate_size=2 * small.text.intermediate_size))
-    sizes = (small.text.intermediate_size, wide.text.intermediate_size)
-    told = r"misshaped \S+down_proj\.lora_A\.weight \(4, {}\); expected \(4, {}\)".format(*sizes)
-    with pytest.raises(CheckpointError, match=told):
-        read_adapter(folder, wide)
+    larger = replace(small, text=replace(small.text, intermediate_size=2 * small.text.intermediate_size))
+    sizes = (small.text.intermediate_size, larger.text.intermediate_size)
+    message = r"misshaped \S+down_proj\.lora_A\.weight \(4, {}\); expected \(4, {}\)".format(*sizes)
+    with pytest.raises(CheckpointError, match=message):
+        read_adapter(folder, larger)
 
 
-def test_layers_that_are_named_and_not_there_are_missed(small: Phi4MMConfig, tmp_path: Path) -> None:
-    """Prevents: a file cut short by a tool that leaves half of the layers without their adapter."""
+def test_targets_that_are_named_and_have_no_tensors_are_refused(small: Phi4MMConfig, tmp_path: Path) -> None:
+    """Otherwise a file that a tool cut short would leave half of the layers without their adapter."""
     weights = lora(small, ("qkv_proj", "down_proj"))
-    half = replace(weights, layers={place: pair for place, pair in weights.layers.items() if place[0] == 0})
+    half = replace(weights, layers={target: pair for target, pair in weights.layers.items() if target[0] == 0})
     with pytest.raises(CheckpointError, match=r"missing model\.layers\.1\.self_attn\.qkv_proj\.lora_A\.weight"):
         read_adapter(write(tmp_path / "a", named(half, as_saved)), small)
     with pytest.raises(CheckpointError, match="no LoRA of the decoder at all"):
@@ -200,15 +204,15 @@ def test_layers_that_are_named_and_not_there_are_missed(small: Phi4MMConfig, tmp
 
 
 def test_two_adapters_in_one_file_are_refused(small: Phi4MMConfig, tmp_path: Path) -> None:
-    """Prevents: half of one adapter with half of another."""
+    """They must not be loaded as one, half of each."""
     tensors = named(lora(small, ("qkv_proj",)), lambda module, side: f"{module}.lora_{side}.one.weight")
     tensors |= named(lora(small, ("down_proj",)), lambda module, side: f"{module}.lora_{side}.two.weight")
     with pytest.raises(CheckpointError, match="adapters of several names: one, two; expected one in a folder"):
         read_adapter(write(tmp_path / "a", tensors), small)
 
 
-def test_numbers_that_are_none_name_their_tensor(small: Phi4MMConfig, tmp_path: Path) -> None:
-    """Prevents: every answer of a diverged training run being noise, without a word."""
+def test_nan_in_an_adapter_is_an_error_that_names_the_tensor(small: Phi4MMConfig, tmp_path: Path) -> None:
+    """With an adapter of a diverged training run, every answer would be noise."""
     weights = lora(small, ("qkv_proj", "down_proj"))
     weights.layers[1, "qkv_proj"][1][0, 0] = math.nan
     folder = write(tmp_path / "a", named(weights, as_saved))
@@ -217,7 +221,7 @@ def test_numbers_that_are_none_name_their_tensor(small: Phi4MMConfig, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"use_dora": True}, "use_dora is True; phi4mm implements only False"),
         ({"bias": "lora_only"}, "bias is 'lora_only'; phi4mm implements only 'none'"),
@@ -238,29 +242,31 @@ def test_numbers_that_are_none_name_their_tensor(small: Phi4MMConfig, tmp_path: 
         ({"lora_alpha": None}, "lora_alpha is None; expected a number"),
     ],
 )
-def test_other_kinds_of_adapter_are_refused_by_name(
-    settings: dict[str, Any], told: str, small: Phi4MMConfig, tmp_path: Path
+def test_other_kinds_of_adapter_are_refused_with_the_setting(
+    settings: dict[str, Any], message: str, small: Phi4MMConfig, tmp_path: Path
 ) -> None:
-    """Prevents: DoRA, biases and the like being run as if they were plain LoRA, which gives other numbers."""
+    """DoRA, biases and the like must not run as if they were plain LoRA, which gives other numbers."""
     folder = write(tmp_path / "a", named(lora(small, ("qkv_proj", "down_proj")), as_saved), **settings)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         read_adapter(folder, small)
 
 
-def test_settings_that_change_nothing_are_passed_over(small: Phi4MMConfig, tmp_path: Path) -> None:
-    """Prevents: refusing what PEFT writes for every plain adapter."""
-    idle: dict[str, Any] = {
+def test_settings_without_effect_are_ignored(small: Phi4MMConfig, tmp_path: Path) -> None:
+    """PEFT writes them for every plain adapter."""
+    no_effect: dict[str, Any] = {
         "rank_pattern": {},
         "modules_to_save": None,
         "use_dora": False,
         "init_lora_weights": "gaussian",
     }
     weights = lora(small, ("qkv_proj", "down_proj"))
-    assert same(read_adapter(write(tmp_path / "a", named(weights, as_saved), **idle, lora_dropout=0.1), small), weights)
+    assert same(
+        read_adapter(write(tmp_path / "a", named(weights, as_saved), **no_effect, lora_dropout=0.1), small), weights
+    )
 
 
-def test_a_pickle_is_refused_with_the_way_out(small: Phi4MMConfig, tmp_path: Path) -> None:
-    """Prevents: code of a stranger being run, and a user without a next step."""
+def test_a_pickle_is_refused_with_what_to_do(small: Phi4MMConfig, tmp_path: Path) -> None:
+    """Untrusted code must not run, and the error says how to save the adapter instead."""
     folder = write(tmp_path / "a", {})
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     with pytest.raises(CheckpointError, match=r"never opens pickles.*safe_serialization=True"):
@@ -270,7 +276,7 @@ def test_a_pickle_is_refused_with_the_way_out(small: Phi4MMConfig, tmp_path: Pat
 
 
 def test_a_damaged_file_is_refused(small: Phi4MMConfig, tmp_path: Path) -> None:
-    """Prevents: a header that points outside its file from being followed."""
+    """A header that does not match its file must not be used."""
     folder = write(tmp_path / "a", named(lora(small, ("qkv_proj", "down_proj")), as_saved))
 
     def shifted(header: Header) -> Header:
@@ -281,8 +287,8 @@ def test_a_damaged_file_is_refused(small: Phi4MMConfig, tmp_path: Path) -> None:
         read_adapter(folder, small)
 
 
-def test_what_cannot_be_written_leaves_nothing_behind(small: Phi4MMConfig, tmp_path: Path) -> None:
-    """Prevents: half an adapter that looks whole, and a folder in use that is written over."""
+def test_an_adapter_that_cannot_be_written_leaves_no_files(small: Phi4MMConfig, tmp_path: Path) -> None:
+    """Half an adapter could be taken for a whole one; and a folder that is not empty must not be overwritten."""
     weights = lora(small, ("qkv_proj",))
     a, b = weights.layers[0, "qkv_proj"]
     wrong: list[tuple[dict[Target, tuple[Tensor, Tensor]], str]] = [
@@ -293,8 +299,8 @@ def test_what_cannot_be_written_leaves_nothing_behind(small: Phi4MMConfig, tmp_p
         ({(99, "qkv_proj"): (a, b)}, r"unexpected \(99, 'qkv_proj'\) B"),
         ({(0, "qkv_proj"): (a.double(), b)}, "float64; expected float32, bfloat16 or float16"),
     ]
-    for layers, told in wrong:
-        with pytest.raises(ConfigError, match=told):
+    for layers, message in wrong:
+        with pytest.raises(ConfigError, match=message):
             write_adapter(replace(weights, layers=layers), tmp_path / "a", config=small)
     assert list(tmp_path.iterdir()) == []
     write_adapter(weights, tmp_path / "a", config=small)

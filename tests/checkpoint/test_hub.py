@@ -1,4 +1,4 @@
-"""Finding a model: in the package, in a folder, on a hub that misbehaves."""
+"""Find a model: in the package, in a folder, and on a hub that fails in several ways."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ except PhiError as error:
 
 
 def published(model_type: str = "phi4mm") -> dict[str, bytes]:
-    """Files as on the hub: weights, both adapter folders, and things that must never be fetched.
+    """Files as on the hub: weights, both adapter folders, and files that must never be downloaded.
 
-    All differ, because the cache keeps equal content once; the weights exceed the client's 10 MB steps.
+    All differ, because the cache stores equal content once; the weights are larger than the client's blocks of 10 MB.
     """
     return {
         "config.json": json.dumps({"model_type": model_type}).encode(),
@@ -56,7 +56,7 @@ def published(model_type: str = "phi4mm") -> dict[str, bytes]:
 def fetch(
     cache: Path, url: str, *, name: str = REPOSITORY, revision: str = "", stderr: int = subprocess.PIPE, **settings: str
 ) -> dict[str, str]:
-    """`resolve` in a process of its own, because the hub library reads its environment once."""
+    """`resolve` in a new process, because the hub library reads the environment once."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environment |= {"HF_HOME": str(cache), "HF_ENDPOINT": url, "HF_HUB_DISABLE_TELEMETRY": "1"}
     environment |= {"HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(Path(phi4mm.__file__).parents[1])}
@@ -68,32 +68,32 @@ def fetch(
     return {**json.loads(done.stdout), "stderr": done.stderr}
 
 
-def test_a_download_survives_a_cut_and_is_then_found_offline(tmp_path: Path) -> None:
-    """Prevents: a broken transfer that starts over or leaves a short file, pickles and code fetched, cache unused."""
+def test_an_interrupted_download_is_continued_and_then_found_offline(tmp_path: Path) -> None:
+    """It must not start again or leave a short file; pickles and code are not downloaded; the cache is used."""
     weights = "model-00001-of-00001.safetensors"
     with HubServer(REPOSITORY, published(), cut_once={weights}) as hub:
         found = fetch(tmp_path, hub.url)
         folder = Path(found["folder"])
         assert folder.name == COMMIT
         assert (folder / weights).read_bytes() == hub.files[weights]
-        ranges = [r for method, path, r in hub.seen if method == "GET" and path.endswith(weights)]
-        assert ranges == [None, "bytes=10485760-"], "the second request must go on, not restart"
+        ranges = [r for method, path, r in hub.requests if method == "GET" and path.endswith(weights)]
+        assert ranges == [None, "bytes=10485760-"], "the second request must continue, not restart"
         assert hub.fetched() == {"config.json", "tokenizer.json", "model.safetensors.index.json", weights}
         assert "%" not in found["stderr"], "no progress bar where stderr is no terminal"
     again = fetch(tmp_path, hub.url, HF_HUB_OFFLINE="1")
     assert again["folder"] == found["folder"]
 
 
-def test_a_terminal_sees_the_progress(tmp_path: Path) -> None:
-    """Prevents: minutes of silence during a download of 11 GB."""
+def test_progress_is_shown_on_a_terminal(tmp_path: Path) -> None:
+    """A download of 11 GB takes minutes."""
     leader, follower = os.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    shown: list[bytes] = []
+    output: list[bytes] = []
 
     def watch() -> None:
-        with contextlib.suppress(OSError):  # how a pseudo-terminal says that its other end was closed
+        with contextlib.suppress(OSError):  # raised when the other end of a pseudo-terminal is closed
             while piece := os.read(leader, 4096):
-                shown.append(piece)
+                output.append(piece)
 
     watcher = Thread(target=watch)
     watcher.start()
@@ -102,20 +102,20 @@ def test_a_terminal_sees_the_progress(tmp_path: Path) -> None:
     os.close(follower)
     watcher.join(timeout=10)
     os.close(leader)
-    assert b"100%" in b"".join(shown)
+    assert b"100%" in b"".join(output)
 
 
-def test_adapter_folders_are_fetched_only_where_the_weights_lack_them(tmp_path: Path) -> None:
-    """Prevents: the layout of transformers arriving without its adapters."""
+def test_adapter_folders_are_downloaded_only_if_the_weights_lack_the_adapters(tmp_path: Path) -> None:
+    """The transformers layout needs them, the original layout does not."""
     with HubServer(REPOSITORY, published("phi4_multimodal")) as hub:
         fetch(tmp_path, hub.url)
-        wanted = {name for name in hub.files if name.startswith(("vision-lora/", "speech-lora/"))}
-        assert hub.fetched() >= wanted - {"speech-lora/adapter_model.bin"}
+        adapters = {name for name in hub.files if name.startswith(("vision-lora/", "speech-lora/"))}
+        assert hub.fetched() >= adapters - {"speech-lora/adapter_model.bin"}
         assert not any(name.endswith((".bin", ".py", ".jpg")) for name in hub.fetched())
 
 
-def test_a_gated_model_asks_for_a_token_and_comes_with_one(tmp_path: Path) -> None:
-    """Prevents: a bare 401, or a token that is set and not sent."""
+def test_a_gated_model_is_downloaded_only_with_a_token(tmp_path: Path) -> None:
+    """Without one, the error says to set HF_TOKEN; if that is set, it must be sent."""
     with HubServer(REPOSITORY, published(), token="hf_secret") as hub:
         refused = fetch(tmp_path, hub.url)
         assert refused["error"] == "CheckpointError"
@@ -124,8 +124,8 @@ def test_a_gated_model_asks_for_a_token_and_comes_with_one(tmp_path: Path) -> No
         assert "folder" in fetch(tmp_path, hub.url, HF_TOKEN="hf_secret")
 
 
-def test_what_the_hub_lacks_is_named(tmp_path: Path) -> None:
-    """Prevents: a stack of HTTP errors for a misspelt name or revision."""
+def test_an_unknown_model_or_revision_is_named_in_the_error(tmp_path: Path) -> None:
+    """A misspelling must not give a chain of HTTP errors."""
     with HubServer(REPOSITORY, published()) as hub:
         missing = fetch(tmp_path, hub.url, name="someone/phi-5")
         assert missing["error"] == "ConfigError"
@@ -135,8 +135,8 @@ def test_what_the_hub_lacks_is_named(tmp_path: Path) -> None:
         assert "no revision 'v9'" in revision["message"]
 
 
-def test_without_a_network_the_message_says_which_switch_or_cable(tmp_path: Path) -> None:
-    """Prevents: offline mode and a dead network told as "not found"."""
+def test_offline_mode_and_a_missing_network_have_different_errors(tmp_path: Path) -> None:
+    """Neither is "not found": one needs a setting, the other a network."""
     offline = fetch(tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
     assert offline["error"] == "CheckpointError"
     assert "HF_HUB_OFFLINE" in offline["message"]
@@ -145,8 +145,8 @@ def test_without_a_network_the_message_says_which_switch_or_cable(tmp_path: Path
     assert "cannot be reached" in dead["message"]
 
 
-def test_a_repository_of_something_else_is_refused(tmp_path: Path) -> None:
-    """Prevents: gigabytes fetched of a repository that is no checkpoint."""
+def test_a_repository_without_config_json_is_refused(tmp_path: Path) -> None:
+    """No weights must be downloaded from a repository that is not a checkpoint."""
     with HubServer(REPOSITORY, {"model.safetensors": b"x" * 1000}) as hub:
         found = fetch(tmp_path, hub.url)
         assert found["error"] == "CheckpointError"
@@ -154,15 +154,15 @@ def test_a_repository_of_something_else_is_refused(tmp_path: Path) -> None:
         assert hub.fetched() == set()
 
 
-def test_an_existing_folder_is_itself(tmp_path: Path) -> None:
-    """Prevents: a folder named like a hub id being looked up on the network."""
+def test_an_existing_folder_is_returned(tmp_path: Path) -> None:
+    """A folder with a name like a hub id must not be looked up on the network."""
     assert resolve(tmp_path) == tmp_path
     with pytest.raises(ConfigError, match="revision 'main' has no meaning"):
         resolve(tmp_path, revision="main")
 
 
-def test_what_is_neither_folder_nor_hub_id_is_refused(tmp_path: Path) -> None:
-    """Prevents: a mistyped path sent to the hub."""
+def test_a_name_that_is_neither_folder_nor_hub_id_is_refused(tmp_path: Path) -> None:
+    """A misspelt path must not be sent to the hub."""
     (tmp_path / "weights.safetensors").touch()
     with pytest.raises(ConfigError, match="is a file; expected the folder"):
         resolve(tmp_path / "weights.safetensors")

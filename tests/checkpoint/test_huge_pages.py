@@ -1,4 +1,4 @@
-"""Memory in large pages is memory as any other."""
+"""Tensors in huge pages keep and free their memory like others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from phi4mm.checkpoint import huge_pages
 
 @pytest.mark.parametrize("elements", [8, (8 << 20) // 2])
 def test_a_tensor_keeps_its_memory_as_long_as_it_lives(elements: int) -> None:
-    """Small and large: the mapping must not go before its last view."""
+    """The memory map must stay until its last view is deleted; small tensors are not in one."""
     tensor = huge_pages.empty((elements // 4, 4), torch.bfloat16)
     tensor.fill_(3)
     view = tensor[-1]
@@ -23,8 +23,8 @@ def test_a_tensor_keeps_its_memory_as_long_as_it_lives(elements: int) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
-def test_memory_goes_back_with_the_last_tensor() -> None:
-    """A model that is loaded anew would else take its memory twice."""
+def test_memory_is_freed_with_the_last_tensor() -> None:
+    """Otherwise a model that is loaded again would take its memory twice."""
 
     def resident() -> int:
         return 1024 * int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])

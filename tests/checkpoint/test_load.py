@@ -1,4 +1,4 @@
-"""Checkpoints into models: both layouts, strictly, and only the parts that are wanted."""
+"""Load checkpoints: both layouts, strictly, and only the parts that are needed."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ DOWN = "model.layers.0.mlp.down_proj.base_layer.weight"
 
 
 def copied(folder: Path, to: Path) -> Path:
-    """A copy to damage."""
+    """A copy that a test may damage."""
     return Path(shutil.copytree(folder, to / "model"))
 
 
 def renamed(header: Header, *names: tuple[str, str]) -> Header:
-    """The header with some tensors under other names."""
+    """The header with some tensors renamed."""
     for old, new in names:
         header[new] = header.pop(old)
     return header
 
 
 def test_both_layouts_load_to_the_same_model(original: Path, transformers: Path) -> None:
-    """Prevents: a renamed, swapped or forgotten tensor in either layout."""
+    """Finds a tensor that is misnamed, swapped or missing in the table of names."""
     assert same(state(original), state(transformers))
 
 
 def test_a_loaded_model_is_ready_for_inference(original: Path) -> None:
-    """Prevents: gradients kept for every token, tensors left on the meta device or in another dtype."""
+    """It must not keep gradients, nor have tensors on the meta device or in another dtype."""
     model = load_model(original, device="cpu", dtype=torch.bfloat16)
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -49,7 +49,7 @@ def test_a_loaded_model_is_ready_for_inference(original: Path) -> None:
 def test_every_missing_unexpected_and_misshaped_tensor_is_listed(
     original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prevents: one error a run, and weights read (or random ones kept) before the folder is known to be whole."""
+    """All errors come at once, before any weight is read; no weight may stay random."""
     folder = copied(original, tmp_path)
 
     def damage(header: Header) -> Header:
@@ -68,7 +68,7 @@ def test_every_missing_unexpected_and_misshaped_tensor_is_listed(
 
 
 def test_a_tied_head_is_accepted_and_ignored(original: Path, tmp_path: Path) -> None:
-    """Prevents: refusing folders that store the embedding a second time as the head."""
+    """Some folders store the embedding a second time as the head."""
     folder = copied(original, tmp_path)
     path = folder / "model.safetensors"
     shape = [300, 64]
@@ -81,10 +81,10 @@ def test_a_tied_head_is_accepted_and_ignored(original: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("modalities", [(), ("vision",), ("speech",)])
-def test_unwanted_parts_are_neither_read_nor_kept(
+def test_parts_of_other_modalities_are_neither_read_nor_kept(
     modalities: tuple[Adapter, ...], original: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prevents: a text model that costs the memory and time of all towers, or one that lacks what it needs."""
+    """A text model must not take the memory and time of the towers; no model may lack what it needs."""
     read: list[StoredTensor] = []
 
     def counted(file: object, stored: StoredTensor, out: torch.Tensor) -> None:
@@ -104,7 +104,7 @@ def test_unwanted_parts_are_neither_read_nor_kept(
 
 
 def test_adapter_names_may_lack_the_prefix_of_peft(transformers: Path, tmp_path: Path) -> None:
-    """Prevents: refusing adapters written by converters that leave `base_model.model.` out."""
+    """Some converters leave `base_model.model.` out."""
     folder = copied(transformers, tmp_path)
     path = folder / "vision-lora" / "adapter_model.safetensors"
     prefix = "base_model.model."
@@ -119,8 +119,8 @@ def test_adapter_names_may_lack_the_prefix_of_peft(transformers: Path, tmp_path:
     assert same(state(folder), state(transformers))
 
 
-def test_a_missing_adapter_folder_matters_only_to_those_who_need_it(transformers: Path, tmp_path: Path) -> None:
-    """Prevents: speech heard without its adapter, which answers, and wrongly."""
+def test_a_missing_adapter_folder_is_an_error_only_for_its_modality(transformers: Path, tmp_path: Path) -> None:
+    """Speech without its adapter would get wrong answers and no error."""
     folder = copied(transformers, tmp_path)
     shutil.rmtree(folder / "speech-lora")
     with pytest.raises(CheckpointError, match="has no speech-lora folder, which speech input needs"):
@@ -129,7 +129,7 @@ def test_a_missing_adapter_folder_matters_only_to_those_who_need_it(transformers
 
 
 def test_an_adapter_of_another_rank_or_target_is_refused(transformers: Path, tmp_path: Path) -> None:
-    """Prevents: an adapter of another training run loaded in part."""
+    """An adapter that does not match its settings must not be loaded in part."""
     folder = copied(transformers, tmp_path)
     settings = folder / "vision-lora" / "adapter_config.json"
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {"r": 4}))
@@ -138,7 +138,7 @@ def test_an_adapter_of_another_rank_or_target_is_refused(transformers: Path, tmp
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_an_error(original: Path, tmp_path: Path) -> None:
-    """Prevents: an endless loop or uninitialised memory where a file ends early."""
+    """It must not give an endless loop or uninitialised memory."""
     path = tmp_path / "data"
     path.write_bytes(bytes(10))
     with path.open("rb", buffering=0) as file, pytest.raises(CheckpointError, match="ended 6 bytes early"):

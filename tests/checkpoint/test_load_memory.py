@@ -1,4 +1,4 @@
-"""How much memory loading takes, in a process of its own."""
+"""How much memory loading takes, measured in a new process."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
-def test_loading_takes_the_weights_and_one_tensor(tmp_path: Path) -> None:
-    """Prevents: two copies of an 11 GB model while it loads: mapped pages, a state dict, or a float32 detour."""
+def test_loading_takes_the_memory_of_the_weights_and_one_tensor(tmp_path: Path) -> None:
+    """Memory maps, a state dict or copies in float32 would hold an 11 GB model twice."""
     factors = [1.0] * 48
-    wide = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 10, "vocab_size": 60_000}
+    text = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 10, "vocab_size": 60_000}
     rope = {"rope_scaling": {"type": "longrope", "short_factor": factors, "long_factor": factors}}
-    write_synthetic(config(**wide, **rope), tmp_path / "model")
+    write_synthetic(config(**text, **rope), tmp_path / "model")
     tensors = read_contents(tmp_path / "model").tensors.values()
     weights, largest = sum(tensor.nbytes for tensor in tensors), max(tensor.nbytes for tensor in tensors)
     assert weights > 280e6

@@ -1,4 +1,4 @@
-"""Models into checkpoints: what is written is what was loaded, bit for bit."""
+"""Save models: what is loaded again equals what was saved, bit for bit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.checkpoint.small import same, state
 
 
 def test_a_saved_model_loads_equal_in_either_layout(original: Path, tmp_path: Path) -> None:
-    """Prevents: fine-tuned weights that are not the ones that were trained."""
+    """Saving must not change fine-tuned weights."""
     model = load_model(original, device="cpu", dtype=torch.float32)
     with torch.no_grad():
         for tensor in model.state_dict().values():
@@ -28,24 +28,26 @@ def test_a_saved_model_loads_equal_in_either_layout(original: Path, tmp_path: Pa
         assert load_config(tmp_path / layout).layout == layout
 
 
-def test_there_and_back_again_is_the_same_file(original: Path, tmp_path: Path) -> None:
-    """Prevents: a conversion that loses a tensor, a bit or a setting on the way."""
+def test_converting_to_the_other_layout_and_back_gives_the_same_files(original: Path, tmp_path: Path) -> None:
+    """A conversion must not lose a tensor, a bit or a setting."""
     convert(original, tmp_path / "there", form="transformers")
     convert(tmp_path / "there", tmp_path / "back", form="original")
     for name in ("config.json", "model.safetensors"):
         assert (tmp_path / "back" / name).read_bytes() == (original / name).read_bytes(), name
 
 
-def test_conversion_casts_and_says_so(original: Path, tmp_path: Path) -> None:
-    """Prevents: a config.json that promises another precision than the weights have."""
+def test_conversion_writes_the_new_dtype_to_config_json(original: Path, tmp_path: Path) -> None:
+    """config.json must name the precision that the weights have."""
     convert(original, tmp_path / "half", form="original", dtype=torch.bfloat16)
     assert load_config(tmp_path / "half").dtype == "bfloat16"
     exact = {name: tensor.bfloat16().float() for name, tensor in state(original).items()}
     assert same(state(tmp_path / "half"), exact)
 
 
-def test_adapters_alone_are_two_folders_in_the_form_of_peft(original: Path, transformers: Path, tmp_path: Path) -> None:
-    """Prevents: adapters that PEFT cannot read, or that drag the whole model along."""
+def test_adapters_alone_are_saved_as_two_folders_that_peft_can_read(
+    original: Path, transformers: Path, tmp_path: Path
+) -> None:
+    """They must not contain the whole model."""
     save_adapters(load_model(original, device="cpu", dtype=torch.float32), tmp_path / "saved")
     convert(original, tmp_path / "converted", form="adapters")
     for folder in (tmp_path / "saved", tmp_path / "converted"):
@@ -62,8 +64,8 @@ def test_adapters_alone_are_two_folders_in_the_form_of_peft(original: Path, tran
     assert "base_model.model.model.layers.1.self_attn.qkv_proj.lora_A.weight" in names
 
 
-def test_companions_come_along_and_nothing_else_does(original: Path, tmp_path: Path) -> None:
-    """Prevents: a converted model without its tokenizer, or with somebody's code and pickles."""
+def test_tokenizer_and_settings_are_copied_and_nothing_else(original: Path, tmp_path: Path) -> None:
+    """A converted model needs its tokenizer, and must not contain code or pickles."""
     source = tmp_path / "source"
     convert(original, source, form="original")
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "training.json"):
@@ -83,24 +85,24 @@ def test_companions_come_along_and_nothing_else_does(original: Path, tmp_path: P
     }
 
 
-def test_a_model_loaded_in_part_cannot_be_saved_as_a_whole(original: Path, tmp_path: Path) -> None:
-    """Prevents: a checkpoint without its towers, found out when it is next needed."""
+def test_a_model_without_some_modalities_cannot_be_saved(original: Path, tmp_path: Path) -> None:
+    """The checkpoint would lack its towers."""
     model = load_model(original, device="cpu", dtype=torch.float32, modalities=())
     with pytest.raises(ConfigError, match=r"was loaded without text\.layers\.0\S+ and \d+ more; load all modalities"):
         save_original(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_in_use_is_left_alone(original: Path, tmp_path: Path) -> None:
-    """Prevents: converting a checkpoint onto itself."""
+def test_a_folder_that_is_not_empty_is_not_overwritten(original: Path, tmp_path: Path) -> None:
+    """A checkpoint must not be converted in its own folder."""
     before = (original / "model.safetensors").stat().st_mtime_ns
     with pytest.raises(ConfigError, match="is there already and not empty; name a new folder"):
         convert(original, original, form="transformers")
     assert (original / "model.safetensors").stat().st_mtime_ns == before
 
 
-def test_a_failed_writing_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Prevents: half a checkpoint that looks whole, and the ruin of one that was there."""
+def test_a_save_that_fails_leaves_no_files(tmp_path: Path) -> None:
+    """Half a checkpoint could be taken for a whole one; and one that is there must not be damaged."""
     with (
         pytest.raises(CheckpointError, match=r"out could not be written: .*No such file"),
         whole_folder(tmp_path / "out") as out,

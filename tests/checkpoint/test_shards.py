@@ -18,7 +18,7 @@ from tests.checkpoint.small import Header, rewrite_header
 
 
 def write_two(folder: Path) -> Path:
-    """`a`, 4 float32 in bytes 0..16, and `b`, 2 x 3 bfloat16 in bytes 16..28."""
+    """Write `a`, 4 float32 in bytes 0..16, and `b`, 2 x 3 bfloat16 in bytes 16..28."""
     tensors = {"a": torch.arange(4.0), "b": torch.ones(2, 3, dtype=torch.bfloat16)}
     folder.mkdir(exist_ok=True)
     write_file(folder / "model.safetensors", {name: tensor_source(tensor) for name, tensor in tensors.items()})
@@ -26,7 +26,7 @@ def write_two(folder: Path) -> Path:
 
 
 def changed(**fields: Any) -> Callable[[Header], Header]:
-    """A header whose entry `b` has other `fields`."""
+    """A change of the header: other `fields` in the entry of `b`."""
     return lambda header: header | {"b": header["b"] | fields}
 
 
@@ -51,10 +51,10 @@ def changed(**fields: Any) -> Callable[[Header], Header]:
         (lambda header: [header], "has a header of list; expected a JSON object"),
     ],
 )
-def test_a_header_that_does_not_fit_its_file_is_refused(
+def test_a_header_that_does_not_match_its_file_is_refused(
     change: Callable[[Header], Header], message: str, tmp_path: Path
 ) -> None:
-    """Prevents: reading other tensors' bytes, or allocating what a hostile header asks for."""
+    """Bytes of other tensors must not be read, nor memory allocated that a hostile header asks for."""
     path = write_two(tmp_path)
     rewrite_header(path, change)
     with pytest.raises(CheckpointError, match=message):
@@ -72,16 +72,16 @@ def test_a_header_that_does_not_fit_its_file_is_refused(
         (b"\xa0\x86\x01" + b"\x00" * 5 + b"[" * 100_000, "header that is no JSON"),
     ],
 )
-def test_what_is_no_safetensors_file_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
-    """Prevents: a crash, or gigabytes allocated for a header length of garbage."""
+def test_a_file_that_is_not_safetensors_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    """A random header length must not give a crash or gigabytes of memory."""
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=message):
         read_header(path)
 
 
-def test_a_cut_file_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    """Prevents: the tail of a broken download read as zeros."""
+def test_a_truncated_file_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    """The missing end of an incomplete download must not be read as zeros."""
     path = write_two(tmp_path)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match=r"its header lists .*; it is damaged, fetch it again"):
@@ -89,7 +89,7 @@ def test_a_cut_file_is_refused_before_anything_is_read(tmp_path: Path) -> None:
 
 
 def sharded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
-    """Three tensors in two shards of at most 40 bytes."""
+    """Write three tensors to two shards of at most 40 bytes."""
     monkeypatch.setattr(shards, "SHARD_BYTES", 40)
     tensors = {"a": torch.arange(6.0), "b": torch.arange(4.0), "c": torch.arange(9.0)}
     folder.mkdir()
@@ -98,7 +98,7 @@ def sharded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Te
 
 
 def test_shards_and_their_index_list_every_tensor_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prevents: a checkpoint over 5 GB that other programs cannot read."""
+    """Other programs read checkpoints over 5 GB by this index."""
     tensors = sharded(tmp_path / "model", monkeypatch)
     index = json.loads((tmp_path / "model" / "model.safetensors.index.json").read_text())
     first, second = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
@@ -124,18 +124,18 @@ def test_shards_and_their_index_list_every_tensor_once(tmp_path: Path, monkeypat
         ),
     ],
 )
-def test_an_index_that_does_not_fit_its_shards_is_refused(
+def test_an_index_that_does_not_match_its_shards_is_refused(
     weight_map: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prevents: reading outside the folder, and a swapped or missing shard going unnoticed."""
+    """No file outside the folder may be read, and a swapped or missing shard must be found."""
     sharded(tmp_path / "model", monkeypatch)
     (tmp_path / "model" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     with pytest.raises(CheckpointError, match=message):
         stored_tensors(tmp_path / "model")
 
 
-def test_a_link_may_point_into_the_hub_cache_and_nowhere_else(tmp_path: Path) -> None:
-    """Prevents: a model folder that makes phi4mm open any file of the machine, and a cache that cannot be read."""
+def test_a_link_may_point_only_into_the_hub_cache(tmp_path: Path) -> None:
+    """A model folder must not make phi4mm open any file of the machine; the cache consists of links."""
     weights = write_two(tmp_path / "elsewhere")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").symlink_to(weights)
@@ -154,8 +154,8 @@ def test_a_link_may_point_into_the_hub_cache_and_nowhere_else(tmp_path: Path) ->
         stored_tensors(snapshot)
 
 
-def test_pickles_are_refused_with_a_clear_word(tmp_path: Path) -> None:
-    """Prevents: code that runs while weights are read, and a folder of pickles told as "not found"."""
+def test_pickles_are_refused_with_the_reason(tmp_path: Path) -> None:
+    """They can run code; for a folder of pickles, "not found" would not say enough."""
     with pytest.raises(CheckpointError, match=r"model\.safetensors not found; expected safetensors weights"):
         stored_tensors(tmp_path)
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")

@@ -1,4 +1,4 @@
-"""Synthetic checkpoints: the numbers that golden files were recorded on."""
+"""Synthetic checkpoints, with which golden files were recorded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.checkpoint.small import GOLDEN, config, state
 EMBED = "model.embed_tokens_extend."
 TOWER = EMBED + "image_embed.img_processor."
 ENCODER = EMBED + "audio_embed.encoder."
-# (name, shape, crc32 of the float32 bytes, last value), computed with the formulas the golden files were recorded with.
+# (name, shape, crc32 of the float32 bytes, last value), from the formulas with which golden files were recorded.
 SAMPLES: list[tuple[str, tuple[int, ...], int, float]] = [
     ("model.embed_tokens.weight", (3000, 64), 3579335006, -0.7705044746398926),
     ("model.norm.weight", (64,), 1657534296, 0.9931125044822693),
@@ -43,7 +43,7 @@ SAMPLES: list[tuple[str, tuple[int, ...], int, float]] = [
 
 @pytest.mark.parametrize(("name", "shape", "crc", "last"), SAMPLES, ids=[sample[0] for sample in SAMPLES])
 def test_every_rule_gives_the_recorded_bits(name: str, shape: tuple[int, ...], crc: int, last: float) -> None:
-    """Prevents: a checkpoint that differs by one bit, so that golden files blame the model."""
+    """If one bit of a checkpoint differed, tests against golden files would fail although the model is right."""
     values = tensor(name, shape)
     assert values.dtype == np.float32
     assert values.shape == shape
@@ -51,15 +51,15 @@ def test_every_rule_gives_the_recorded_bits(name: str, shape: tuple[int, ...], c
     assert zlib.crc32(values.tobytes()) == crc
 
 
-def test_chunks_leave_no_seam() -> None:
-    """Prevents: the element index starting anew in each block (the largest sample above spans three)."""
+def test_the_index_runs_on_from_one_block_to_the_next() -> None:
+    """It must not restart in each block; the largest sample above has three."""
     whole = uniform("model.embed_tokens.weight", (200_000,))
     assert np.array_equal(whole[:192_000], tensor("model.embed_tokens.weight", (3000, 64)).ravel())
     assert len(np.unique(whole)) > 195_000
 
 
 def test_published_sizes_give_the_published_names_and_shapes() -> None:
-    """Prevents: a model that is not the published one: 2047 tensors, all names and shapes by checksum."""
+    """The published model has 2047 tensors; names and shapes are compared by a checksum."""
     model = skeleton(from_original(json.loads((GOLDEN / "published.json").read_text())))
     shapes = {stored_name(name, "original").name: list(value.shape) for name, value in model.state_dict().items()}
     assert len(shapes) == 2047
@@ -69,15 +69,15 @@ def test_published_sizes_give_the_published_names_and_shapes() -> None:
 
 
 @pytest.mark.parametrize("layout", ["original", "transformers"])
-def test_both_layouts_hold_the_values_of_the_published_names(layout: str, request: pytest.FixtureRequest) -> None:
-    """Prevents: values keyed by the names of another layout, which would be another model."""
+def test_both_layouts_have_the_values_of_the_published_names(layout: str, request: pytest.FixtureRequest) -> None:
+    """With values of the other layout's names, it would be another model."""
     for name, found in state(request.getfixturevalue(layout)).items():
         expected = tensor(stored_name(name, "original").name, tuple(found.shape))
         assert np.array_equal(found.numpy(), expected), name
 
 
-def test_a_narrower_dtype_is_the_rounded_value(tmp_path: Path) -> None:
-    """Prevents: truncation instead of rounding, or float32 stored under a bfloat16 header."""
+def test_bfloat16_values_are_the_rounded_float32_values(tmp_path: Path) -> None:
+    """They must not be truncated, nor be float32 with a bfloat16 header."""
     write_synthetic(config(), tmp_path / "out", dtype="bfloat16")
     assert {stored.dtype for stored in read_header(tmp_path / "out" / "model.safetensors").values()} == {torch.bfloat16}
     assert json.loads((tmp_path / "out" / "config.json").read_text())["torch_dtype"] == "bfloat16"

@@ -1,4 +1,4 @@
-"""config.json of both layouts: read strictly, written back, refused with the nearest name."""
+"""config.json of both layouts: read strictly, written, and refused with the nearest known name."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def published() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["published", "tiny", "tiny_rope96"])
-def test_both_layouts_say_the_same_and_come_back(name: str) -> None:
-    """A fact lost in writing would be filled by nothing: no field has a default."""
+def test_both_layouts_are_read_back_as_they_were_written(name: str) -> None:
+    """No field has a default, so every field must be written."""
     config = from_original(json.loads((GOLDEN / f"{name}.json").read_text()))
     assert from_original(to_original(config)) == config
     assert from_transformers(*to_transformers(config)) == dataclasses.replace(config, layout="transformers")
 
 
-def test_the_published_file_says_nothing_of_its_tower(published: dict[str, Any]) -> None:
-    """The tower's sizes are then the fixed ones."""
+def test_the_published_file_does_not_describe_its_image_tower(published: dict[str, Any]) -> None:
+    """Then the tower has the published sizes."""
     del published["vision_config"]
     assert from_original(published).vision == PUBLISHED_VISION
 
 
-def test_attention_is_scaled_as_written_in_the_specification(published: dict[str, Any]) -> None:
+def test_the_attention_scale_is_that_of_the_documentation(published: dict[str, Any]) -> None:
     """sqrt(1 + 5/12) at the published lengths."""
     assert from_original(published).text.rope.attention_scale == pytest.approx(1.1902380714238083)
 
@@ -88,7 +88,7 @@ def _delete(raw: dict[str, Any]) -> None:
 def test_a_wrong_file_names_field_value_and_what_was_expected(
     published: dict[str, Any], change: Callable[[dict[str, Any]], None], message: str
 ) -> None:
-    """A config that is silently misread builds another model."""
+    """A config that is misread silently gives another model."""
     change(published)
     with pytest.raises(ConfigError, match=message):
         from_original(published)
@@ -98,8 +98,10 @@ def test_a_wrong_file_names_field_value_and_what_was_expected(
     ("content", "message"),
     [(None, "not found"), (b"{", "cannot be read as JSON"), (b"[1]", "holds a list"), (b"\xff", "cannot be read")],
 )
-def test_a_file_that_is_no_json_object_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
-    """The folder may be anything that a person typed."""
+def test_a_file_that_is_not_a_json_object_is_named_in_the_error(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    """The user may have given any folder."""
     if content is not None:
         (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(ConfigError, match=message):
@@ -107,21 +109,21 @@ def test_a_file_that_is_no_json_object_is_named(tmp_path: Path, content: bytes |
 
 
 def test_a_deeply_nested_file_is_an_error_and_not_a_crash(tmp_path: Path) -> None:
-    """The JSON parser recurses."""
+    """The JSON parser is recursive."""
     (tmp_path / "config.json").write_text("[" * 200_000)
     with pytest.raises(ConfigError, match="cannot be read as JSON"):
         load_config(tmp_path)
 
 
 def test_known_keys_without_effect_are_accepted(published: dict[str, Any]) -> None:
-    """The published file carries library bookkeeping that changes nothing."""
+    """The published file has bookkeeping of libraries, which has no effect."""
     published |= {"auto_map": {"AutoConfig": "x.y"}, "transformers_version": "4.46.1", "_name_or_path": "p"}
     assert from_original(published) == from_original(json.loads((GOLDEN / "published.json").read_text()))
 
 
 @pytest.mark.parametrize(("key", "value"), [("alpha_pattern", {"o_proj": 8}), ("use_rslora", True), ("bias", "all")])
-def test_an_adapter_that_is_no_plain_lora_is_refused(published: dict[str, Any], key: str, value: object) -> None:
-    """Its scaling would silently be another one."""
+def test_an_adapter_that_is_not_a_plain_lora_is_refused(published: dict[str, Any], key: str, value: object) -> None:
+    """Otherwise its scaling would be wrong without an error."""
     raw, adapters = to_transformers(from_original(published))
     adapters["vision"][key] = value
     with pytest.raises(ConfigError, match=f"vision adapter_config.json: {key} is .*; phi4mm implements only"):

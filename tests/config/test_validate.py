@@ -24,13 +24,13 @@ HUGE = 10**5000
     ],
 )
 def test_a_bool_is_no_number_and_a_number_is_finite(value: object, whole: bool, real: bool) -> None:
-    """Python takes True for 1, and fails with an OverflowError where a large whole number becomes a float."""
+    """In Python True equals 1, and converting a large whole number to a float is an OverflowError."""
     assert is_integer(value) is whole
     assert is_number(value) is real
 
 
 def test_a_check_says_what_was_found_and_what_was_expected() -> None:
-    """Whoever passed the value must see which one it was without a debugger."""
+    """The user must see which value was wrong."""
     integer("n", 3, 1, 3)
     number("p", 0.5, 0.0, 1.0)
     one_of("device", "cpu", ("auto", "cpu"))
@@ -48,7 +48,7 @@ def test_a_check_says_what_was_found_and_what_was_expected() -> None:
     "value", [[HUGE], "x" * 10**6, list(range(10**5)), HUGE], ids=["in a list", "text", "list", "integer"]
 )
 def test_a_wrong_value_of_any_size_makes_a_short_message(value: object) -> None:
-    """Python refuses to spell long integers, with a ValueError in place of the message; long text fills a screen."""
+    """Python raises a ValueError for long integers, in place of the message; long text would fill the screen."""
     assert len(shown(value)) <= 60
     with pytest.raises(InputError, match=r"n is .*; expected a whole number from 1 to 3") as caught:
         integer("n", value, 1, 3)
@@ -57,8 +57,8 @@ def test_a_wrong_value_of_any_size_makes_a_short_message(value: object) -> None:
         number("p", value, 0.0, 1.0)
 
 
-def test_an_unknown_name_is_answered_with_the_one_that_was_meant() -> None:
-    """A list of all names is read only where none comes near."""
+def test_the_hint_for_an_unknown_name_is_the_nearest_known_one() -> None:
+    """All names are listed only if none is similar."""
     known = ("temperature", "top_p")
     assert closest("temprature", known) == "temperature"
     assert closest("zzz", known) is None

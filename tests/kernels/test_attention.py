@@ -1,4 +1,4 @@
-"""Attention, dense and over pages, against a plain one; what pages keep."""
+"""Attention, contiguous and over pages, against a plain implementation; and what pages store."""
 
 from __future__ import annotations
 
@@ -17,55 +17,55 @@ CPU = torch.device("cpu")
 
 
 def textbook(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Head h reads group h // 3; the last query sees every key and the first all but the queries after it."""
-    hidden = torch.arange(len(k))[None] > torch.arange(len(q))[:, None] + len(k) - len(q)
+    """Query head h uses key/value head h // 3; each query attends to the keys up to its own position."""
+    masked = torch.arange(len(k))[None] > torch.arange(len(q))[:, None] + len(k) - len(q)
     heads = []
     for head in range(6):
         scores = q[:, head] @ k[:, head // 3].T / 8**0.5
-        heads.append(scores.masked_fill(hidden, -torch.inf).softmax(-1) @ v[:, head // 3])
+        heads.append(scores.masked_fill(masked, -torch.inf).softmax(-1) @ v[:, head // 3])
     return torch.stack(heads, 1)
 
 
 @pytest.mark.parametrize(("queries", "keys"), [(1, 1), (1, 9), (4, 9), (9, 9), (11, 12)])
 def test_attention_equals_the_textbook(queries: int, keys: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mask that is off by one, or wrong where a block of queries begins."""
+    """Finds a mask that is off by one, or wrong where a block of queries begins."""
     monkeypatch.setattr(reference, "QUERIES", 3)
     q, k, v = torch.randn(queries, 6, 8), torch.randn(keys, 2, 8), torch.randn(keys, 2, 8)
     assert torch.allclose(causal_attention(q, k, v), textbook(q, k, v), atol=1e-5)
 
 
-def test_the_causal_form_for_whole_prompts_is_the_textbook() -> None:
-    """Devices other than a CPU run it, and no test of a CPU would see that it is wrong."""
+def test_attention_over_whole_prompts_equals_the_textbook() -> None:
+    """Only devices other than a CPU run it, so other tests on a CPU do not reach it."""
     q, k, v = torch.randn(9, 6, 8), torch.randn(9, 2, 8), torch.randn(9, 2, 8)
     assert torch.allclose(reference.square_causal_attention(q, k, v), textbook(q, k, v), atol=1e-5)
 
 
-def paged(rows: list[torch.Tensor], tables: list[list[int]]) -> torch.Tensor:
-    """(pages, 4, 2, 8) with each row's tokens where its table says, and NaN elsewhere."""
+def paged(sequences: list[torch.Tensor], tables: list[list[int]]) -> torch.Tensor:
+    """(pages, 4, 2, 8) with each sequence's tokens in the pages of its table, and NaN elsewhere."""
     pages = torch.full((12, 4, 2, 8), torch.nan)
-    for row, table in zip(rows, tables, strict=True):
-        for n, token in enumerate(row):
+    for sequence, table in zip(sequences, tables, strict=True):
+        for n, token in enumerate(sequence):
             pages[table[n // 4], n % 4] = token
     return pages
 
 
-def test_rows_over_scattered_pages_equal_rows_over_their_own_keys() -> None:
-    """What lies in other pages, or behind a row's end, must not be read: it may be anything, NaN too."""
+def test_attention_over_scattered_pages_equals_attention_over_contiguous_keys() -> None:
+    """Other pages, and slots past a sequence's end, must not be read: they may contain anything, even NaN."""
     lengths, tables = [9, 4, 1], [[7, 2, 5], [0, 0, 0], [11, 0, 0]]
     k, v = [torch.randn(n, 2, 8) for n in lengths], [torch.randn(n, 2, 8) for n in lengths]
     keys, values = paged(k, tables), paged(v, tables)
     indices = torch.tensor(tables, dtype=torch.int32), torch.tensor(lengths, dtype=torch.int32)
     q = torch.randn(3, 6, 8)
     out = decode_attention(q, LayerPages(keys, values, None, None), *indices)
-    for row in range(3):
-        assert torch.allclose(out[row], textbook(q[row : row + 1], k[row], v[row])[0], atol=1e-5), row
+    for n in range(3):
+        assert torch.allclose(out[n], textbook(q[n : n + 1], k[n], v[n])[0], atol=1e-5), n
     q = torch.randn(6, 6, 8)
-    chunk = prefill_attention(q, LayerPages(keys, values, None, None), indices[0][:1], indices[1][:1])
-    assert torch.allclose(chunk, textbook(q, k[0], v[0]), atol=1e-5)
+    prefilled = prefill_attention(q, LayerPages(keys, values, None, None), indices[0][:1], indices[1][:1])
+    assert torch.allclose(prefilled, textbook(q, k[0], v[0]), atol=1e-5)
 
 
-def test_int8_pages_hold_each_head_to_half_a_step_of_its_own_scale(tiny: Phi4MM) -> None:
-    """One scale for all heads would lose the small ones; zeros must not divide by zero."""
+def test_int8_pages_are_within_half_a_step_of_each_heads_own_scale(tiny: Phi4MM) -> None:
+    """With one scale for all heads, small ones would be lost; zeros must not be divided by zero."""
     x = torch.randn(10, 2, 16) * torch.tensor([1.0, 1000.0])[None, :, None]
     x[3] = 0
     q, scale = quantize_heads(x)
@@ -80,11 +80,11 @@ def test_int8_pages_hold_each_head_to_half_a_step_of_its_own_scale(tiny: Phi4MM)
     assert torch.equal(keys, q * scale[..., None])
     assert torch.equal(values, -keys)
     stored = sum(t.numel() * t.element_size() for n in range(2) for t in cache.layer(n) if t is not None)
-    assert stored == 16 * token_bytes(text, torch.int8), "the budget must count what is taken"
+    assert stored == 16 * token_bytes(text, torch.int8), "the budget must count the memory that is allocated"
 
 
-def test_writing_one_layer_leaves_the_others_alone(tiny: Phi4MM) -> None:
-    """A slot is a place in every layer."""
+def test_writing_one_layer_does_not_change_the_others(tiny: Phi4MM) -> None:
+    """A slot is the same index in every layer."""
     cache = PagedKVCache(tiny.config.text, pages=3, page_size=2, device=CPU, dtype=torch.float32)
     for layer in range(2):
         cache.write(layer, torch.arange(6), torch.full((6, 2, 16), float(layer)), torch.zeros(6, 2, 16))
@@ -97,8 +97,8 @@ def test_writing_one_layer_leaves_the_others_alone(tiny: Phi4MM) -> None:
 @pytest.mark.skipif(native.library() is None, reason=native.status().reason)
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.int8])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_native_decoding_is_the_reference(kind: torch.dtype, dtype: torch.dtype) -> None:
-    """Rows of one token, of whole blocks and of many, with scores far apart, as in a sharp head."""
+def test_native_decode_attention_equals_the_reference(kind: torch.dtype, dtype: torch.dtype) -> None:
+    """Sequences of one token, of whole blocks and of many, with scores that are far apart."""
     lengths = torch.tensor([1, 32, 33, 150], dtype=torch.int32)
     tables = torch.randperm(64).view(4, 16).int()
     q = (20 * torch.randn(4, 6, 40)).to(dtype)
@@ -111,12 +111,12 @@ def test_native_decoding_is_the_reference(kind: torch.dtype, dtype: torch.dtype)
         scales = key_scales.view(64, 10, 2), value_scales.view(64, 10, 2)
     keys, values = keys.to(kind), values.to(kind)
     k, v = (pages if kind == torch.int8 else pages.float() for pages in (keys, values))
-    wanted = reference.decode_attention(q.float(), LayerPages(k, v, *scales), tables, lengths)
+    expected = reference.decode_attention(q.float(), LayerPages(k, v, *scales), tables, lengths)
     found = ops.decode_attention(q, LayerPages(keys, values, *scales), tables, lengths)
     bound = 2e-5 if dtype == torch.float32 else 0.02  # half a step of bfloat16 at the largest value, 4
-    assert (found.float() - wanted).abs().max() < bound
-    for row in range(4):
+    assert (found.float() - expected).abs().max() < bound
+    for n in range(4):
         alone = ops.decode_attention(
-            q[row : row + 1], LayerPages(keys, values, *scales), tables[row : row + 1], lengths[row : row + 1]
+            q[n : n + 1], LayerPages(keys, values, *scales), tables[n : n + 1], lengths[n : n + 1]
         )
-        assert torch.equal(alone[0], found[row])
+        assert torch.equal(alone[0], found[n])

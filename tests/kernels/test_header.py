@@ -1,4 +1,4 @@
-"""kernels.h as Python reads it, and libraries that do not fit it."""
+"""How kernels.h is read, and libraries that do not match it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ needs_compiler = pytest.mark.skipif(native.library() is None, reason=native.stat
 
 
 def test_structs_and_prototypes_become_ctypes() -> None:
-    """A field or argument that is read as another type would shift all that follow it."""
+    """A field or argument of a wrong type would shift all that follow it."""
     found = read_header(
         """#include "common.h"
         /* a; comment { */
@@ -62,22 +62,22 @@ def test_structs_and_prototypes_become_ctypes() -> None:
         "void run(int64_t rows)",
     ],
 )
-def test_what_the_reader_does_not_know_is_refused(text: str) -> None:
-    """Skipped, it would be a struct of the wrong size."""
+def test_declarations_that_the_parser_cannot_read_are_refused(text: str) -> None:
+    """If one were skipped, a struct could have a wrong size."""
     with pytest.raises(HeaderError, match=r"kernels\.h"):
         read_header(text)
 
 
-def test_a_misspelt_field_is_refused() -> None:
-    """ctypes itself would keep it as an attribute that the library never sees."""
+def test_a_misspelt_field_of_a_struct_is_refused() -> None:
+    """By default, ctypes would keep it as an attribute that the library never gets."""
     weight = read_header(HEADER.read_text(encoding="utf-8")).structs["Weight"]
     with pytest.raises(AttributeError):
         weight(value=1)
 
 
 @needs_compiler
-def test_every_struct_has_the_size_that_the_library_has() -> None:
-    """`load` compares them, so that it must know them all."""
+def test_every_struct_has_the_size_that_the_library_gives() -> None:
+    """`load` compares the sizes, so the library must know all structs."""
     lib = native.library()
     assert lib is not None
     for name, struct in lib.structs.items():
@@ -101,10 +101,10 @@ def compiled(source: str, folder: Path) -> Path:
         ("long long phi4mm_struct_size(const char *name) { return 8; } void run(void) {}", "has a Pair of 8 bytes"),
     ],
 )
-def test_a_library_that_does_not_fit_the_header_is_a_reason_not_a_crash(
+def test_a_library_that_does_not_match_the_header_is_not_used(
     source: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stale or foreign library must turn the kernels off with its reason, never write past a struct."""
+    """It would write past a struct. The kernels are turned off instead, and `status` says why."""
     path = compiled(source, tmp_path)
     declared = read_header(
         "typedef struct { int64_t a, b; } Pair; int64_t phi4mm_struct_size(const char *name); void run(const Pair *x);"

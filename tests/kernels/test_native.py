@@ -1,4 +1,4 @@
-"""The native products say what the readable references say, and a library that does not fit is refused."""
+"""The native matrix products agree with the references, and a library that cannot be trusted is not used."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ needs_compiler = pytest.mark.skipif(native.library() is None, reason=native.stat
     st.booleans(),
     st.integers(0, 99),
 )
-def test_packed_products_are_those_of_the_reference(
+def test_packed_products_agree_with_the_reference(
     bits: Bits, rows: int, inputs: int, outputs: int, half: bool, seed: int
 ) -> None:
-    """Any shape, whole tiles and groups or not. Activations in 8 bits are off by 1/254 of their group's largest."""
+    """Any shape, with whole tiles and groups or not. 8 bits change activations by up to 1/254 of their largest."""
     generator = torch.Generator().manual_seed(seed)
     weight = pack(torch.randn(outputs, inputs, generator=generator), bits)
     x = torch.randn(rows, inputs, generator=generator)
     if half:
         x = x.bfloat16()
     found = ops.packed_linear(x, weight).float()
-    wanted = reference.linear(x.float(), weight)
+    expected = reference.linear(x.float(), weight)
     step = x.float().abs().amax() / (254 if bits == 4 else 65534)
-    bound = step * unpack(weight).abs().sum(-1) + 1e-5 * wanted.abs().max() + (wanted.abs() / 128 if half else 0)
-    assert ((found - wanted).abs() <= bound + 1e-6).all()
+    bound = step * unpack(weight).abs().sum(-1) + 1e-5 * expected.abs().max() + (expected.abs() / 128 if half else 0)
+    assert ((found - expected).abs() <= bound + 1e-6).all()
 
 
 @needs_compiler
 @pytest.mark.parametrize("bits", [4, 8])
-def test_no_row_changes_another(bits: Bits) -> None:
-    """A request in a busy batch would answer otherwise than alone."""
+def test_a_rows_result_does_not_depend_on_other_rows(bits: Bits) -> None:
+    """Otherwise a request would get another answer in a batch than alone."""
     weight, x = pack(torch.randn(48, 96), bits), torch.randn(7, 96)
     together = ops.packed_linear(x, weight)
     for row in range(7):
@@ -57,7 +57,7 @@ def test_no_row_changes_another(bits: Bits) -> None:
 
 @needs_compiler
 @pytest.mark.parametrize("bits", [4, 8])
-def test_the_number_of_threads_changes_nothing(bits: Bits) -> None:
+def test_the_number_of_threads_does_not_change_the_result(bits: Bits) -> None:
     """Answers must not depend on the machine's cores."""
     weight, x = pack(torch.randn(400, 96), bits), torch.randn(37, 96)
     before = torch.get_num_threads()
@@ -73,8 +73,8 @@ def test_the_number_of_threads_changes_nothing(bits: Bits) -> None:
 @needs_compiler
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_what_is_not_finite_stays_visible(bits: Bits, bad: float) -> None:
-    """Rounded to integers, a NaN would turn into a plausible number."""
+def test_nan_and_infinity_make_the_row_nan(bits: Bits, bad: float) -> None:
+    """Rounded to an integer, a NaN would become an ordinary number."""
     weight, x = pack(torch.randn(16, 64), bits), torch.randn(2, 64)
     x[1, 40] = bad
     found = ops.packed_linear(x, weight)
@@ -85,19 +85,19 @@ def test_what_is_not_finite_stays_visible(bits: Bits, bad: float) -> None:
 @needs_compiler
 @pytest.mark.parametrize("bits", [4, 8])
 def test_the_largest_numbers_do_not_overflow(bits: Bits) -> None:
-    """Sums of 16-bit products wrap around without a word when their bound is wrong."""
+    """Sums of 16-bit products would wrap around silently if their bound were wrong."""
     for sign in (1.0, -1.0):
         weight = pack(torch.full((16, 64), sign), bits)
         for x in (torch.ones(1, 64), -torch.ones(1, 64), torch.ones(1, 64) * torch.tensor([1.0, -1.0]).repeat(32)):
-            wanted = reference.linear(x, weight)
-            torch.testing.assert_close(ops.packed_linear(x, weight), wanted, atol=1e-3, rtol=1e-3)
+            expected = reference.linear(x, weight)
+            torch.testing.assert_close(ops.packed_linear(x, weight), expected, atol=1e-3, rtol=1e-3)
 
 
 @needs_compiler
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_panels_unpacked_in_c_are_the_reference(bits: Bits, dtype: torch.dtype) -> None:
-    """The path of many rows."""
+def test_panels_unpacked_in_c_equal_the_reference(bits: Bits, dtype: torch.dtype) -> None:
+    """Products of many rows use them."""
     weight = pack(torch.randn(70, 50), bits)
     found = torch.cat([ops.unpack(weight, 0, 2, dtype), ops.unpack(weight, 2, 5, dtype)])[:70]
     assert torch.equal(found, unpack(weight).to(dtype))
@@ -107,25 +107,25 @@ def test_panels_unpacked_in_c_are_the_reference(bits: Bits, dtype: torch.dtype) 
 
 @needs_compiler
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 7])
-def test_the_product_of_bfloat16_is_summed_in_float32(rows: int) -> None:
-    """Against float64, half a step of bfloat16 is all that may be lost."""
+def test_the_bfloat16_product_is_summed_in_float32(rows: int) -> None:
+    """It may differ from float64 by no more than half a step of bfloat16."""
     x, weight = torch.randn(rows, 64).bfloat16(), torch.randn(24, 64).bfloat16()
-    wanted = x.double() @ weight.double().T
+    expected = x.double() @ weight.double().T
     found = ops.bfloat16_linear(x, weight)
-    assert ((found.double() - wanted).abs() <= wanted.abs() / 256 + 1e-5).all()
+    assert ((found.double() - expected).abs() <= expected.abs() / 256 + 1e-5).all()
     assert torch.equal(ops.bfloat16_linear(x[-1], weight), found[-1])
 
 
 @needs_compiler
-def test_the_library_is_found_before_anything_else_is_imported() -> None:
-    """It looks for the OpenMP that torch brings; a program that asks for it first was told that it cannot be loaded."""
+def test_the_library_loads_when_it_is_imported_first() -> None:
+    """It needs the OpenMP library that torch loads, and could not be loaded when torch was not imported yet."""
     code = "from phi4mm.kernels.cpu import library; print(library.status().reason)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "compiled for this machine"
 
 
 def test_without_a_compiler_everything_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A laptop without one must answer, only slower, and `doctor` must say why."""
+    """Without one, answers are only slower, and `doctor` says why."""
     monkeypatch.delenv("PHI4MM_NATIVE", raising=False)
     monkeypatch.setattr("phi4mm.kernels.cpu.library.shutil.which", lambda name: None)
     status = native.status.__wrapped__()
@@ -136,8 +136,8 @@ def test_without_a_compiler_everything_still_runs(monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(select.linear(x, weight), reference.linear(x, weight))
 
 
-def test_a_cache_folder_that_others_can_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever may write there could have this process run anything."""
+def test_a_cache_folder_that_others_can_write_to_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anyone who can write there could make this process run any code."""
     monkeypatch.delenv("PHI4MM_NATIVE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = native.cache_folder()
@@ -147,8 +147,8 @@ def test_a_cache_folder_that_others_can_write_is_refused(tmp_path: Path, monkeyp
     assert "can be written by others" in status.reason
 
 
-def test_gradients_pass_through_packed_weights() -> None:
-    """Adapters are trained over a quantized base through the differentiable path."""
+def test_gradients_flow_through_packed_weights() -> None:
+    """Adapters can be trained on a quantized base."""
     x = torch.randn(3, 32, requires_grad=True)
     weight = pack(torch.randn(16, 32), 4)
     select.linear(x, weight).sum().backward()
@@ -159,12 +159,12 @@ def test_gradients_pass_through_packed_weights() -> None:
 @needs_compiler
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_adding_a_product_is_the_product_added(bits: Bits, dtype: torch.dtype) -> None:
-    """An adapter's second product goes on top of the base's, scaled, in the rows of a view."""
+def test_add_linear_equals_the_product_that_is_added(bits: Bits, dtype: torch.dtype) -> None:
+    """An adapter's second product is scaled and added to the base's, in some rows of it."""
     weight, x = pack(torch.randn(40, 64), bits), torch.randn(3, 64).to(dtype)
     y = torch.randn(7, 40).to(dtype)
-    wanted = y.clone()
-    wanted[2:5] = (y[2:5].float() + 0.5 * ops.packed_linear(x.float(), weight)).to(dtype)
+    expected = y.clone()
+    expected[2:5] = (y[2:5].float() + 0.5 * ops.packed_linear(x.float(), weight)).to(dtype)
     found = select.add_linear(y[2:5], x, weight, 0.5)
-    torch.testing.assert_close(found, wanted[2:5])
-    torch.testing.assert_close(y, wanted)
+    torch.testing.assert_close(found, expected[2:5])
+    torch.testing.assert_close(y, expected)

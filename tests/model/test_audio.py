@@ -1,4 +1,4 @@
-"""The audio encoder in pieces equals the encoder at once, and clips together equal each clip alone."""
+"""The audio encoder gives the same numbers in tiles and windows as at once, and in a batch as for each clip alone."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ TOLERANCE = 2e-5  # float32 sums in another order, values of order one
 
 
 def mels(frames: int, seed: int = 0) -> Tensor:
-    """(1, frames, 80) made-up log-mel."""
+    """(1, frames, 80) random log-mel."""
     return torch.from_numpy(np.random.default_rng(seed).normal(13, 3, (1, frames, 80)).astype(np.float32))
 
 
 def encode(model: Phi4MM, features: Tensor, *frames: int) -> Tensor:
     assert model.audio is not None
     with torch.inference_mode():
-        rows: Tensor = model.audio.encoder(features, torch.tensor(frames))
-    return rows
+        hidden: Tensor = model.audio.encoder(features, torch.tensor(frames))
+    return hidden
 
 
 @pytest.mark.parametrize("frames", [1, 7, 8, 9, 255, 256, 257, 8 * 41 + 3])
 def test_subsampling_in_tiles_equals_subsampling_at_once(
     tiny: Phi4MM, frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A halo one frame too small changes the tokens at a tile's border."""
+    """With a halo that is too small, the tokens at a tile's border are different."""
     assert tiny.audio is not None
     subsampling, features = tiny.audio.encoder.subsampling, mels(frames)
     with torch.inference_mode():
@@ -40,8 +40,8 @@ def test_subsampling_in_tiles_equals_subsampling_at_once(
     assert (tiled - whole).abs().max() < TOLERANCE
 
 
-def test_a_long_clip_does_not_depend_on_tiles_and_groups(tiny: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory bounds must be invisible in the numbers: 1,300 tokens are three windows."""
+def test_tiles_and_groups_do_not_change_a_long_clip(tiny: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What bounds memory must not change the numbers; 1,300 tokens are three attention windows."""
     features = mels(10_400)
     whole = encode(tiny, features, 10_400)
     monkeypatch.setattr(module, "TILE", 64)
@@ -50,20 +50,20 @@ def test_a_long_clip_does_not_depend_on_tiles_and_groups(tiny: Phi4MM, monkeypat
 
 
 @pytest.mark.parametrize("lengths", [(98, 298), (1, 4000), (4001, 98), (4000, 8100, 17)])
-def test_clips_of_any_lengths_together_equal_each_alone(tiny: Phi4MM, lengths: tuple[int, ...]) -> None:
-    """The published code leaks the longer clip's padding into the shorter one's last tokens."""
+def test_clips_of_any_lengths_in_one_batch_equal_each_clip_alone(tiny: Phi4MM, lengths: tuple[int, ...]) -> None:
+    """In the published code, padding of the shorter clip changes its last tokens."""
     clips = [mels(length, seed) for seed, length in enumerate(lengths)]
     padded = torch.zeros(len(lengths), max(lengths), 80)
-    for row, clip in zip(padded, clips, strict=True):
-        row[: clip.shape[1]] = clip[0]
+    for target, clip in zip(padded, clips, strict=True):
+        target[: clip.shape[1]] = clip[0]
     together = encode(tiny, padded, *lengths)
-    for row, clip in zip(together, clips, strict=True):
+    for batched, clip in zip(together, clips, strict=True):
         alone = encode(tiny, clip, clip.shape[1])[0]
-        assert (row[: len(alone)] - alone).abs().max() < TOLERANCE
+        assert (batched[: len(alone)] - alone).abs().max() < TOLERANCE
 
 
-def test_the_convolution_sees_only_the_past_and_attention_both_sides(tiny: Phi4MM) -> None:
-    """A change in the last frames moves the first token through attention alone, and only a little."""
+def test_the_convolution_is_causal(tiny: Phi4MM) -> None:
+    """A change in the last tokens must not reach earlier ones through the convolution."""
     assert tiny.audio is not None
     block, x = tiny.audio.encoder.blocks[0], torch.randn(1, 20, 64, generator=torch.Generator().manual_seed(0))
     changed = x.clone()
@@ -75,8 +75,8 @@ def test_the_convolution_sees_only_the_past_and_attention_both_sides(tiny: Phi4M
 
 
 def test_the_two_projections_differ(tiny: Phi4MM) -> None:
-    """A port that always takes `speech` is wrong beside an image."""
+    """A port that always takes `speech` is wrong for audio in a prompt with an image."""
     assert tiny.audio is not None
     with torch.inference_mode():
-        rows = {p: tiny.audio(mels(98), torch.tensor([98]), [p])[0] for p in ("speech", "vision")}
-    assert (rows["speech"] - rows["vision"]).abs().max() > 0.1
+        embeddings = {p: tiny.audio(mels(98), torch.tensor([98]), [p])[0] for p in ("speech", "vision")}
+    assert (embeddings["speech"] - embeddings["vision"]).abs().max() > 0.1

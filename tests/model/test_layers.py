@@ -1,4 +1,4 @@
-"""Rotary tables against written numbers."""
+"""Rotary tables against the numbers of docs/numerics.md."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from phi4mm.model.layers import Rotary
 from tests.conftest import GOLDEN
 
 
-def test_rotary_angles_of_the_published_sizes_are_those_written_in_the_specification() -> None:
-    """Angles at position 1 are the inverse frequencies; cos and sin carry 1.1902380714 in both modes."""
+def test_rotary_angles_of_the_published_sizes_are_those_of_the_documentation() -> None:
+    """Angles at position 1 are the frequencies; cos and sin have the factor 1.1902380714 with both kinds of factors."""
     rope = from_original(json.loads((GOLDEN / "published.json").read_text())).text.rope
     rotary = Rotary(rope)
     one = torch.tensor([1, 1])

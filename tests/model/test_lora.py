@@ -1,4 +1,4 @@
-"""Adapters by name in the model: what may be added, what it changes, and that neighbours in a batch do not."""
+"""Named adapters in the model: what may be added, what it changes, and that sequences of a batch do not mix."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def model(tiny: Phi4MM) -> Phi4MM:
     return copy.deepcopy(tiny)
 
 
-def lora(model: Phi4MM, rank: int, *, seed: int = 0, places: tuple[Target, ...] | None = None) -> AdapterWeights:
-    """A LoRA strong enough to change every logit, over all projections or some places."""
+def lora(model: Phi4MM, rank: int, *, seed: int = 0, targets: tuple[Target, ...] | None = None) -> AdapterWeights:
+    """A LoRA strong enough to change every logit, on all targets or some."""
     generator = torch.Generator().manual_seed(seed)
     sizes = projection_sizes(model.config.text)
-    every = tuple((n, name) for n in range(model.config.text.num_layers) for name in PROJECTIONS)
+    all_targets = tuple((n, name) for n in range(model.config.text.num_layers) for name in PROJECTIONS)
     layers = {}
-    for layer, name in every if places is None else places:
+    for layer, name in all_targets if targets is None else targets:
         outputs, inputs = sizes[name]
         a, b = torch.randn(rank, inputs, generator=generator), torch.randn(outputs, rank, generator=generator)
         layers[layer, name] = (a / 4, b / 4)
@@ -44,12 +44,12 @@ def lora(model: Phi4MM, rank: int, *, seed: int = 0, places: tuple[Target, ...] 
 
 
 def logits(model: Phi4MM, *adapters: str | None) -> Tensor:
-    """(rows, 6, V): the same six tokens once an adapter."""
-    rows = tuple(BatchedSequence(6, adapter=adapter) for adapter in adapters)
-    ids = (torch.arange(6) * 13 + 5).repeat(len(rows))
+    """(B, 6, V): the same six tokens as one sequence for each adapter."""
+    sequences = tuple(BatchedSequence(6, adapter=adapter) for adapter in adapters)
+    ids = (torch.arange(6) * 13 + 5).repeat(len(sequences))
     with torch.no_grad():
-        found: Tensor = model(ForwardBatch(ids, rows, torch.arange(len(ids))))
-    return found.view(len(rows), 6, -1)
+        result: Tensor = model(ForwardBatch(ids, sequences, torch.arange(len(ids))))
+    return result.view(len(sequences), 6, -1)
 
 
 def linears(model: Phi4MM) -> Mapping[Target, LoRALinear]:
@@ -60,34 +60,32 @@ def linears(model: Phi4MM) -> Mapping[Target, LoRALinear]:
     }
 
 
-@pytest.mark.parametrize("places", [None, ((0, "o_proj"),), ((1, "qkv_proj"), (1, "down_proj"))])
-def test_an_added_adapter_is_its_matrices_merged_into_the_base(
-    model: Phi4MM, places: tuple[Target, ...] | None
-) -> None:
-    """Matrices of another place or a scaling that is lost; places that it does not cover must run without it."""
-    weights = lora(model, 5, places=places)
+@pytest.mark.parametrize("targets", [None, ((0, "o_proj"),), ((1, "qkv_proj"), (1, "down_proj"))])
+def test_an_added_adapter_gives_the_logits_of_merged_weights(model: Phi4MM, targets: tuple[Target, ...] | None) -> None:
+    """Matrices at another target, or a lost scaling, would change them; other targets must run without the adapter."""
+    weights = lora(model, 5, targets=targets)
     merged = copy.deepcopy(model)
     with torch.no_grad():
-        for place, (a, b) in weights.layers.items():
-            linears(merged)[place].weight.add_(weights.scaling * b @ a)
+        for target, (a, b) in weights.layers.items():
+            linears(merged)[target].weight.add_(weights.scaling * b @ a)
     model.add_adapter("mine", weights)
     torch.testing.assert_close(logits(model, "mine"), logits(merged, None), rtol=1e-4, atol=1e-3)
     assert not torch.allclose(logits(model, "mine"), logits(model, None), atol=1e-2)
 
 
-def test_sequences_of_many_adapters_in_one_batch_are_each_as_alone(model: Phi4MM) -> None:
-    """Ranks and coverage of their own, and rows of one adapter that do not lie side by side."""
+def test_sequences_with_different_adapters_in_one_batch_equal_each_alone(model: Phi4MM) -> None:
+    """The adapters have different ranks and targets, and sequences of one adapter are not next to each other."""
     model.add_adapter("wide", lora(model, 40, seed=1))
-    model.add_adapter("thin", lora(model, 1, seed=2, places=((1, "gate_up_proj"),)))
+    model.add_adapter("thin", lora(model, 1, seed=2, targets=((1, "gate_up_proj"),)))
     names = ("wide", None, "thin", "vision", "wide", "speech")
     together = logits(model, *names)
-    for row, name in zip(together, names, strict=True):
-        torch.testing.assert_close(row, logits(model, name)[0], rtol=1e-5, atol=1e-5)
-    assert len({round(row.sum().item(), 3) for row in together}) == 5
+    for sequence, name in zip(together, names, strict=True):
+        torch.testing.assert_close(sequence, logits(model, name)[0], rtol=1e-5, atol=1e-5)
+    assert len({round(sequence.sum().item(), 3) for sequence in together}) == 5
 
 
 def test_removing_an_adapter_leaves_the_model_as_it_was(model: Phi4MM) -> None:
-    """A matrix that stays is memory nobody can free; a version that comes again lets caches mix two adapters up."""
+    """A matrix that stays is lost memory; if a version is used twice, caches confuse two adapters."""
     before, names = logits(model, None, "vision", "speech"), list(model.state_dict())
     model.add_adapter("mine", lora(model, 4))
     version = model.text.adapters["mine"]
@@ -99,8 +97,8 @@ def test_removing_an_adapter_leaves_the_model_as_it_was(model: Phi4MM) -> None:
     assert model.text.adapters["mine"] not in (version, *(model.text.adapters[name] for name in ("vision", "speech")))
 
 
-def test_built_in_adapters_can_go_and_come_again_under_their_stored_names(model: Phi4MM) -> None:
-    """Checkpoints know them by these names."""
+def test_built_in_adapters_can_be_removed_and_added_again_under_their_stored_names(model: Phi4MM) -> None:
+    """Checkpoints store them under these names."""
     state = model.state_dict()
     layers = {
         (n, name): tuple(state[f"text.layers.{n}.{part}.{name}.lora_{x}.speech"] for x in "ab")
@@ -108,7 +106,7 @@ def test_built_in_adapters_can_go_and_come_again_under_their_stored_names(model:
         for name, part in zip(PROJECTIONS, ("self_attn", "self_attn", "mlp", "mlp"), strict=True)
     }
     assert model.config.speech_lora is not None
-    weights = AdapterWeights({place: (a, b) for place, (a, b) in layers.items()}, model.config.speech_lora.scaling)
+    weights = AdapterWeights({target: (a, b) for target, (a, b) in layers.items()}, model.config.speech_lora.scaling)
     before = logits(model, "speech")
     model.remove_adapter("speech")
     model.add_adapter("speech", weights)
@@ -118,10 +116,10 @@ def test_built_in_adapters_can_go_and_come_again_under_their_stored_names(model:
 
 @pytest.mark.parametrize("quantize", [None, "int4"])
 @pytest.mark.parametrize("name", NAMES_OF_MODULES)
-def test_names_of_a_modules_own_attributes_are_names_like_any_other(
+def test_an_adapter_may_have_the_name_of_an_attribute_of_a_module(
     model: Phi4MM, name: str, quantize: Quantization | None
 ) -> None:
-    """nn.ParameterDict refuses `keys`, and nn.Module would hide a weight called `train`."""
+    """nn.ParameterDict refuses `keys`, and in an nn.Module a weight called `train` would be hidden by the method."""
     weights = lora(model, 32)
     model.add_adapter(name, weights)
     if quantize is not None:
@@ -135,8 +133,8 @@ def test_names_of_a_modules_own_attributes_are_names_like_any_other(
     assert model.adapters == ("vision", "speech")
 
 
-def changed(place: Target, a: Tensor, b: Tensor) -> Callable[[AdapterWeights], AdapterWeights]:
-    return lambda weights: replace(weights, layers={**weights.layers, place: (a, b)})
+def changed(target: Target, a: Tensor, b: Tensor) -> Callable[[AdapterWeights], AdapterWeights]:
+    return lambda weights: replace(weights, layers={**weights.layers, target: (a, b)})
 
 
 @pytest.mark.parametrize(
@@ -163,10 +161,10 @@ def changed(place: Target, a: Tensor, b: Tensor) -> Callable[[AdapterWeights], A
         ),
     ],
 )
-def test_what_does_not_fit_is_listed_and_nothing_is_added(
+def test_every_problem_of_an_adapter_that_does_not_fit_is_listed_and_nothing_is_added(
     model: Phi4MM, change: Callable[[AdapterWeights], AdapterWeights], problems: list[str]
 ) -> None:
-    """A wrong shape would fail in the first request that uses the adapter, and half of it would stay."""
+    """Otherwise a wrong shape fails in the first request that uses the adapter, and half of its matrices stay."""
     names = set(model.state_dict())
     with pytest.raises(ConfigError, match="the adapter 'mine' does not fit this model") as error:
         model.add_adapter("mine", change(lora(model, 4)))
@@ -175,14 +173,14 @@ def test_what_does_not_fit_is_listed_and_nothing_is_added(
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "a b", "ä", "a/b", "a\n", "x" * 65])
-def test_names_that_no_tensor_could_carry_are_refused(model: Phi4MM, name: str) -> None:
-    """A dot would name another module in the state dict."""
+def test_names_that_cannot_be_part_of_a_tensor_name_are_refused(model: Phi4MM, name: str) -> None:
+    """A dot would name a submodule in the state dict."""
     with pytest.raises(ConfigError, match="1 to 64 letters"):
         model.add_adapter(name, lora(model, 4))
 
 
 def test_a_name_in_use_and_an_unknown_one_are_refused(model: Phi4MM) -> None:
-    """An adapter that is replaced unasked answers requests which meant the other."""
+    """If an adapter were replaced silently, requests for the old one would be answered with the new one."""
     with pytest.raises(ConfigError, match="in use"):
         model.add_adapter("speech", lora(model, 4))
     with pytest.raises(ConfigError, match=re.escape("no adapter 'mine'; it has vision, speech")):
@@ -192,10 +190,10 @@ def test_a_name_in_use_and_an_unknown_one_are_refused(model: Phi4MM) -> None:
 
 
 @pytest.mark.parametrize(("quantize", "bits"), [("int8", 8), ("int4", 4)])
-def test_a_quantized_models_adapter_is_packed_as_its_built_in_ones_are(
+def test_an_adapter_of_a_quantized_model_is_packed_like_the_built_in_ones(
     model: Phi4MM, quantize: Quantization, bits: int
 ) -> None:
-    """Added plain to a packed model it would keep the fused decoder from running; packed otherwise, it would differ."""
+    """If it were not packed, the fused decoder could not run; packed in another way, its results would differ."""
     weights = lora(model, 32)
     model.add_adapter("before", weights)
     quantize_model(model, quantize)
@@ -210,19 +208,19 @@ def test_a_quantized_models_adapter_is_packed_as_its_built_in_ones_are(
     model.add_adapter("thin", lora(model, 16))
     thin = linears(model)[0, "o_proj"]
     assert isinstance(thin.lora_a["thin"], PackedWeight)
-    assert isinstance(thin.lora_b["thin"], nn.Parameter), "16 inputs fill no half of a group"
+    assert isinstance(thin.lora_b["thin"], nn.Parameter), "16 inputs are less than half a group"
 
 
 @pytest.mark.parametrize("quantize", [None, "int4"])
-def test_a_trainable_adapter_gets_gradients_and_the_given_weights_stay(
+def test_a_trainable_adapter_gets_gradients_and_the_given_weights_do_not_change(
     model: Phi4MM, quantize: Quantization | None
 ) -> None:
-    """Adapters are trained over a frozen, maybe packed, base; an optimizer must not write into the caller's tensors."""
+    """Adapters are trained on a frozen, maybe packed, base. The optimizer must not change the caller's tensors."""
     if quantize is not None:
         quantize_model(model, quantize)
     model.requires_grad_(False)
     weights = lora(model, 32)
-    given = {place: (a.clone(), b.clone()) for place, (a, b) in weights.layers.items()}
+    given = {target: (a.clone(), b.clone()) for target, (a, b) in weights.layers.items()}
     model.add_adapter("mine", weights, trainable=True)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     assert len(trained) == 2 * len(weights.layers)
@@ -236,7 +234,7 @@ def test_a_trainable_adapter_gets_gradients_and_the_given_weights_stay(
     assert all(torch.equal(x, y) for p in given for x, y in zip(given[p], weights.layers[p], strict=True))
 
 
-def test_towers_are_named_apart_from_adapters(tiny: Phi4MM) -> None:
+def test_towers_can_be_chosen_without_adapters(tiny: Phi4MM) -> None:
     """An image may run with an adapter of another name, or none."""
     with torch.device("meta"):
         default = {adapters: Phi4MM(tiny.config, adapters) for adapters in ((), ("speech",), ("vision",))}
@@ -246,22 +244,22 @@ def test_towers_are_named_apart_from_adapters(tiny: Phi4MM) -> None:
     assert (images.image is not None, images.audio is not None, images.adapters) == (True, False, ())
 
 
-def test_an_adapters_inputs_are_dropped_in_training_mode_alone() -> None:
-    """As PEFT does: left out, a recipe with dropout trains something else; kept in inference, answers would vary."""
+def test_dropout_is_applied_to_an_adapters_input_only_in_training_mode() -> None:
+    """As in PEFT. Without it, training gives other weights; with it in inference, answers would be random."""
     torch.manual_seed(0)
     adapters = {"speech": AdapterConfig(4, 8.0, dropout=0.5), "vision": AdapterConfig(4, 8.0, dropout=0.0)}
     layer = LoRALinear(64, 32, adapters)
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter)
-    x, everywhere = torch.randn(3, 64), slice(0, 3)
+    x, all_tokens = torch.randn(3, 64), slice(0, 3)
     layer.eval()
-    plain = {name: layer(x, {name: everywhere}) for name in adapters}
-    assert torch.equal(layer(x, {"speech": everywhere}), plain["speech"])
+    plain = {name: layer(x, {name: all_tokens}) for name in adapters}
+    assert torch.equal(layer(x, {"speech": all_tokens}), plain["speech"])
     layer.train()
-    assert torch.equal(layer(x, {"vision": everywhere}), plain["vision"])
+    assert torch.equal(layer(x, {"vision": all_tokens}), plain["vision"])
     assert torch.equal(layer(x, {}), layer.eval()(x, {}))
     layer.train()
-    drawn = torch.stack([layer(x, {"speech": everywhere}) for _ in range(4000)])
+    drawn = torch.stack([layer(x, {"speech": all_tokens}) for _ in range(4000)])
     assert not torch.equal(drawn[0], drawn[1])
-    spread = drawn.std(0) / 4000**0.5
-    assert ((drawn.mean(0) - plain["speech"]).abs() < 6 * spread).all(), "the mean is the layer without dropout"
+    standard_error = drawn.std(0) / 4000**0.5
+    assert ((drawn.mean(0) - plain["speech"]).abs() < 6 * standard_error).all(), "the mean is the layer without dropout"

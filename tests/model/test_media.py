@@ -1,4 +1,4 @@
-"""Encoding is written once; what is served and what is trained go through it."""
+"""The encoding of media, which inference and training share."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from phi4mm.protocol.inputs import AudioProjection
 from tests.prompts import clip, make_image, make_prompt
 
 
-def test_images_together_equal_each_alone(tiny: Phi4MM) -> None:
-    """Prevents crops of one image from being assembled into its neighbour."""
+def test_images_in_one_batch_equal_each_image_alone(tiny: Phi4MM) -> None:
+    """Crops of one image must not be assembled into another image of the batch."""
     images = [to_tiles(make_image(width, height)) for width, height in ((448, 200), (100, 37), (900, 450))]
     with torch.no_grad():
         together = encode_images(tiny, batch_images(images))
@@ -25,8 +25,8 @@ def test_images_together_equal_each_alone(tiny: Phi4MM) -> None:
         torch.testing.assert_close(first, second, rtol=0, atol=1e-5)
 
 
-def test_clips_together_equal_each_alone_and_take_their_own_projection(tiny: Phi4MM) -> None:
-    """Prevents padding from being heard, and one projection for a whole batch."""
+def test_clips_in_one_batch_equal_each_clip_alone_with_its_own_projection(tiny: Phi4MM) -> None:
+    """Padding must not change a clip's embeddings, and the projection is chosen for each clip."""
     clips = [clip(7000), clip(30000), clip(16000)]
     projections: tuple[AudioProjection, ...] = ("speech", "vision", "speech")
     with torch.no_grad():
@@ -42,13 +42,13 @@ def test_clips_together_equal_each_alone_and_take_their_own_projection(tiny: Phi
 
 
 def test_the_projection_is_chosen_by_the_presence_of_an_image() -> None:
-    """Prevents a clip beside an image from being projected as if it were alone."""
+    """Audio in a prompt with an image takes the `vision` projection."""
     assert make_prompt("both", [make_image(100, 37), clip(7000)], 3).audio_projection == "vision"
     assert make_prompt("audio", [clip(7000)], 3).audio_projection == "speech"
 
 
-def test_a_model_without_an_encoder_says_what_it_lacks(tiny: Phi4MM) -> None:
-    """Prevents `NoneType is not callable` after an hour of loading."""
+def test_a_model_without_a_tower_names_it_in_the_error(tiny: Phi4MM) -> None:
+    """`NoneType is not callable` would not say what is missing."""
     text = Phi4MM(tiny.config, adapters=())
     with pytest.raises(ConfigError, match="1 images were given to a model without its image encoder"):
         encode_images(text, batch_images([to_tiles(make_image(100, 37))]))

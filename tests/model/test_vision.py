@@ -15,31 +15,31 @@ CPU = torch.device("cpu")
 TOLERANCE = 2e-5  # float32 sums in another order
 
 
-def test_how_many_crops_run_at_once_does_not_matter(tiny: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bound on memory must be invisible in the numbers; some crops are padded and some are not."""
+def test_crops_that_run_at_once_do_not_change_the_result(tiny: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What bounds memory must not change the numbers; some crops here are padded and some are not."""
     tiles = make_image(1000, 500)
     whole = encode_image(tiny, tiles, CPU)
     monkeypatch.setattr(module, "CROPS_AT_ONCE", 1)
     assert (encode_image(tiny, tiles, CPU) - whole).abs().max() < TOLERANCE
 
 
-def test_padding_never_reaches_the_picture(tiny: Phi4MM) -> None:
-    """448x200 leaves an odd number of valid rows: a padded query that attended would leak through the 2x2 average."""
+def test_padding_does_not_change_the_features_of_an_image(tiny: Phi4MM) -> None:
+    """448x200 has an odd number of valid rows, so padded queries that are not zero would change the 2x2 averages."""
     tiles = to_tiles(make_image(448, 200))
     assert int(tiles.mask[1, :, 0].sum()) % 2 == 1
     assert tiny.image is not None
     pixels, mask = torch.from_numpy(tiles.pixels), torch.from_numpy(tiles.mask)
-    louder = pixels.clone()
-    louder[1, :, 448 * 15 // 32 + 28 :] += 3  # rows of wholly padded patches, past those that are partly padded
+    changed = pixels.clone()
+    changed[1, :, 448 * 15 // 32 + 28 :] += 3  # only patches that are entirely padding
     with torch.inference_mode():
-        quiet = tiny.image.tower(pixels, mask)[1].view(32, 32, -1)
-        loud = tiny.image.tower(louder, mask)[1].view(32, 32, -1)
+        before = tiny.image.tower(pixels, mask)[1].view(32, 32, -1)
+        after = tiny.image.tower(changed, mask)[1].view(32, 32, -1)
     valid = mask[1]
-    assert (quiet[valid] - loud[valid]).abs().max() < TOLERANCE
+    assert (before[valid] - after[valid]).abs().max() < TOLERANCE
 
 
 def test_positions_of_a_padded_crop_are_stretched_over_the_grid(tiny: Phi4MM) -> None:
-    """20 valid columns take the positions floor(32 i / 20), as the published code buckets them."""
+    """20 valid columns get the positions floor(32 i / 20), as in the published code."""
     assert tiny.image is not None
     mask = torch.zeros(1, 32, 32, dtype=torch.bool)
     mask[0, :8, :20] = True
@@ -49,7 +49,7 @@ def test_positions_of_a_padded_crop_are_stretched_over_the_grid(tiny: Phi4MM) ->
     assert ids[8:].sum() == 0
 
 
-def test_pictures_encoded_together_equal_each_alone(tiny: Phi4MM) -> None:
+def test_images_encoded_in_one_batch_equal_each_image_alone(tiny: Phi4MM) -> None:
     """Training encodes a batch of images in one call."""
     tiles = [to_tiles(make_image(width, height)) for width, height in ((448, 448), (300, 200), (500, 900))]
     assert tiny.image is not None
@@ -59,33 +59,33 @@ def test_pictures_encoded_together_equal_each_alone(tiny: Phi4MM) -> None:
             torch.cat([torch.from_numpy(t.mask) for t in tiles]),
             [t.grid for t in tiles],
         )
-    for rows, each in zip(together, tiles, strict=True):
-        assert (rows - encode_image(tiny, each, CPU)).abs().max() < TOLERANCE
+    for embeddings, image in zip(together, tiles, strict=True):
+        assert (embeddings - encode_image(tiny, image, CPU)).abs().max() < TOLERANCE
 
 
-def test_equal_crops_run_once(tiny: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small square image is its own global view: half of its first token's wait is spent on a copy otherwise."""
-    square, wide = make_image(448, 448), make_image(448, 300)
+def test_equal_crops_are_encoded_once(tiny: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small square image equals its global view: otherwise half of the time to its first token is lost."""
+    square, landscape = make_image(448, 448), make_image(448, 300)
     assert tiny.image is not None
-    seen: list[int] = []
+    crop_counts: list[int] = []
     tower = tiny.image.tower.forward
 
     def counted(pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        seen.append(len(pixels))
-        rows: torch.Tensor = tower(pixels, mask)
-        return rows
+        crop_counts.append(len(pixels))
+        features: torch.Tensor = tower(pixels, mask)
+        return features
 
     monkeypatch.setattr(tiny.image.tower, "forward", counted)
     once = encode_image(tiny, square, CPU)
-    encode_image(tiny, wide, CPU)
-    assert seen == [1, 2], "a padded crop differs from its global view in its mask alone"
+    encode_image(tiny, landscape, CPU)
+    assert crop_counts == [1, 2], "a padded crop differs from its global view in its mask alone"
     monkeypatch.setattr(module, "distinct_crops", lambda pixels, mask: (list(range(len(pixels))),) * 2)
     assert (encode_image(tiny, square, CPU) - once).abs().max() < TOLERANCE
-    assert seen == [1, 2, 2]
+    assert crop_counts == [1, 2, 2]
 
 
-def test_equal_crops_are_found_wherever_they_are() -> None:
-    """Prevents: features of one crop in the place of another."""
+def test_equal_crops_are_found_anywhere_in_a_batch() -> None:
+    """A crop must not get the features of another one."""
     pixels = torch.randn(3, 3, 8, 8)[[0, 1, 0, 2, 1]]
     mask = torch.ones(5, 2, 2, dtype=torch.bool)
     assert module.distinct_crops(pixels, mask) == ([0, 1, 3], [0, 1, 0, 2, 1])

@@ -1,4 +1,4 @@
-"""Quantized folders: written from a checkpoint, mapped into a model, refused when they are not whole."""
+"""Quantized folders: written from a checkpoint, loaded by a memory map, refused when they are incomplete."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UP = "text.layers.0.mlp.gate_up_proj.weight"
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bfloat16 checkpoint with the files that come beside one."""
+    """A bfloat16 checkpoint with a tokenizer file."""
     folder = tmp_path_factory.mktemp("quant") / "original"
     write_synthetic(config(), folder, dtype="bfloat16")
     (folder / "tokenizer.json").write_text('"tokenizer.json"')
@@ -50,7 +50,7 @@ def damaged(packed: dict[Quantization, Path], tmp_path: Path) -> Path:
 def test_folder_loading_and_packing_in_place_give_the_same_model(
     scheme: Quantization, original: Path, packed: dict[Quantization, Path]
 ) -> None:
-    """Prevents: three ways to quantize that differ in a bit, a name or a dtype."""
+    """The three ways to quantize must not differ in any bit, name or dtype."""
     mapped = load_model(packed[scheme], device="cpu", dtype=torch.bfloat16).state_dict()
     streamed = load_model(original, device="cpu", dtype=torch.bfloat16, quantize=scheme).state_dict()
     in_place = quantize_model(load_model(original, device="cpu", dtype=torch.bfloat16), scheme).state_dict()
@@ -62,25 +62,25 @@ def test_folder_loading_and_packing_in_place_give_the_same_model(
 
 
 def test_a_float32_model_keeps_packed_tensors_as_they_are(original: Path, packed: dict[Quantization, Path]) -> None:
-    """Prevents: scales or codes cast along with the norms."""
+    """Scales and codes must not be cast with the norms."""
     mapped = load_model(packed["int8"], device="cpu", dtype=torch.float32).state_dict()
     assert {str(tensor.dtype) for name, tensor in mapped.items() if name.endswith(".scales")} == {"torch.bfloat16"}
     assert mapped["text.norm.weight"].dtype == torch.float32
     assert same(mapped, load_model(original, device="cpu", dtype=torch.float32, quantize="int8").state_dict())
 
 
-def test_towers_of_a_quantized_folder_are_mapped_and_never_written_to(
+def test_towers_of_a_quantized_folder_are_memory_mapped_and_never_written_to(
     packed: dict[Quantization, Path],
 ) -> None:
-    """Prevents: copies of parts that a text prompt never needs, and a model whose changes reach the file."""
+    """A text prompt does not need them in memory, and changes of the model must not reach the file."""
     file = packed["int4"] / "model.safetensors"
     before = file.read_bytes()
     model = load_model(packed["int4"], device="cpu", dtype=torch.bfloat16)
     state = model.state_dict()
-    each_step = {name for name in state if name.startswith("text.")}
-    mapped = {state[name].untyped_storage().data_ptr() for name in state.keys() - each_step}
-    assert len(mapped) == 1, "every tensor but those of the decoder and its adapters lies in the one mapping"
-    assert mapped.isdisjoint(state[name].untyped_storage().data_ptr() for name in each_step)
+    decoder = {name for name in state if name.startswith("text.")}
+    mapped = {state[name].untyped_storage().data_ptr() for name in state.keys() - decoder}
+    assert len(mapped) == 1, "every tensor but those of the decoder and its adapters is in one memory map"
+    assert mapped.isdisjoint(state[name].untyped_storage().data_ptr() for name in decoder)
     maps = Path("/proc/self/maps")
     if maps.exists():
         assert str(file) in maps.read_text()
@@ -89,15 +89,15 @@ def test_towers_of_a_quantized_folder_are_mapped_and_never_written_to(
     assert file.read_bytes() == before
 
 
-def test_packed_tensors_lie_aligned_in_the_file(packed: dict[Quantization, Path]) -> None:
-    """Prevents: vectors that straddle cache lines for the whole life of a mapped model."""
+def test_packed_tensors_are_aligned_in_the_file(packed: dict[Quantization, Path]) -> None:
+    """In a memory-mapped model, vectors that are not aligned would cross cache lines in every step."""
     codes = [tensor for name, tensor in read_contents(packed["int8"]).tensors.items() if name.endswith(".codes")]
     assert codes[0].start % 64 == 0
     assert all(tensor.start % 32 == 0 for tensor in codes)
 
 
-def test_a_quantized_folder_brings_its_companions_and_its_scheme(packed: dict[Quantization, Path]) -> None:
-    """Prevents: a folder without its tokenizer, or one whose scheme nobody can tell."""
+def test_a_quantized_folder_has_the_tokenizer_and_its_scheme(packed: dict[Quantization, Path]) -> None:
+    """Without them, it could not be loaded."""
     assert {path.name for path in packed["int8"].iterdir()} == {
         "config.json",
         "model.safetensors",
@@ -109,8 +109,8 @@ def test_a_quantized_folder_brings_its_companions_and_its_scheme(packed: dict[Qu
     assert read_scheme(packed["int4"]) == "int4"
 
 
-def test_only_the_wanted_modalities_of_a_quantized_folder_are_kept(packed: dict[Quantization, Path]) -> None:
-    """Prevents: towers and adapters in the memory of a text model."""
+def test_only_the_chosen_modalities_of_a_quantized_folder_are_loaded(packed: dict[Quantization, Path]) -> None:
+    """A text model must not keep towers and adapters in memory."""
     whole = load_model(packed["int4"], device="cpu", dtype=torch.bfloat16).state_dict()
     text = load_model(packed["int4"], device="cpu", dtype=torch.bfloat16, modalities=()).state_dict()
     assert all(name.startswith("text.") and ".lora_" not in name for name in text)
@@ -121,7 +121,7 @@ def test_only_the_wanted_modalities_of_a_quantized_folder_are_kept(packed: dict[
 
 
 def test_every_wrong_tensor_of_a_quantized_folder_is_listed(damaged: Path) -> None:
-    """Prevents: codes of another model, of another width or read as scales, and one error a run."""
+    """Codes of another model or another width must not be loaded, and one run must show all errors."""
 
     def damage(header: Header) -> Header:
         header[f"{UP}.codes"]["shape"][:2] = header[f"{UP}.codes"]["shape"][1::-1]
@@ -148,7 +148,7 @@ def test_every_wrong_tensor_of_a_quantized_folder_is_listed(damaged: Path) -> No
 
 
 def test_codes_in_a_plain_checkpoint_are_refused(original: Path, tmp_path: Path) -> None:
-    """Prevents: bytes read as weights where quantization.json was lost or never there."""
+    """Without quantization.json, codes must not be read as weights."""
     folder = Path(shutil.copytree(original, tmp_path / "model"))
 
     def damage(header: Header) -> Header:
@@ -166,8 +166,8 @@ def test_codes_in_a_plain_checkpoint_are_refused(original: Path, tmp_path: Path)
         load_model(unnamed, device="cpu", dtype=torch.bfloat16)
 
 
-def test_a_truncated_file_is_refused_before_it_is_mapped(damaged: Path) -> None:
-    """Prevents: a bus error in the middle of an answer."""
+def test_a_truncated_file_is_refused_before_it_is_memory_mapped(damaged: Path) -> None:
+    """Otherwise reading past its end would be a bus error in the middle of an answer."""
     path = damaged / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="it is damaged, fetch it again"):
@@ -184,17 +184,17 @@ def test_a_truncated_file_is_refused_before_it_is_mapped(damaged: Path) -> None:
         ({"schemes": "int4"}, "unknown key schemes; did you mean scheme"),
     ],
 )
-def test_a_scheme_that_is_not_understood_is_refused(damaged: Path, change: dict[str, object], message: str) -> None:
-    """Prevents: codes of a later format read as if they were these."""
+def test_an_unknown_scheme_or_version_is_refused(damaged: Path, change: dict[str, object], message: str) -> None:
+    """Codes of another format must not be read as codes of this one."""
     path = damaged / "quantization.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ConfigError, match=message):
         load_model(damaged, device="cpu", dtype=torch.bfloat16)
 
 
-def test_another_scheme_than_the_files_own_is_a_contradiction(damaged: Path) -> None:
-    """Prevents: int4 codes that claim to be int8, by the caller or by the file."""
-    with pytest.raises(ConfigError, match="is quantized in int4; load it as it is, or in int8 what it was made from"):
+def test_a_scheme_other_than_that_of_the_files_is_refused(damaged: Path) -> None:
+    """int4 codes must not be read as int8, whether the caller or quantization.json says so."""
+    with pytest.raises(ConfigError, match="is quantized in int4; load it without `quantize`, or load the checkpoint"):
         load_model(damaged, device="cpu", dtype=torch.bfloat16, quantize="int8")
     assert load_model(damaged, device="cpu", dtype=torch.bfloat16, quantize="int4")
     path = damaged / "quantization.json"
@@ -205,16 +205,16 @@ def test_another_scheme_than_the_files_own_is_a_contradiction(damaged: Path) -> 
         load_model(damaged, device="cpu", dtype=torch.bfloat16)
 
 
-def test_what_is_quantized_is_neither_quantized_again_nor_converted(
+def test_a_quantized_folder_is_neither_quantized_again_nor_converted(
     packed: dict[Quantization, Path], original: Path, tmp_path: Path
 ) -> None:
-    """Prevents: errors upon errors, and layouts that promise weights they do not hold."""
-    with pytest.raises(ConfigError, match="is quantized already, in int4; name what it was made from"):
+    """Errors of both quantizations would add up, and the layouts cannot store packed weights."""
+    with pytest.raises(ConfigError, match="is quantized already, in int4; give the checkpoint it was made from"):
         quantize_folder(packed["int4"], tmp_path / "out", scheme="int8")
     with pytest.raises(ConfigError, match="is quantized in int4, which cannot be converted"):
         convert(packed["int4"], tmp_path / "out", form="transformers")
     model = load_model(original, device="cpu", dtype=torch.bfloat16, quantize="int8")
-    with pytest.raises(ConfigError, match="this model is quantized; save the one it was made from"):
+    with pytest.raises(ConfigError, match="this model is quantized; save the model before quantization"):
         save_original(model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -222,22 +222,22 @@ def test_what_is_quantized_is_neither_quantized_again_nor_converted(
 def test_both_layouts_quantize_to_the_same_folder(
     original: Path, packed: dict[Quantization, Path], tmp_path: Path
 ) -> None:
-    """Prevents: a packed folder that depends on how its source was laid out."""
+    """The result must not depend on the layout of the source."""
     convert(original, tmp_path / "transformers", form="transformers")
-    seen: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     quantize_folder(
-        tmp_path / "transformers", tmp_path / "out", scheme="int4", progress=lambda *counts: seen.append(counts)
+        tmp_path / "transformers", tmp_path / "out", scheme="int4", progress=lambda *counts: reported.append(counts)
     )
     for name in ("config.json", "model.safetensors", "quantization.json"):
         assert (tmp_path / "out" / name).read_bytes() == (packed["int4"] / name).read_bytes(), name
-    assert seen == [(n, len(seen)) for n in range(1, len(seen) + 1)]
+    assert reported == [(n, len(reported)) for n in range(1, len(reported) + 1)]
     shutil.rmtree(tmp_path / "transformers" / "speech-lora")
-    with pytest.raises(ConfigError, match="lacks an adapter; a quantized folder holds both"):
+    with pytest.raises(ConfigError, match="lacks an adapter; a quantized folder needs both"):
         quantize_folder(tmp_path / "transformers", tmp_path / "again", scheme="int4")
 
 
 def test_quantizing_that_fails_leaves_nothing_behind(original: Path, tmp_path: Path) -> None:
-    """Prevents: half a folder that looks whole."""
+    """Half a folder could be taken for a whole one."""
 
     def stop(done: int, total: int) -> None:
         if done > 20:

@@ -1,4 +1,4 @@
-"""Quantization while loading: through phi4mm's own door, and in the memory of the result."""
+"""Quantization while loading: through `phi4mm.load`, and in how much memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from phi4mm.errors import ConfigError
 from phi4mm.protocol.sampling import SamplingParams
 from tests.checkpoint.small import config
 
-OVERHEAD = 48 << 20  # modules, headers, allocator, a slab's float32 scratch
+OVERHEAD = 48 << 20  # modules, headers, allocator, float32 copies of the outputs that are packed at a time
 MEASURE = """
 import sys
 from pathlib import Path
@@ -37,10 +37,10 @@ print(peak() - before)
 
 
 @pytest.mark.parametrize("scheme", QUANTIZATIONS)
-def test_a_folder_quantized_before_answers_as_one_quantized_while_loading(
+def test_a_quantized_folder_gives_the_answers_of_one_quantized_while_loading(
     scheme: Quantization, small_folder: Path, tmp_path: Path
 ) -> None:
-    """Prevents: a setting that is lost between the door and the loader, or told wrongly."""
+    """The setting must reach the loader, and `settings` must show it."""
     quantize_folder(small_folder, tmp_path / "packed", scheme=scheme)
     before, while_loading = phi4mm.load(tmp_path / "packed"), phi4mm.load(small_folder, quantize=scheme)
     assert before.settings.quantize == while_loading.settings.quantize == scheme
@@ -50,33 +50,33 @@ def test_a_folder_quantized_before_answers_as_one_quantized_while_loading(
 
 
 def test_an_unknown_quantization_is_refused(small_folder: Path) -> None:
-    """Prevents: a misspelt wish that loads 11 GB unquantized."""
+    """A misspelling must not load 11 GB unquantized."""
     with pytest.raises(ConfigError, match="quantize is 'int5'; expected one of int8, int4"):
         phi4mm.load(small_folder, quantize="int5")  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
-def test_quantizing_while_loading_takes_the_result_and_one_tensor(tmp_path: Path) -> None:
-    """Prevents: the whole model in 16 bits in memory, its float32 copy, or towers that are read instead of mapped."""
+def test_quantizing_while_loading_takes_the_memory_of_the_result_and_one_tensor(tmp_path: Path) -> None:
+    """The whole model must never be in memory in 16 or 32 bits, and towers must be memory-mapped, not read."""
     factors = [1.0] * 48
-    wide = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "vocab_size": 30_000}
+    text = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "vocab_size": 30_000}
     rope = {"rope_scaling": {"type": "longrope", "short_factor": factors, "long_factor": factors}}
-    write_synthetic(config(**wide, **rope), tmp_path / "model", dtype="bfloat16")
+    write_synthetic(config(**text, **rope), tmp_path / "model", dtype="bfloat16")
     contents = read_contents(tmp_path / "model")
     largest = max(tensor.nbytes for tensor in contents.tensors.values())
     sizes = weight_bytes(contents.config)
-    assert sizes["bfloat16"] > sizes["int4"] + largest + OVERHEAD, "or the bound would show nothing"
-    assert _grown(tmp_path / "model", "int4") <= sizes["int4"] + largest + OVERHEAD
+    assert sizes["bfloat16"] > sizes["int4"] + largest + OVERHEAD, "otherwise the bound proves nothing"
+    assert _peak_growth(tmp_path / "model", "int4") <= sizes["int4"] + largest + OVERHEAD
     quantize_folder(tmp_path / "model", tmp_path / "packed", scheme="int4")
     decoder = sum(
         tensor.nbytes
         for name, tensor in read_contents(tmp_path / "packed").tensors.items()
         if name.startswith("text.") and ".lora_" not in name
     )
-    assert _grown(tmp_path / "packed", "") <= decoder + OVERHEAD / 2
+    assert _peak_growth(tmp_path / "packed", "") <= decoder + OVERHEAD / 2
 
 
-def _grown(folder: Path, scheme: str) -> int:
-    """Bytes by which peak memory grows in a process of its own."""
+def _peak_growth(folder: Path, scheme: str) -> int:
+    """Bytes by which loading raises the peak memory of a new process."""
     command = [sys.executable, "-c", MEASURE, str(folder), scheme]
     return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)

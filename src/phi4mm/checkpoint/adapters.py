@@ -1,6 +1,6 @@
-"""Folders of one LoRA as PEFT writes them: read into AdapterWeights and written back.
+"""Read and write folders of one LoRA, as PEFT writes them.
 
-R adapter rank.
+O outputs, I inputs, R rank of a LoRA.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _MODULES = {
     "gate_up_proj": "mlp.gate_up_proj",
     "down_proj": "mlp.down_proj",
 }
-# Trained in the model, an adapter keeps its name inside its tensors' names; saved by PEFT, it does not.
+# Tensor names may contain the adapter's name, as in a PEFT model in memory; those that PEFT saves do not.
 _NAME = re.compile(
     rf"(?:{re.escape(PEFT_PREFIX)})?model\.layers\.(?P<layer>\d{{1,6}})"
     rf"\.(?:{'|'.join(map(re.escape, _MODULES.values()))})\.lora_(?P<side>[AB])(?:\.(?P<adapter>[^.]+))?\.weight"
 )
-# Settings beside those of PEFT_FIXED with which B(A(x)) is not all that the adapter adds.
+# Settings, besides PEFT_FIXED, whose other values make the adapter add something else than B(A(x)).
 _PLAIN = {
     "alora_invocation_tokens": None,
     "arrow_config": None,
@@ -49,36 +49,36 @@ _PLAIN = {
     "use_bdlora": None,
     "use_qalora": False,
 }
-# These begin by changing the base weights, which the folder does not hold; the others only choose A and B.
+# These initializations change the base weights, which the folder does not contain; others only set A and B.
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 @dataclass(frozen=True)
 class _Settings:
-    """What adapter_config.json says: the rank, the scaling, and which modules are there, None where it is a pattern."""
+    """Rank, scaling and target modules of adapter_config.json; the modules are None where it gives a pattern."""
 
     rank: int
     scaling: float
-    targets: tuple[str, ...] | None
+    target_modules: tuple[str, ...] | None
 
 
 def read_adapter(folder: Path, config: Phi4MMConfig) -> AdapterWeights:
-    """The LoRA in `folder` for a model of `config`; tensors as they are stored, on the CPU.
+    """Read the LoRA in `folder` for a model of `config`; tensors are on the CPU in the dtype in which they are stored.
 
-    raises  ConfigError for an adapter_config.json that says anything but plain LoRA; CheckpointError that lists every
-            missing, unexpected, repeated, misshaped and mistyped tensor before one is read, or those that hold NaN
+    raises  ConfigError for an adapter_config.json of anything but a plain LoRA; CheckpointError that lists every
+            missing, unexpected, repeated, misshaped and mistyped tensor before any is read, or all that contain NaN
     """
     settings = _read_settings(folder / "adapter_config.json")
     if (folder / "adapter_model.bin").exists() and not any(folder.glob("*.safetensors")):
         raise CheckpointError(
-            f"{folder} holds adapter_model.bin; phi4mm never opens pickles, which can run code: write the adapter again"
+            f"{folder} holds adapter_model.bin; phi4mm never opens pickles, which can run code: save the adapter again"
             " with PEFT's save_pretrained(folder, safe_serialization=True)"
         )
     stored = _checked(folder, stored_tensors(folder, "adapter_model"), settings, config)
-    layers = {place: (read_tensor(a), read_tensor(b)) for place, (a, b) in stored.items()}
+    layers = {target: (read_tensor(a), read_tensor(b)) for target, (a, b) in stored.items()}
     weights = AdapterWeights(layers, settings.scaling)
     wrong = [
-        f"{module(place)}.lora_{side}" for place, side, matrix in _matrices(weights) if not matrix.isfinite().all()
+        f"{module(target)}.lora_{side}" for target, side, matrix in _matrices(weights) if not matrix.isfinite().all()
     ]
     if wrong:
         raise CheckpointError(f"{folder} holds NaN or infinite numbers in:\n  " + "\n  ".join(wrong))
@@ -86,9 +86,9 @@ def read_adapter(folder: Path, config: Phi4MMConfig) -> AdapterWeights:
 
 
 def write_adapter(weights: AdapterWeights, folder: Path, *, config: Phi4MMConfig) -> None:
-    """Write a LoRA for a model of `config` into the new `folder` as PEFT does, whole or not at all.
+    """Write a LoRA for a model of `config` to the new `folder`, as PEFT does. If that fails, nothing is left there.
 
-    raises  ConfigError when `folder` is not empty, or `weights` are empty, of several ranks or of another model;
+    raises  ConfigError when `folder` is not empty, or `weights` are empty, of several ranks or for another model;
             CheckpointError if writing fails
     """
     ranks = {len(a) for a, _ in weights.layers.values()}
@@ -96,14 +96,14 @@ def write_adapter(weights: AdapterWeights, folder: Path, *, config: Phi4MMConfig
         raise ConfigError(f"the adapter has ranks {sorted(ranks)}; expected one rank for all its matrices")
     (rank,) = ranks
     problems: list[str] = []
-    for place, side, matrix in _matrices(weights):
-        expected = _shape(place, side, rank, config)
-        problems += _problems(f"{place} {side}", tuple(matrix.shape), matrix.dtype, expected)
+    for target, side, matrix in _matrices(weights):
+        expected = _shape(target, side, rank, config)
+        problems += _problems(f"{target} {side}", tuple(matrix.shape), matrix.dtype, expected)
     if problems:
         raise ConfigError("the adapter does not fit the model:\n  " + "\n  ".join(problems))
     tensors = {
-        f"{PEFT_PREFIX}{module(place)}.lora_{side}.weight": tensor_source(matrix)
-        for place, side, matrix in _matrices(weights)
+        f"{PEFT_PREFIX}{module(target)}.lora_{side}.weight": tensor_source(matrix)
+        for target, side, matrix in _matrices(weights)
     }
     alpha = weights.scaling * rank
     with whole_folder(folder) as out:
@@ -114,21 +114,21 @@ def write_adapter(weights: AdapterWeights, folder: Path, *, config: Phi4MMConfig
             "lora_alpha": int(alpha) if alpha.is_integer() else alpha,
             "lora_dropout": 0.0,
             "bias": "none",
-            "target_modules": sorted(module(place) for place in weights.layers),
+            "target_modules": sorted(module(target) for target in weights.layers),
         }
         write_json(out / "adapter_config.json", settings)
         write_file(out / "adapter_model.safetensors", dict(sorted(tensors.items())))
 
 
-def module(place: Target) -> str:
-    """The name of a projection of a layer in both layouts' models."""
-    return f"model.layers.{place[0]}.{_MODULES[place[1]]}"
+def module(target: Target) -> str:
+    """The name of a target's linear layer in the published model and in that of transformers."""
+    return f"model.layers.{target[0]}.{_MODULES[target[1]]}"
 
 
 def _matrices(weights: AdapterWeights) -> Iterator[tuple[Target, str, Tensor]]:
-    for place, (a, b) in weights.layers.items():
-        yield place, "A", a
-        yield place, "B", b
+    for target, (a, b) in weights.layers.items():
+        yield target, "A", a
+        yield target, "B", b
 
 
 def _read_settings(path: Path) -> _Settings:
@@ -146,43 +146,46 @@ def _read_settings(path: Path) -> _Settings:
     if rslora not in (None, True, False):
         raise ConfigError(f"{path}: use_rslora is {rslora!r:.60}; expected true or false")
     rank, alpha = fields.integer("r"), fields.number("lora_alpha")
-    return _Settings(rank, alpha / (math.sqrt(rank) if rslora else rank), _targets(fields.raw, path))
+    return _Settings(rank, alpha / (math.sqrt(rank) if rslora else rank), _target_modules(fields.raw, path))
 
 
-def _targets(raw: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
-    """The modules that are named; None where a pattern, a choice of layers or an exception says which."""
-    targets = raw.get("target_modules")
-    if not isinstance(targets, list) or any(raw.get(name) for name in ("layers_to_transform", "exclude_modules")):
+def _target_modules(raw: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
+    """The target modules, if they are a list that holds for all layers; else None."""
+    modules = raw.get("target_modules")
+    if not isinstance(modules, list) or any(raw.get(name) for name in ("layers_to_transform", "exclude_modules")):
         return None
-    if not all(isinstance(target, str) for target in targets):
-        raise ConfigError(f"{path}: target_modules is {targets!r:.60}; expected names of modules")
-    return tuple(targets)
+    if not all(isinstance(module, str) for module in modules):
+        raise ConfigError(f"{path}: target_modules is {modules!r:.60}; expected names of modules")
+    return tuple(modules)
 
 
 def _checked(
     folder: Path, stored: Mapping[str, StoredTensor], settings: _Settings, config: Phi4MMConfig
 ) -> dict[Target, tuple[StoredTensor, StoredTensor]]:
-    """A and B of each place, all that the folder should hold and nothing else."""
-    found: dict[tuple[Target, str], StoredTensor] = {}
+    """A and B of each target. Raises CheckpointError if tensors are missing, unexpected or of a wrong shape."""
+    matrices: dict[tuple[Target, str], StoredTensor] = {}
     problems: list[str] = []
     adapters: set[str] = set()
     for name, tensor in stored.items():
         key, adapter = _parse(name, config)
         if key is None:
             problems.append(f"unexpected {name}")
-        elif key in found:
+        elif key in matrices:
             problems.append(f"repeated {name}")
         else:
-            found[key] = tensor
+            matrices[key] = tensor
             adapters.add(adapter)
             problems += _problems(name, tensor.shape, tensor.dtype, _shape(*key, settings.rank, config))
     if len(adapters) > 1:
         problems.append(f"adapters of several names: {', '.join(sorted(adapters))}; expected one in a folder")
-    places = sorted({place for place, _ in found} | set(_expected(settings, config)))
+    targets = sorted({target for target, _ in matrices} | set(_expected(settings, config)))
     problems += [
-        f"missing {module(place)}.lora_{side}.weight" for place in places for side in "AB" if (place, side) not in found
+        f"missing {module(target)}.lora_{side}.weight"
+        for target in targets
+        for side in "AB"
+        if (target, side) not in matrices
     ]
-    if not places:
+    if not targets:
         problems.append("no LoRA of the decoder at all")
     if problems:
         raise CheckpointError(
@@ -190,11 +193,11 @@ def _checked(
             f" problems); expected A and B of {', '.join(_MODULES.values())} or some of them:\n  "
             + "\n  ".join(problems)
         )
-    return {place: (found[place, "A"], found[place, "B"]) for place in places}
+    return {target: (matrices[target, "A"], matrices[target, "B"]) for target in targets}
 
 
 def _parse(name: str, config: Phi4MMConfig) -> tuple[tuple[Target, str] | None, str]:
-    """The place and side of a tensor of this decoder, and the adapter's name inside its name."""
+    """Target and side of a tensor, None if the decoder has no such one; and the adapter's name, if it has one."""
     match = _NAME.fullmatch(name)
     if match is None or int(match["layer"]) >= config.text.num_layers:
         return None, ""
@@ -203,18 +206,18 @@ def _parse(name: str, config: Phi4MMConfig) -> tuple[tuple[Target, str] | None, 
 
 
 def _expected(settings: _Settings, config: Phi4MMConfig) -> Iterator[Target]:
-    """Places whose module is one of those named, by its whole name or its end, as PEFT matches them."""
-    for layer in range(config.text.num_layers if settings.targets else 0):
+    """Targets that target_modules names: by the whole name of a module or its end, as in PEFT."""
+    for layer in range(config.text.num_layers if settings.target_modules else 0):
         for projection in _MODULES:
             name = module((layer, projection))
-            if any(name == target or name.endswith(f".{target}") for target in settings.targets or ()):
+            if any(name == chosen or name.endswith(f".{chosen}") for chosen in settings.target_modules or ()):
                 yield layer, projection
 
 
-def _shape(place: Target, side: str, rank: int, config: Phi4MMConfig) -> tuple[int, int] | None:
-    """(R, in) of A or (out, R) of B; None where the model has no such place."""
-    sizes = projection_sizes(config.text).get(place[1])
-    if sizes is None or not 0 <= place[0] < config.text.num_layers:
+def _shape(target: Target, side: str, rank: int, config: Phi4MMConfig) -> tuple[int, int] | None:
+    """(R, I) of A or (O, R) of B; None where the model has no such target."""
+    sizes = projection_sizes(config.text).get(target[1])
+    if sizes is None or not 0 <= target[0] < config.text.num_layers:
         return None
     return (rank, sizes[1]) if side == "A" else (sizes[0], rank)
 

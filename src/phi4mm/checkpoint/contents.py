@@ -1,4 +1,4 @@
-"""What a checkpoint folder holds, known from its configuration and the headers of its files alone."""
+"""What is in a checkpoint folder, from its configuration and the headers of its files alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from phi4mm.protocol.inputs import Adapter
 from phi4mm.quantization.quantize import make_empty
 
 PEFT_PREFIX = "base_model.model."
-# Part -> how the names of phi4mm's parameters in it begin; the adapters lie inside the decoder's layers.
+# Part of the model -> how the names of its parameters begin. Adapters are in the decoder's layers: see `part_of`.
 _PARTS = {
     "image tower": ("image.tower.",),
     "image projection": ("image.",),
@@ -34,12 +34,12 @@ _PARTS = {
 
 @dataclass(frozen=True)
 class Contents:
-    """A checked checkpoint: every tensor the configuration asks for is there, in its shape, and no other.
+    """A checked checkpoint: it has exactly the tensors that its configuration needs, in their shapes.
 
-    tensors  by phi4mm's own parameter names
-    buffers  names among them that are constants, not parameters
-    ignored  stored tensors that are known and not needed
-    scheme   of a quantized folder, in which a packed weight is two tensors, `.codes` and `.scales`
+    tensors  by phi4mm's parameter names
+    buffers  those names of `tensors` that are constants, not parameters
+    ignored  names of stored tensors that are known and not needed
+    scheme   how the folder is quantized, or None; a packed weight is two tensors, `.codes` and `.scales`
     """
 
     folder: Path
@@ -51,7 +51,7 @@ class Contents:
 
 
 class _WithoutInitialValues(TorchFunctionMode):
-    """Leaves out nn.init: without memory it does nothing, and on the meta device imports a second's worth of torch."""
+    """Skips nn.init, which has no effect on the meta device but imports parts of torch there, which takes a second."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__module__", None) == "torch.nn.init":
@@ -60,28 +60,28 @@ class _WithoutInitialValues(TorchFunctionMode):
 
 
 def skeleton(config: Phi4MMConfig, adapters: tuple[Adapter, ...] = ("vision", "speech")) -> Phi4MM:
-    """The model without memory: every tensor on the meta device."""
+    """The model with every tensor on the meta device, which takes no memory."""
     with torch.device("meta"), _WithoutInitialValues():
         return Phi4MM(config, adapters)
 
 
 def read_contents(folder: Path) -> Contents:
-    """Check `folder` from configuration and headers; no weight is read, and values (NaN among them) are not looked at.
+    """Check `folder` by its configuration and headers. No weight is read, so NaN among the values is not found.
 
     raises  ConfigError; CheckpointError that lists every missing, unexpected, misshaped and mistyped tensor
     """
     config = load_config(folder)
     scheme = read_scheme(folder)
     model = skeleton(config) if scheme is None else make_empty(skeleton(config), scheme)
-    stored = _stored_by_place(folder, config)
+    stored = _stored_by_adapter(folder, config)
     found: dict[str, StoredTensor] = {}
     missing: list[str] = []
     misshaped: list[str] = []
     mistyped: list[str] = []
     for name, expected in model.state_dict().items():
-        place = stored_name(name, config.layout) if scheme is None else StoredName(name)
-        tensor = stored.pop((place.adapter, place.name), None)
-        label = _label(place.adapter, place.name)
+        location = stored_name(name, config.layout) if scheme is None else StoredName(name)
+        tensor = stored.pop((location.adapter, location.name), None)
+        label = _label(location.adapter, location.name)
         if tensor is None:
             missing.append(label)
         elif tensor.shape != expected.shape:
@@ -91,18 +91,18 @@ def read_contents(folder: Path) -> Contents:
         else:
             found[name] = tensor
     ignored = tuple(name for adapter, name in stored if adapter is None and name in KNOWN_AND_IGNORED)
-    unexpected = [_label(*place) for place in stored if place[1] not in ignored]
+    unexpected = [_label(adapter, name) for adapter, name in stored if name not in ignored]
     _refuse(folder, {"missing": missing, "unexpected": unexpected, "misshaped": misshaped, "mistyped": mistyped})
     return Contents(folder, config, found, frozenset(name for name, _ in model.named_buffers()), ignored, scheme)
 
 
 def _fits(found: torch.dtype, expected: torch.dtype) -> bool:
-    """Packed tensors have one dtype; the others, float32 in a skeleton, may have any float precision."""
+    """Whether a stored dtype is allowed: any float where the skeleton has float32, else that of the skeleton."""
     return found == expected or (expected == torch.float32 and found.is_floating_point)
 
 
-def _stored_by_place(folder: Path, config: Phi4MMConfig) -> dict[tuple[Adapter | None, str], StoredTensor]:
-    """Every stored tensor by its adapter folder, if it is in one, and its name."""
+def _stored_by_adapter(folder: Path, config: Phi4MMConfig) -> dict[tuple[Adapter | None, str], StoredTensor]:
+    """Every stored tensor by adapter (None if it is not in an adapter folder) and name."""
     stored: dict[tuple[Adapter | None, str], StoredTensor] = {
         (None, name): tensor for name, tensor in stored_tensors(folder).items()
     }
@@ -131,14 +131,14 @@ def _refuse(folder: Path, problems: dict[str, list[str]]) -> None:
 
 
 def part_of(name: str) -> str:
-    """The part of the model that a parameter belongs to."""
+    """Name of the part of the model that a parameter belongs to."""
     if ".lora_" in name:
         return f"{name.partition('.lora_')[2].split('.')[1]} adapter"
-    return next(part for part, starts in _PARTS.items() if name.startswith(starts))
+    return next(part for part, prefixes in _PARTS.items() if name.startswith(prefixes))
 
 
 def is_unused(name: str, config: Phi4MMConfig) -> bool:
-    """Whether a tensor is carried and never read: what follows the image tower's feature layer."""
+    """Whether no forward pass uses a tensor: it comes after the image tower's feature layer."""
     if name.startswith(("image.tower.post_layernorm.", "image.tower.head.")):
         return True
     if not name.startswith("image.tower.layers."):

@@ -1,4 +1,4 @@
-"""Where a model lies: in the package, in a folder, or on a model hub."""
+"""Find a model: in the package, in a folder, or on a model hub."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCI
 def resolve(model: str | os.PathLike[str], *, revision: str | None = None) -> Path:
     """The local folder of `model`: "nano", an existing folder, or a hub id `owner/name` (downloaded if needed).
 
-    A hub id honours HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE and HF_ENDPOINT as they stand at the first
-    download. Files that arrived whole are never fetched again; a dropped connection goes on where it broke off.
-    Progress is drawn on stderr if that is a terminal. `revision` (branch, tag or commit) belongs to hub ids only.
+    Downloads use HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE and HF_ENDPOINT as they are set at the first one.
+    Complete files are never downloaded again, and an interrupted download is continued. Progress is shown on stderr if
+    that is a terminal. `revision` (branch, tag or commit) is allowed with a hub id only.
 
-    raises  ConfigError if `model` names nothing usable; CheckpointError if the hub cannot give it
+    raises  ConfigError if `model` is none of these; CheckpointError if it cannot be downloaded
     """
     name = os.fspath(model)
     if name != "nano" and not (name and Path(name).is_dir()):
@@ -43,7 +43,7 @@ def resolve(model: str | os.PathLike[str], *, revision: str | None = None) -> Pa
             raise ConfigError(f"model {name!r} is no folder; expected 'nano', a folder, or a hub id such as owner/name")
         return _download(name, revision)
     if revision is not None:
-        raise ConfigError(f"revision {revision!r} has no meaning for {name!r}; it belongs to hub ids, leave it out")
+        raise ConfigError(f"revision {revision!r} has no meaning for {name!r}, which is no hub id; leave it out")
     return _packaged_nano() if name == "nano" else Path(name)
 
 
@@ -55,19 +55,19 @@ def _packaged_nano() -> Path:
 
 
 def _download(name: str, revision: str | None) -> Path:
-    """Fetch metadata first: only it tells whether the weights hold the adapters or the adapter folders do."""
+    """Download the metadata first: config.json says whether the adapters are in the weights or in folders."""
     folder = _snapshot(name, revision, METADATA)
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{name} on the hub has no config.json; expected a Phi-4-multimodal checkpoint")
     original = read_json(folder / "config.json").get("model_type") == "phi4mm"
-    wanted = WEIGHTS if original else WEIGHTS + ADAPTERS
-    return _snapshot(name, folder.name, METADATA + wanted)  # the folder is named after its commit
+    weights = WEIGHTS if original else WEIGHTS + ADAPTERS
+    return _snapshot(name, folder.name, METADATA + weights)  # the folder is named after its commit
 
 
-def _snapshot(name: str, revision: str | None, wanted: tuple[str, ...]) -> Path:
-    # Imported here: the library reads its environment when imported, and a folder needs none of it.
+def _snapshot(name: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
+    # Imported here: the library reads the environment when it is imported, and folders do not need it.
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of whichever HTTP client it uses
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of the HTTP client it uses
         GatedRepoError,
         HFValidationError,
         HTTPError,
@@ -77,7 +77,7 @@ def _snapshot(name: str, revision: str | None, wanted: tuple[str, ...]) -> Path:
     )
 
     try:
-        folder = snapshot_download(name, revision=revision, allow_patterns=list(wanted), tqdm_class=_progress_bar())
+        folder = snapshot_download(name, revision=revision, allow_patterns=list(patterns), tqdm_class=_progress_bar())
     except GatedRepoError as error:
         raise CheckpointError(
             f"{name} is gated: accept its terms on the hub's page, then set HF_TOKEN to a token of that account"
@@ -94,12 +94,14 @@ def _snapshot(name: str, revision: str | None, wanted: tuple[str, ...]) -> Path:
     except LocalEntryNotFoundError as error:
         raise CheckpointError(_absent(name, error)) from error
     except (HTTPError, OSError) as error:
-        raise CheckpointError(f"{name} could not be downloaded ({_first_line(error)}); run again to go on") from error
+        raise CheckpointError(
+            f"{name} could not be downloaded ({_first_line(error)}); run again to continue"
+        ) from error
     return Path(folder)
 
 
 def _progress_bar() -> type[Any]:
-    """The hub library's own bar, silent where stderr is no terminal: it asks for one of its three bars only."""
+    """The hub library's progress bar, off where stderr is no terminal; by itself, it does that for one bar of three."""
     from huggingface_hub.utils import tqdm as hub_bar  # type: ignore[attr-defined]
 
     class Bar(hub_bar):
@@ -114,7 +116,9 @@ def _absent(name: str, error: Exception) -> str:
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
     if HF_HUB_OFFLINE:
-        return f"{name} is not whole in the local cache and HF_HUB_OFFLINE forbids downloading; unset it and run again"
+        return (
+            f"{name} is not complete in the local cache and HF_HUB_OFFLINE forbids downloading; unset it and run again"
+        )
     return f"{name} is not in the local cache and the hub cannot be reached ({_first_line(error)}); check the network"
 
 

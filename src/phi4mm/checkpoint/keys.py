@@ -1,7 +1,7 @@
-"""One table of names, read both ways: phi4mm's parameters, the original layout, and the transformers layout.
+"""Tensor names of both layouts, original and transformers, for each of phi4mm's parameters.
 
-A name is renamed by the first row of `_TABLE` whose left column begins it; `{}` stands for a layer number. Nothing is
-permuted or transposed anywhere.
+The first row of `_TABLE` whose left column is a prefix of a name gives that name in both layouts; `{}` is a layer
+number. The values of a tensor are the same in all three: none is permuted or transposed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _AUDIO = _EMBED + "audio_embed."
 _ENCODER = _AUDIO + "encoder."
 _DECODER_LINEARS = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")
 
-# (phi4mm, original, transformers); None in the last column: the name lives in an adapter folder.
+# Columns: phi4mm, original, transformers. None in the last one: the tensor is in an adapter folder.
 _TABLE: tuple[tuple[str, str, str | None], ...] = (
     *(
         row
@@ -108,35 +108,35 @@ _TABLE: tuple[tuple[str, str, str | None], ...] = (
         for n, word in ((0, "up"), (2, "down"))
     ),
 )
-# The transformers layout may store the tied head beside the embedding it equals.
+# The transformers layout may store the tied head too, which equals the embedding.
 KNOWN_AND_IGNORED = frozenset({"lm_head.weight"})
 
 
 @dataclass(frozen=True)
 class StoredName:
-    """Where a parameter lives: its tensor name, and the adapter folder it is in, if any."""
+    """Where a parameter is stored: its tensor name, and its adapter folder or None."""
 
     name: str
     adapter: Adapter | None = None
 
 
 def stored_name(parameter: str, layout: Layout) -> StoredName:
-    """The tensor name of one of phi4mm's parameters in a layout."""
+    """Where a layout stores one of phi4mm's parameters."""
     for pattern, original, native in _rows():
         match = pattern.match(parameter)
         if match:
             if layout == "transformers" and native is None:
                 return _adapter_name(parameter)
-            target = original if layout == "original" else str(native)
-            return StoredName(target.format(*match.groups()) + parameter[match.end() :])
+            name = original if layout == "original" else str(native)
+            return StoredName(name.format(*match.groups()) + parameter[match.end() :])
     raise AssertionError(f"{parameter} has no row in the table of names")
 
 
 def _adapter_name(parameter: str) -> StoredName:
     """text.layers.N.M.lora_a.vision -> model.layers.N.M.lora_A.weight in the folder of that adapter."""
-    stem, low_high, adapter = parameter.rsplit(".", 2)
+    stem, side, adapter = parameter.rsplit(".", 2)
     assert adapter in ("vision", "speech")
-    name = f"model.{stem.removeprefix('text.')}.{'lora_A' if low_high == 'lora_a' else 'lora_B'}.weight"
+    name = f"model.{stem.removeprefix('text.')}.{'lora_A' if side == 'lora_a' else 'lora_B'}.weight"
     return StoredName(name, "vision" if adapter == "vision" else "speech")
 
 

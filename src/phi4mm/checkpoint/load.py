@@ -1,6 +1,6 @@
-"""A checkpoint into a model, tensor by tensor: at its peak memory holds the model and one tensor more.
+"""Load a checkpoint into a model, tensor by tensor: peak memory is the model and one more tensor.
 
-Of quantized folders, what every step reads is read into large pages; all else is mapped, its tensors pages of files.
+Of quantized folders, the weights that every step uses are read into huge pages. The others are memory-mapped.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ def load_model(
     modalities: tuple[Adapter, ...] = ("vision", "speech"),
     quantize: Quantization | None = None,
 ) -> Phi4MM:
-    """The model in `folder`, of whatever layout, for inference: in eval mode, no parameter asks for gradients.
+    """Load the model in `folder`, of either layout, for inference: in eval mode, without gradients.
 
-    modalities  the adapters wanted; the towers and adapters of the others are neither allocated nor read
-    quantize    pack the weights while they are read; None takes them as they are, quantized or not
+    modalities  adapters to load; towers and adapters that only other modalities need are neither allocated nor read
+    quantize    pack the weights while they are read; None leaves them as they are stored, quantized or not
     raises      ConfigError, CheckpointError; the whole folder is checked before the first weight is read
     """
     contents = read_contents(folder)
     _require_adapters(contents, modalities)
     if contents.scheme is not None and quantize not in (None, contents.scheme):
         raise ConfigError(
-            f"{folder} is quantized in {contents.scheme}; load it as it is, or in {quantize} what it was made from"
+            f"{folder} is quantized in {contents.scheme}; load it without `quantize`, or load the checkpoint it"
+            f" was made from in {quantize}"
         )
     model = skeleton(contents.config, modalities).to(dtype)
     if contents.scheme is not None:
@@ -53,7 +54,7 @@ def load_model(
 
 
 def _map_weights(model: Phi4MM, contents: Contents, device: torch.device) -> None:
-    """Tensors of a quantized folder: those of the decoder and its adapters read, those of towers mapped."""
+    """Load a quantized folder: tensors of the decoder and its adapters are read, those of towers are memory-mapped."""
     expected = model.state_dict()
     for path, tensors in groupby(_in_file_order(contents, expected), key=lambda item: item[1].path):
         mapped = map_file(path)
@@ -68,7 +69,7 @@ def _map_weights(model: Phi4MM, contents: Contents, device: torch.device) -> Non
 
 
 def _read_weights(model: Phi4MM, contents: Contents, device: torch.device, plan: Plan) -> None:
-    """Tensors of any other folder, those of `plan` packed as they come."""
+    """Load a folder that is not quantized, and pack the tensors of `plan` as they are read."""
     expected = model.state_dict()
     for path, tensors in groupby(_in_file_order(contents, expected), key=lambda item: item[1].path):
         with path.open("rb", buffering=0) as file:
@@ -82,8 +83,8 @@ def _read_weights(model: Phi4MM, contents: Contents, device: torch.device, plan:
 
 
 def _in_file_order(contents: Contents, names: Iterable[str]) -> list[tuple[str, StoredTensor]]:
-    wanted = [(name, contents.tensors[name]) for name in names]
-    return sorted(wanted, key=lambda item: (item[1].path, item[1].start))
+    stored = [(name, contents.tensors[name]) for name in names]
+    return sorted(stored, key=lambda item: (item[1].path, item[1].start))
 
 
 def _require_adapters(contents: Contents, modalities: tuple[Adapter, ...]) -> None:
@@ -97,7 +98,7 @@ def _require_adapters(contents: Contents, modalities: tuple[Adapter, ...]) -> No
 
 
 def _assign(model: Phi4MM, name: str, tensor: Tensor) -> None:
-    """Put `tensor` in the place of the parameter or buffer called `name`, without a copy."""
+    """Set the parameter or buffer `name` to `tensor`, without a copy."""
     parent, _, leaf = name.rpartition(".")
     module = model.get_submodule(parent)
     if leaf in dict(module.named_buffers(recurse=False)):

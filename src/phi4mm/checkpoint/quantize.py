@@ -1,4 +1,4 @@
-"""A checkpoint folder into a quantized one, a weight at a time; written whole or not at all."""
+"""Quantize a checkpoint folder, one weight at a time. If that fails, no folder is left."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Progress = Callable[[int, int], object]
 
 
 def quantize_folder(source: Path, folder: Path, *, scheme: Quantization, progress: Progress | None = None) -> None:
-    """Quantize the checkpoint `source` into the new `folder`, holding one weight at a time.
+    """Quantize the checkpoint `source` into the new `folder`, with one weight in memory at a time.
 
-    progress  called with the tensors written so far and those to write
-    raises    ConfigError if `source` is quantized, lacks an adapter, or `folder` is in use; CheckpointError
+    progress  called with the number of tensors written so far and the number of all
+    raises    ConfigError if `source` is quantized or lacks an adapter, or `folder` is not empty; CheckpointError
     """
     contents = read_contents(source)
     config = replace(contents.config, layout="original")
     if contents.scheme is not None:
-        raise ConfigError(f"{source} is quantized already, in {contents.scheme}; name what it was made from")
+        raise ConfigError(f"{source} is quantized already, in {contents.scheme}; give the checkpoint it was made from")
     if config.vision_lora is None or config.speech_lora is None:
-        raise ConfigError(f"{source} lacks an adapter; a quantized folder holds both, name a checkpoint that has them")
+        raise ConfigError(f"{source} lacks an adapter; a quantized folder needs both, give a checkpoint with both")
     tensors = dict(_sources(contents, scheme))
     if progress is not None:
         tensors = {
@@ -49,7 +49,7 @@ def quantize_folder(source: Path, folder: Path, *, scheme: Quantization, progres
 
 
 def _sources(contents: Contents, scheme: Quantization) -> Iterator[tuple[str, TensorSource]]:
-    """Packed weights first: their sizes keep one another aligned in the file, which is mapped."""
+    """Packed weights come first, because their sizes keep them aligned in the file, which is memory-mapped."""
     plan = weight_bits(skeleton(contents.config), scheme)
     for name in plan:
         yield from _packed_sources(name, contents.tensors[name], plan)
@@ -59,8 +59,8 @@ def _sources(contents: Contents, scheme: Quantization) -> Iterator[tuple[str, Te
 
 
 def _packed_sources(name: str, stored: StoredTensor, plan: Plan) -> Iterator[tuple[str, TensorSource]]:
-    """Codes and scales of one weight, packed when the codes' turn comes; the scales are written right after."""
-    hollow = empty_weight(torch.empty(stored.shape, device="meta"), plan[name], device="meta")
+    """Codes and scales of one weight. It is packed when the codes are written; the scales are written next."""
+    empty = empty_weight(torch.empty(stored.shape, device="meta"), plan[name], device="meta")
     scales: list[Tensor] = []
 
     def write_codes(file: BinaryIO) -> object:
@@ -71,8 +71,8 @@ def _packed_sources(name: str, stored: StoredTensor, plan: Plan) -> Iterator[tup
     def write_scales(file: BinaryIO) -> object:
         return tensor_source(scales.pop()).write(file)
 
-    yield f"{name}.codes", TensorSource(torch.uint8, tuple(hollow.codes.shape), write_codes)
-    yield f"{name}.scales", TensorSource(torch.bfloat16, tuple(hollow.scales.shape), write_scales)
+    yield f"{name}.codes", TensorSource(torch.uint8, tuple(empty.codes.shape), write_codes)
+    yield f"{name}.scales", TensorSource(torch.bfloat16, tuple(empty.scales.shape), write_scales)
 
 
 def _reported(source: TensorSource, progress: Progress, done: int, total: int) -> TensorSource:

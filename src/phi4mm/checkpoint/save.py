@@ -1,4 +1,4 @@
-"""A model into a checkpoint folder of either layout, or its adapters alone. Written whole or not at all."""
+"""Save a model as a checkpoint folder of either layout, or its adapters alone. If that fails, no folder is left."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from phi4mm.errors import CheckpointError, ConfigError
 from phi4mm.model.phi4mm import Phi4MM
 
 Form: TypeAlias = Literal["original", "transformers", "adapters"]
-# Copied beside the weights: config.json is written anew, training.json says how a model came to be.
+# Copied beside the weights. config.json is not, since it is written; training.json says how a model was trained.
 COMPANIONS = (*(pattern for pattern in METADATA if pattern != "config.json"), "training.json")
 
 
@@ -38,24 +38,27 @@ def save_original(model: Phi4MM, folder: Path, *, source: Path | None = None) ->
 
 
 def save_transformers(model: Phi4MM, folder: Path, *, source: Path | None = None) -> None:
-    """Write the layout of transformers' own class, adapters in folders of their own; else as `save_original`."""
+    """Write the layout of transformers' class, with adapters in their own folders; otherwise as `save_original`."""
     write_checkpoint(model.config, _sources(model), folder, form="transformers", companions=source)
 
 
 def save_adapters(model: Phi4MM, folder: Path) -> None:
-    """Write the adapters alone, in PEFT's form, as `vision-lora` and `speech-lora` in the new `folder`."""
+    """Write the adapters alone, as PEFT does, to `vision-lora` and `speech-lora` in the new `folder`."""
     write_checkpoint(model.config, _sources(model), folder, form="adapters")
 
 
 def convert(source: Path, folder: Path, *, form: Form, dtype: torch.dtype | None = None) -> None:
-    """Rewrite the checkpoint `source` into the new `folder`, holding one tensor at a time; `dtype` None changes none.
+    """Convert the checkpoint `source` into the new `folder`, with one tensor in memory at a time.
 
+    form    layout to write, or "adapters" for the adapters alone
+    dtype   precision to cast to; None keeps that of each tensor
     raises  ConfigError, CheckpointError
     """
     contents = read_contents(source)
     if contents.scheme is not None:
         raise ConfigError(
-            f"{source} is quantized in {contents.scheme}, which cannot be converted; convert what it was made from"
+            f"{source} is quantized in {contents.scheme}, which cannot be converted;"
+            " convert the checkpoint it was made from"
         )
     tensors = {name: stored_source(stored, dtype or stored.dtype) for name, stored in contents.tensors.items()}
     write_checkpoint(contents.config, tensors, folder, form=form, companions=source)
@@ -69,7 +72,7 @@ def write_checkpoint(
     form: Form,
     companions: Path | None = None,
 ) -> None:
-    """Write `tensors`, by phi4mm's parameter names, as a checkpoint of the model `config` describes."""
+    """Write `tensors`, by phi4mm's parameter names, as a checkpoint of a model of `config`."""
     absent = [name for name in skeleton(config).state_dict() if name not in tensors]
     if absent:
         raise ConfigError(f"this model was loaded without {absent[0]} and {len(absent) - 1} more; load all modalities")
@@ -79,8 +82,8 @@ def write_checkpoint(
     raw, adapter_files = (to_original(config), {}) if layout == "original" else to_transformers(config)
     weights: dict[str | None, dict[str, TensorSource]] = {None: {}} | {adapter: {} for adapter in adapter_files}
     for name, tensor in tensors.items():
-        place = stored_name(name, layout)
-        weights[place.adapter][place.name if place.adapter is None else PEFT_PREFIX + place.name] = tensor
+        stored = stored_name(name, layout)
+        weights[stored.adapter][stored.name if stored.adapter is None else PEFT_PREFIX + stored.name] = tensor
     with whole_folder(folder) as out:
         if form != "adapters":
             write_json(out / "config.json", raw)
@@ -96,9 +99,9 @@ def write_checkpoint(
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `folder` if the block ends well, and vanishes if not.
+    """A temporary folder. It is renamed to `folder` if the block succeeds, and removed if it raises.
 
-    raises  ConfigError if `folder` exists and holds anything; CheckpointError if it cannot be written
+    raises  ConfigError if `folder` exists and is not empty; CheckpointError if it cannot be written
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not empty; name a new folder")
@@ -118,7 +121,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 def _sources(model: Phi4MM) -> dict[str, TensorSource]:
     state = model.state_dict()
     if any(tensor.dtype == torch.uint8 for tensor in state.values()):
-        raise ConfigError("this model is quantized; save the one it was made from, then quantize that folder")
+        raise ConfigError("this model is quantized; save the model before quantization, then quantize that folder")
     return {name: tensor_source(tensor) for name, tensor in state.items()}
 
 

@@ -1,7 +1,7 @@
-"""quantization.json: says that a folder holds packed weights, by which scheme and in which version of the format.
+"""quantization.json: the scheme of a folder with packed weights, and the version of the format.
 
-Such a folder has the original layout's config.json and phi4mm's own tensor names; a packed weight `w` is `w.codes` and
-`w.scales` (kernels/packed_weight.py), everything else lies there unchanged.
+Such a folder has the original layout's config.json and phi4mm's tensor names. A packed weight `w` is stored as
+`w.codes` and `w.scales` (kernels/packed_weight.py), other tensors as they are.
 """
 
 from __future__ import annotations
@@ -39,5 +39,5 @@ def read_scheme(folder: Path) -> Quantization | None:
 
 
 def scheme_file(scheme: Quantization) -> dict[str, Any]:
-    """What quantization.json holds."""
+    """The content of quantization.json."""
     return {"format": FORMAT, "version": VERSION, "scheme": scheme}

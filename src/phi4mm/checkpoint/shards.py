@@ -1,7 +1,7 @@
-"""Safetensors files: their headers checked, their tensors read and written one at a time.
+"""Safetensors files: headers are checked, tensors are read and written one at a time.
 
-Weights that are cast or packed on the way are read by byte range: pages of a memory map would count as this process's
-memory. Packed weights are used as they lie in the file, and mapped.
+Weights that are cast or packed are read by byte range, because pages of a memory map would count as memory of this
+process. Packed weights can be used as they are in the file, so they can be memory-mapped.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from phi4mm.errors import CheckpointError
 
 SHARD_BYTES = 5_000_000_000
 MAX_HEADER_BYTES = 64 << 20
-ALIGNMENT = 64  # of the first tensor, a cache line, for those who map the file
-MAX_SIZE = 1 << 48  # bounds every number of a header, so that products stay small
+ALIGNMENT = 64  # of the first tensor in the file, a cache line, for memory maps
+MAX_SIZE = 1 << 48  # of any number in a header, so that products stay small
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "U8": torch.uint8}
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
@@ -31,7 +31,7 @@ _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a file: its bytes are `start` to `start + nbytes`."""
+    """A tensor in a file, at the bytes from `start` to `start + nbytes`."""
 
     path: Path
     dtype: torch.dtype
@@ -51,7 +51,7 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class TensorSource:
-    """A tensor to be written. `write` puts exactly its bytes into a file positioned where they belong."""
+    """A tensor to be written. `write` writes exactly its bytes at the current position of a file."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -64,49 +64,49 @@ class TensorSource:
 
 
 def stored_tensors(folder: Path, name: str = "model") -> dict[str, StoredTensor]:
-    """Every tensor of `folder`'s weights by name, from `{name}.safetensors` or the shards of its index. Reads headers.
+    """Every tensor of `{name}.safetensors`, or of the shards of its index, by name. Only headers are read.
 
     raises  CheckpointError for a missing, damaged or pickled file, or an index that does not fit its shards
     """
     index = folder / f"{name}.safetensors.index.json"
     if not index.exists():
         return read_header(_inside(folder, folder / f"{name}.safetensors"))
-    listed = _weight_map(index)
-    found: dict[str, StoredTensor] = {}
+    weight_map = _weight_map(index)
+    stored: dict[str, StoredTensor] = {}
     problems: list[str] = []
-    for shard in sorted(set(listed.values())):
+    for shard in sorted(set(weight_map.values())):
         header = read_header(_inside(folder, folder / shard))
-        strays = [name for name in header if listed.get(name) != shard]
-        problems += [f"{name} is in {shard}; the index has it in {listed.get(name, 'none')}" for name in strays]
-        found |= header
+        unexpected = [name for name in header if weight_map.get(name) != shard]
+        problems += [f"{name} is in {shard}; the index has it in {weight_map.get(name, 'none')}" for name in unexpected]
+        stored |= header
     problems += [
-        f"{name} is not in {shard}, where the index has it" for name, shard in listed.items() if name not in found
+        f"{name} is not in {shard}, where the index has it" for name, shard in weight_map.items() if name not in stored
     ]
     if problems:
         raise CheckpointError(f"{index} does not fit its shards:\n  " + "\n  ".join(problems))
-    return found
+    return stored
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    """Tensor name -> shard file name, a plain name inside the folder."""
-    found = read_json_as(index, dict, "an index of tensors", CheckpointError, MAX_HEADER_BYTES)
-    listed = found.get("weight_map")
-    if not isinstance(listed, dict) or not listed:
+    """Tensor name -> shard file name, checked to be in the same folder."""
+    content = read_json_as(index, dict, "an index of tensors", CheckpointError, MAX_HEADER_BYTES)
+    weight_map = content.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index} has no weight_map; expected tensor names and the shard that holds each")
-    for shard in listed.values():
+    for shard in weight_map.values():
         if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(".safetensors"):
             raise CheckpointError(f"{index} names the shard {shard!r}; expected a .safetensors file in the same folder")
-    return listed
+    return weight_map
 
 
 def _inside(folder: Path, path: Path) -> Path:
-    """Refuse a link that leaves the model's folder; the hub's cache keeps its files beside the snapshots, in blobs."""
+    """`path`, if it is a file in `folder`. Links may not point elsewhere, except to `blobs` of the hub's cache."""
     if not path.is_file():
         pickles = sorted(p.name for p in folder.glob("*") if p.suffix in PICKLES)
         if pickles and not any(folder.glob("*.safetensors")):
-            found = ", ".join(pickles[:3])
+            names = ", ".join(pickles[:3])
             raise CheckpointError(
-                f"{folder} holds {found}; phi4mm never opens pickles, which can run code: expected safetensors"
+                f"{folder} holds {names}; phi4mm never opens pickles, which can run code: expected safetensors"
             )
         raise CheckpointError(f"{path} not found; expected safetensors weights")
     real = path.resolve()
@@ -119,13 +119,13 @@ def _inside(folder: Path, path: Path) -> Path:
 
 
 def _snapshots(folder: Path) -> Path | None:
-    """The `snapshots` folder of a hub cache that `folder` (a snapshot or an adapter folder in one) lies in."""
+    """The `snapshots` folder of a hub cache, if `folder` is a snapshot or an adapter folder in one."""
     real = folder.resolve()
     return next((parent for parent in list(real.parents)[:2] if parent.name == "snapshots"), None)
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of one safetensors file, each checked to lie in it, without reading any. Raises CheckpointError."""
+    """The tensors of one safetensors file. Their positions are checked, no data is read. Raises CheckpointError."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -141,18 +141,18 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         raise CheckpointError(f"{path} has a header of {type(header).__name__}; expected a JSON object")
     header.pop("__metadata__", None)
     end = 8 + length
-    found = {name: _entry(path, name, entry, end) for name, entry in header.items()}
-    for name, tensor in sorted(found.items(), key=lambda item: (item[1].start, item[1].nbytes)):
+    stored = {name: _entry(path, name, entry, end) for name, entry in header.items()}
+    for name, tensor in sorted(stored.items(), key=lambda item: (item[1].start, item[1].nbytes)):
         if tensor.start != end:
             raise CheckpointError(f"{path}: {name} begins at byte {tensor.start}; expected {end}, no gap or overlap")
         end = tensor.start + tensor.nbytes
     if end != size:
         raise CheckpointError(f"{path} has {size} bytes and its header lists {end}; it is damaged, fetch it again")
-    return found
+    return stored
 
 
 def _entry(path: Path, name: str, entry: Any, data: int) -> StoredTensor:
-    """One header entry, whose offsets count from byte `data` of the file."""
+    """One entry of a header. Its offsets count from byte `data` of the file."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise CheckpointError(f"{path}: {name} is {entry!r:.80}; expected dtype, shape and data_offsets")
     shape, offsets = entry["shape"], entry["data_offsets"]
@@ -167,9 +167,9 @@ def _entry(path: Path, name: str, entry: Any, data: int) -> StoredTensor:
     return replace(stored, start=data + offsets[0])
 
 
-def _are_sizes(found: object) -> bool:
-    """Whether `found` is a list of whole numbers that a file could mean."""
-    return isinstance(found, list) and all(type(n) is int and 0 <= n <= MAX_SIZE for n in found)
+def _are_sizes(value: object) -> bool:
+    """Whether `value` is a list of whole numbers from 0 to MAX_SIZE."""
+    return isinstance(value, list) and all(type(n) is int and 0 <= n <= MAX_SIZE for n in value)
 
 
 def read_into(file: BinaryIO, stored: StoredTensor, out: Tensor) -> None:
@@ -178,14 +178,14 @@ def read_into(file: BinaryIO, stored: StoredTensor, out: Tensor) -> None:
     view = memoryview(_as_bytes(out))
     file.seek(stored.start)
     while view.nbytes:
-        count = file.readinto(view)  # type: ignore[attr-defined]  # one call gives 2 GB at most
+        count = file.readinto(view)  # type: ignore[attr-defined]  # one call reads 2 GB at most
         if not count:
             raise CheckpointError(f"{stored.path} ended {view.nbytes} bytes early while it was read")
         view = view[count:]
 
 
 def read_tensor(stored: StoredTensor) -> Tensor:
-    """The tensor, read into memory of its own."""
+    """Read the tensor into new memory."""
     tensor = torch.empty(stored.shape, dtype=stored.dtype)
     with stored.path.open("rb", buffering=0) as file:
         read_into(file, stored, tensor)
@@ -193,12 +193,12 @@ def read_tensor(stored: StoredTensor) -> Tensor:
 
 
 def map_file(path: Path) -> Tensor:
-    """The bytes of a file, uint8; pages are read when they are touched. Writing to it never reaches the file."""
+    """A memory map of a file as uint8. Pages are read when they are used; changes never reach the file."""
     return torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
 
 
 def mapped_tensor(mapped: Tensor, stored: StoredTensor) -> Tensor:
-    """A tensor of a mapped file without a copy, unless it lies there unaligned."""
+    """A tensor of a mapped file; it is copied only if it is not aligned there."""
     data = mapped[stored.start : stored.start + stored.nbytes]
     if stored.start % stored.dtype.itemsize:
         data = data.clone()
@@ -206,7 +206,7 @@ def mapped_tensor(mapped: Tensor, stored: StoredTensor) -> Tensor:
 
 
 def tensor_source(tensor: Tensor) -> TensorSource:
-    """`tensor`, on whatever device, to be written as it is."""
+    """A source that writes `tensor`, which may be on any device, unchanged."""
 
     def write(file: BinaryIO) -> object:
         return file.write(_as_bytes(tensor.detach().cpu().contiguous()))
@@ -215,7 +215,7 @@ def tensor_source(tensor: Tensor) -> TensorSource:
 
 
 def stored_source(stored: StoredTensor, dtype: torch.dtype) -> TensorSource:
-    """A tensor of another file, read and cast when its turn comes."""
+    """A source that reads a tensor from another file and casts it when it is written."""
 
     def write(file: BinaryIO) -> object:
         return file.write(_as_bytes(read_tensor(stored).to(dtype)))
@@ -224,12 +224,12 @@ def stored_source(stored: StoredTensor, dtype: torch.dtype) -> TensorSource:
 
 
 def _as_bytes(tensor: Tensor) -> Any:
-    """The tensor's memory as a NumPy array of bytes, which knows no bfloat16."""
+    """The tensor's memory as a NumPy array of bytes, as NumPy has no bfloat16."""
     return tensor.reshape(-1).view(torch.uint8).numpy()
 
 
 def write_shards(folder: Path, tensors: Mapping[str, TensorSource], *, name: str = "model") -> None:
-    """Write `tensors` into `folder` as `{name}.safetensors`, or as shards of at most 5 GB and their index."""
+    """Write `tensors` to `{name}.safetensors` in `folder`, or to shards of at most 5 GB and their index."""
     shards: list[dict[str, TensorSource]] = [{}]
     room = SHARD_BYTES
     for tensor, source in tensors.items():
@@ -241,17 +241,17 @@ def write_shards(folder: Path, tensors: Mapping[str, TensorSource], *, name: str
     if len(shards) == 1:
         write_file(folder / f"{name}.safetensors", shards[0])
         return
-    listed: dict[str, str] = {}
+    weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         file_name = f"{name}-{number:05d}-of-{len(shards):05d}.safetensors"
         write_file(folder / file_name, shard)
-        listed |= dict.fromkeys(shard, file_name)
-    index = {"metadata": {"total_size": sum(t.nbytes for t in tensors.values())}, "weight_map": listed}
+        weight_map |= dict.fromkeys(shard, file_name)
+    index = {"metadata": {"total_size": sum(t.nbytes for t in tensors.values())}, "weight_map": weight_map}
     (folder / f"{name}.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
 def write_file(path: Path, tensors: Mapping[str, TensorSource]) -> None:
-    """One safetensors file, tensor by tensor."""
+    """Write one safetensors file, tensor by tensor."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, source in tensors.items():

@@ -1,6 +1,6 @@
-"""Checkpoints without weights to ship: every value is a formula of the tensor's published name and its index.
+"""Synthetic checkpoints: each value is computed from the tensor's published name and the value's index.
 
-Two machines that follow the formulas hold the same float32 bits, so recorded numbers can be checked anywhere.
+All machines get the same float32 bits, so numbers recorded on one can be checked on any other.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from phi4mm.config.original import from_original
 from phi4mm.errors import ConfigError
 
 F32 = npt.NDArray[np.float32]
-BLOCK = 1 << 16  # elements computed at a time: they and their scratch stay in a core's cache
+BLOCK = 1 << 16  # elements computed at a time, so that they stay in a core's cache
 _NORMS = ("layernorm", "layer_norm", "norm1", "norm2")
 _WIDE = ("sub_GN", "glb_GN", "head.probe", "position_embedding.weight", "embed_tokens.weight")
 
 
 def uniform(name: str, shape: tuple[int, ...]) -> F32:
-    """float32 numbers in [-1, 1) that depend on `name` and their index alone."""
-    return np.concatenate(list(_uniform_chunks(name, math.prod(shape)))).reshape(shape)
+    """float32 numbers in [-1, 1). Each depends only on `name` and its index."""
+    return np.concatenate(list(_uniform_blocks(name, math.prod(shape)))).reshape(shape)
 
 
 def tensor(name: str, shape: tuple[int, ...]) -> F32:
-    """The tensor called `name` in the original layout: float32 of `shape`, scaled to keep activations of order one."""
+    """The tensor called `name` in the original layout, float32; it is scaled so that activations are of order one."""
     return np.concatenate(list(_blocks(name, shape))).reshape(shape)
 
 
 def write_synthetic(
     config: dict[str, Any], folder: Path, *, layout: Layout = "original", dtype: str = "float32"
 ) -> None:
-    """Write the synthetic checkpoint of `config`, an original layout's config.json, into the new `folder`.
+    """Write the synthetic checkpoint of `config`, a config.json of the original layout, to the new `folder`.
 
-    Holds a few hundred kilobytes at a time, whatever the sizes. raises ConfigError, CheckpointError
+    Needs a few hundred kilobytes of memory, whatever the sizes. Raises ConfigError, CheckpointError.
     """
     if dtype not in DTYPES or dtype == "auto":
         raise ConfigError(f"dtype is {dtype!r}; expected float32, bfloat16 or float16")
@@ -68,12 +68,12 @@ def _source(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> TensorSour
 def _blocks(name: str, shape: tuple[int, ...]) -> Iterator[F32]:
     """The flat values of a tensor, BLOCK at a time: offset + scale * u, in float32 steps."""
     offset, scale = _offset_and_scale(name, shape)
-    for u in _uniform_chunks(name, math.prod(shape)):
+    for u in _uniform_blocks(name, math.prod(shape)):
         u *= scale
         yield u if offset == 0 else u + offset
 
 
-def _uniform_chunks(name: str, count: int) -> Iterator[F32]:
+def _uniform_blocks(name: str, count: int) -> Iterator[F32]:
     key = np.uint64(zlib.crc32(name.encode()) << 32)
     for start in range(0, count, BLOCK):
         yield _splitmix(np.arange(start, min(start + BLOCK, count), dtype=np.uint64) + key)
@@ -90,7 +90,7 @@ def _splitmix(state: npt.NDArray[np.uint64]) -> F32:
     np.right_shift(state, np.uint64(31), out=scratch)
     state ^= scratch
     state >>= np.uint64(40)
-    u = state.view(np.int64).astype(np.float32)  # signed converts twice as fast; 24 bits are positive
+    u = state.view(np.int64).astype(np.float32)  # signed integers convert twice as fast, and 24 bits are never negative
     u *= np.float32(2.0**-23)  # exact, as is the next step
     u -= np.float32(1)
     return u

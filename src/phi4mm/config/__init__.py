@@ -1,1 +1,1 @@
-"""Facts of the model and of the engine, read strictly."""
+"""Configuration of the model, read strictly from files, and of the engine."""

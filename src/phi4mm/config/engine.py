@@ -1,4 +1,4 @@
-"""Engine arguments as a user gives them, and what they resolve to on a machine."""
+"""Settings of the engine as a user gives them, and as they are resolved on a machine."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ KV_CACHE_DTYPES = ("auto", "int8")
 class EngineArgs:
     """How many requests run at once, and in how much memory.
 
-    kv_cache_dtype          of keys and values: "auto" is the model's, "int8" has one scale for each token and head
-    kv_cache_bytes          for keys, values and encoder outputs; None takes half of the memory left after loading
+    kv_cache_dtype          dtype of keys and values: "auto" is the model's, "int8" has a scale for each token and head
+    kv_cache_bytes          memory for keys, values and encoder outputs; None takes half of what is left after loading
     max_num_seqs            sequences in one step
     max_num_batched_tokens  tokens in one step; longer prompts are prefilled in chunks over several steps
     max_waiting             requests that may wait; one more is refused with CapacityError
     enable_prefix_caching   whether a prompt reuses keys and values of an earlier prompt that began with the same tokens
-    page_size               tokens of one page, the unit in which memory is taken and prefixes are compared
-    num_speculative_tokens  most tokens of a greedy answer that prompt lookup proposes for one step; 0 proposes none
+    page_size               tokens of one page, the unit in which memory is allocated and prefixes are compared
+    num_speculative_tokens  most tokens that prompt lookup proposes for a greedy answer in one step; 0 turns it off
     raises                  ConfigError
     """
 
@@ -64,13 +64,13 @@ class EngineArgs:
         if self.max_num_batched_tokens <= self.max_num_seqs:
             raise ConfigError(
                 f"max_num_batched_tokens is {self.max_num_batched_tokens} and max_num_seqs {self.max_num_seqs};"
-                " expected more tokens than sequences, or a step that decodes leaves no room for prompts"
+                " expected more tokens than sequences, so that a step that decodes has room for prompts"
             )
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What was asked for: device, dtype, parts to load, quantization and engine arguments."""
+    """What the user chose: device, dtype, modalities to load, quantization and engine arguments."""
 
     device: str = "auto"
     dtype: str = "auto"
@@ -88,7 +88,7 @@ class EngineConfig:
 
 @dataclass(frozen=True)
 class ResolvedEngineConfig:
-    """What runs, with the reason for each choice that was left to phi4mm."""
+    """The resolved settings, and the reason for each choice that was left to phi4mm."""
 
     device: str
     dtype: str

@@ -1,4 +1,4 @@
-"""Strict reading of one JSON object: every key is taken or refused, and errors name the nearest key."""
+"""Read one JSON object strictly: every key is used or refused, and errors name the nearest key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from phi4mm.config.validate import closest, integer, is_integer, is_number, shown
 from phi4mm.errors import ConfigError
 
-MAX_SIZE = 1 << 24  # no width, count or length of a model comes near it
+MAX_SIZE = 1 << 24  # far above any width, count or length of a model
 
 
 class Fields:
@@ -26,7 +26,7 @@ class Fields:
         return name in self.raw
 
     def section(self, name: str) -> Fields:
-        """A nested object, finished together with this one."""
+        """A nested object, which `finish` of this one also finishes."""
         inner = Fields(self._take(name), f"{self._path}: {name}")
         self._sections.append(inner)
         return inner
@@ -68,7 +68,7 @@ class Fields:
         return value
 
     def expect(self, name: str, only: object, *, optional: bool = False) -> None:
-        """The one value phi4mm implements; another one would be another model."""
+        """Refuse any value but `only`, because phi4mm does not implement other values of this key."""
         if optional and name not in self.raw:
             return
         value = self._take(name)
@@ -76,7 +76,7 @@ class Fields:
             raise ConfigError(f"{self._path}: {name} is {shown(value)}; phi4mm implements only {only!r}")
 
     def finish(self, *, ignored: frozenset[str]) -> None:
-        """Refuse every key that was neither read nor is known to be without effect."""
+        """Refuse every key that was not read, except those in `ignored`, which have no effect."""
         for inner in self._sections:
             inner.finish(ignored=ignored)
         for name in self.raw:

@@ -1,4 +1,4 @@
-"""The one reader of small JSON files: what could block, never end or fill the memory is refused before it is read."""
+"""Read small JSON files. Files that could block, never end or fill the memory are refused before they are read."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """One JSON object from a small file. Raises ConfigError that names the file."""
+    """Read one JSON object from a small file. Raises ConfigError with the file's name."""
     return read_json_as(path, dict, "a JSON object", ConfigError)
 
 
 def read_json_as(path: Path, kind: type[T], expected: str, error: type[PhiError], limit: int = MAX_JSON_BYTES) -> T:
-    """The value of a JSON file whose outermost value is of that kind, of at most `limit` bytes.
+    """Read a JSON file of at most `limit` bytes whose outermost value is a `kind`.
 
-    expected  what the file should hold, for messages
-    raises    `error` for a file that is missing, not regular, too large, no JSON, or holds another kind
+    expected  what the file should contain, for messages
+    raises    `error` for a file that is missing, not regular, too large, not JSON, or of another kind
     """
     if (size := regular_file_bytes(path, expected, error)) > limit:
         raise error(f"{path} has {size} bytes; expected {expected} of at most {limit}")
@@ -40,18 +40,18 @@ def read_json_as(path: Path, kind: type[T], expected: str, error: type[PhiError]
 
 
 def regular_file_bytes(path: Path, expected: str, error: type[PhiError]) -> int:
-    """Size of the file that `path` or its link names, which is safe to open: a pipe could block, a device never end.
+    """Size of a regular file, or of one that a link names. Others are refused: a pipe could block, a device never end.
 
-    raises  `error` for a file that is missing, out of reach, or not regular
+    raises  `error` for a file that is missing, cannot be reached, or is not regular
     """
     try:
-        found = path.stat()
+        info = path.stat()
     except FileNotFoundError:
         raise error(f"{path} not found; expected {expected}") from None
-    # ValueError: a NUL in the name.
+    # ValueError is for a NUL in the name.
     except (OSError, ValueError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else problem
         raise error(f"{path} cannot be read: {reason}; expected {expected}") from problem
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(info.st_mode):
         raise error(f"{path} is not a regular file; expected {expected}")
-    return found.st_size
+    return info.st_size

@@ -1,4 +1,4 @@
-"""`config.json` of a checkpoint of either layout, read strictly."""
+"""Read the `config.json` of a checkpoint of either layout, strictly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model's facts. No field has a default: a checkpoint says everything, and `config.load` reads it."""
+"""The configuration of a model. No field has a default: all are read from a checkpoint by `config.load`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONV_STRIDE = 8  # frames per token: three convolutions of stride 2
 
 @dataclass(frozen=True)
 class RopeConfig:
-    """LongRoPE: a factor a frequency pair, `short_factor` up to `original_max_positions` tokens, then `long_factor`."""
+    """LongRoPE: a factor for each rotated pair. `short_factor` is for up to `original_max_positions` tokens."""
 
     theta: float
     rotary_dim: int
@@ -70,7 +70,7 @@ class VisionConfig:
         return self.image_size // self.patch_size
 
 
-# The published config.json says nothing of its tower, which is fixed: SigLIP so400m, 448 px, patch 14.
+# The published config.json does not describe its image tower, which is SigLIP so400m with 448 px and patches of 14.
 PUBLISHED_VISION = VisionConfig(
     hidden_size=1152, intermediate_size=4304, num_layers=27, num_heads=16, image_size=448, patch_size=14
 )
@@ -92,7 +92,7 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """One LoRA over the decoder's four projections."""
+    """A LoRA on the four linear layers of all decoder layers."""
 
     rank: int
     alpha: float
@@ -100,13 +100,13 @@ class AdapterConfig:
 
     @property
     def scaling(self) -> float:
-        """What B(A(x)) is multiplied by."""
+        """The factor of B(A(x))."""
         return self.alpha / self.rank
 
 
 @dataclass(frozen=True)
 class Phi4MMConfig:
-    """A whole model. An adapter is None where a transformers folder comes without it."""
+    """A whole model. An adapter is None where a checkpoint of the transformers layout does not have it."""
 
     text: TextConfig
     vision: VisionConfig
@@ -121,7 +121,7 @@ class Phi4MMConfig:
 
 
 def checked(config: Phi4MMConfig) -> Phi4MMConfig:
-    """The config itself. Raises ConfigError for sizes that contradict each other, before anything is allocated."""
+    """Return `config` if its sizes fit each other. Raises ConfigError, before anything is allocated."""
     text, vision, audio = config.text, config.vision, config.audio
     pairs = text.rope.rotary_dim // 2
     rules = {
@@ -131,7 +131,7 @@ def checked(config: Phi4MMConfig) -> Phi4MMConfig:
         f"num_attention_heads {text.num_heads} must be a multiple of num_key_value_heads {text.num_kv_heads}": (
             text.num_heads % text.num_kv_heads == 0
         ),
-        f"short_factor and long_factor need {pairs} numbers each, one a rotated pair": (
+        f"short_factor and long_factor need {pairs} numbers each, one for each rotated pair": (
             len(text.rope.short_factor) == len(text.rope.long_factor) == pairs and text.rope.rotary_dim % 2 == 0
         ),
         f"vision image_size {vision.image_size} must be an even number of patches of {vision.patch_size}": (

@@ -1,4 +1,4 @@
-"""`config.json` of the original layout, the published one (`model_type` phi4mm), read strictly and written back."""
+"""Read and write the `config.json` of the original layout, the published one (`model_type` phi4mm)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from phi4mm.errors import ConfigError
 
 
 def from_original(raw: dict[str, Any]) -> Phi4MMConfig:
-    """From the published layout's config.json."""
+    """Read the config.json of the original layout. Raises ConfigError."""
     top = Fields(raw, "config.json")
     top.expect("model_type", "phi4mm")
     for name, only in _ORIGINAL_FIXED.items():
@@ -50,11 +50,11 @@ def from_original(raw: dict[str, Any]) -> Phi4MMConfig:
 
 
 def to_original(config: Phi4MMConfig) -> dict[str, Any]:
-    """The original layout's config.json; `from_original` reads it back to an equal value."""
+    """The config.json of the original layout, from which `from_original` reads an equal value. Raises ConfigError."""
     text, rope, audio, vision = config.text, config.text.rope, config.audio, config.vision
     if config.vision_lora is None or config.speech_lora is None:
         raise ConfigError(
-            "this model lacks an adapter; the original layout holds both, convert to transformers instead"
+            "this model lacks an adapter; the original layout needs both, convert to transformers instead"
         )
     return {
         "architectures": ["Phi4MMForCausalLM"],
@@ -122,7 +122,7 @@ def _original_audio(fields: Fields) -> AudioConfig:
 
 
 def _original_lora(fields: Fields) -> AdapterConfig:
-    fields.text("layer")  # a regular expression that always names the decoder's four projections
+    fields.text("layer")  # a regular expression, always for the decoder's four linear layers
     return AdapterConfig(
         rank=fields.integer("r"), alpha=fields.number("lora_alpha"), dropout=fields.number("dp", low=0.0)
     )
@@ -175,7 +175,7 @@ _LORA_TARGETS = {
     "vision": r"layers.*((self_attn\.(qkv_proj|o_proj))|(mlp\.(gate_up|down)_proj))",
     "speech": r"((layers.*self_attn\.(qkv|o)_proj)|(layers.*mlp\.(gate_up|down)_proj))",
 }
-# Known keys that change nothing that phi4mm computes: training knobs, library bookkeeping, and what is always off.
+# Known keys without effect on results: settings for training, bookkeeping of libraries, and what is always off.
 _ORIGINAL_IGNORED = frozenset(
     "_attn_implementation _attn_implementation_autoset _name_or_path activation_checkpointing architectures"
     " attention_dropout auto_map dropout_rate embd_pdrop enable_gradient_checkpointing freeze_img_processor"

@@ -1,4 +1,4 @@
-"""The sections of config.json that both layouts spell alike."""
+"""The sections of config.json that are the same in both layouts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from phi4mm.config.model import RopeConfig, TextConfig, VisionConfig
 
 
 def read_text(top: Fields, rope: Fields, rope_facts: Fields) -> TextConfig:
-    """`rope_facts` is the section that says theta and the partial factor: newer files keep them with the factors."""
+    """`rope_facts` is the section with theta and the partial factor: newer files have them beside the factors."""
     hidden, heads = top.integer("hidden_size"), top.integer("num_attention_heads")
     return TextConfig(
         vocab_size=top.integer("vocab_size"),
@@ -31,7 +31,7 @@ def read_text(top: Fields, rope: Fields, rope_facts: Fields) -> TextConfig:
 
 
 def text_fields(text: TextConfig) -> dict[str, Any]:
-    """The decoder's keys that both layouts spell alike."""
+    """The decoder's keys that are the same in both layouts."""
     return {
         "hidden_size": text.hidden_size,
         "intermediate_size": text.intermediate_size,
@@ -46,7 +46,7 @@ def text_fields(text: TextConfig) -> dict[str, Any]:
 
 
 def read_vision(fields: Fields) -> VisionConfig:
-    """The image tower's keys, spelled alike in both layouts. Raises ConfigError."""
+    """Read the image tower's keys, which are the same in both layouts. Raises ConfigError."""
     return VisionConfig(
         hidden_size=fields.integer("hidden_size"),
         intermediate_size=fields.integer("intermediate_size"),
@@ -58,7 +58,7 @@ def read_vision(fields: Fields) -> VisionConfig:
 
 
 def write_vision(vision: VisionConfig) -> dict[str, Any]:
-    """What `read_vision` reads back."""
+    """The keys that `read_vision` reads."""
     return {
         "hidden_size": vision.hidden_size,
         "intermediate_size": vision.intermediate_size,
@@ -70,5 +70,5 @@ def write_vision(vision: VisionConfig) -> dict[str, Any]:
 
 
 def one_or_list(ids: tuple[int, ...]) -> int | list[int]:
-    """A lone id as itself, as published files write it."""
+    """A single id as a number, several as a list, as in published files."""
     return ids[0] if len(ids) == 1 else list(ids)

@@ -1,6 +1,6 @@
-"""`config.json` of transformers' own class (`model_type` phi4_multimodal), read strictly and written back.
+"""Read and write the `config.json` of transformers' class (`model_type` phi4_multimodal).
 
-Its two adapters live in folders `vision-lora` and `speech-lora`, each with PEFT's `adapter_config.json`.
+Its two adapters are in the folders `vision-lora` and `speech-lora`, each with PEFT's `adapter_config.json`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from phi4mm.config.sections import one_or_list, read_text, read_vision, text_fie
 
 
 def from_transformers(raw: dict[str, Any], adapters: dict[str, dict[str, Any]]) -> Phi4MMConfig:
-    """From the transformers layout's config.json and its adapters' adapter_config.json, by adapter name."""
+    """Read the config.json of the transformers layout and adapter_config.json by adapter name. Raises ConfigError."""
     top = Fields(raw, "config.json")
     top.expect("model_type", "phi4_multimodal")
     for name, only in _TRANSFORMERS_FIXED.items():
@@ -55,7 +55,7 @@ def from_transformers(raw: dict[str, Any], adapters: dict[str, dict[str, Any]]) 
 
 
 def to_transformers(config: Phi4MMConfig) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The transformers layout's config.json, and adapter_config.json by adapter name."""
+    """The config.json of the transformers layout, and adapter_config.json by adapter name."""
     text, rope, audio = config.text, config.text.rope, config.audio
     loras = {"vision": config.vision_lora, "speech": config.speech_lora}
     raw = {
@@ -100,7 +100,7 @@ def to_transformers(config: Phi4MMConfig) -> tuple[dict[str, Any], dict[str, dic
 
 
 def _dtype(top: Fields) -> str:
-    """Newer files say dtype, older ones torch_dtype, and some neither: the weights were published in bfloat16."""
+    """From dtype, or torch_dtype in older files. Some have neither; published weights are in bfloat16."""
     name = next((name for name in ("dtype", "torch_dtype") if name in top), None)
     return "bfloat16" if name is None else top.text(name)
 
@@ -149,7 +149,7 @@ _TRANSFORMERS_IGNORED = frozenset(
     " image_token_id initializer_range left_chunk model_type nemo_final_size partial_rotary_factor resid_pdrop"
     " rope_theta sliding_window torch_dtype transformers_version use_cache".split()
 )
-# What PEFT writes for a plain LoRA; its other keys are bookkeeping. Another value would be another adapter.
+# What PEFT writes for a plain LoRA. Other values are for other kinds of adapter; other keys are bookkeeping.
 PEFT_FIXED: dict[str, Any] = {
     "alpha_pattern": {},
     "bias": "none",

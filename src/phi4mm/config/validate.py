@@ -1,4 +1,4 @@
-"""Checks of single values: each says what was found and what was expected."""
+"""Checks of single values. Each error says what was found and what was expected."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SHOWN = 60  # characters of a wrong value in a message
 
 
 def is_integer(value: object) -> TypeGuard[int]:
-    """A whole number; a bool is none, though Python makes it one."""
+    """Whether it is a whole number. A bool is not one here, although it is an int in Python."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """A finite number; a bool is none, nor is a whole number beyond what a float can hold."""
+    """Whether it is a finite number. A bool is not one, nor is a whole number that is too large for a float."""
     try:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
@@ -26,42 +26,42 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def number(name: str, value: object, low: float, high: float, *, above: bool = False) -> None:
-    """A finite number from `low` (excluded with `above`) to `high`. Raises InputError."""
+    """Check for a finite number from `low` (excluded with `above`) to `high`. Raises InputError."""
     if not is_number(value) or not low <= value <= high or (above and value == low):
         bounds = f"{'above' if above else 'from'} {low:g} {'up to' if above else 'to'} {high:g}"
         raise InputError(f"{name} is {shown(value)}; expected a number {bounds}")
 
 
 def integer(name: str, value: object, low: int, high: int, *, error: type[PhiError] = InputError) -> None:
-    """A whole number from `low` to `high`; a bool is none. Raises `error`."""
+    """Check for a whole number from `low` to `high`; a bool is not one. Raises `error`."""
     if not is_integer(value) or not low <= value <= high:
         raise error(f"{name} is {shown(value)}; expected a whole number from {low} to {high}")
 
 
 def one_of(name: str, value: object, allowed: Collection[str]) -> None:
-    """One of the allowed words. Raises ConfigError."""
+    """Check for one of the allowed words. Raises ConfigError."""
     if value not in allowed:
         raise ConfigError(f"{name} is {shown(value)}; expected one of {', '.join(allowed)}")
 
 
-def text(name: str, value: object, most: int) -> None:
-    """1 to `most` characters of real Unicode. Raises InputError."""
+def text(name: str, value: object, limit: int) -> None:
+    """Check for 1 to `limit` characters of valid Unicode. Raises InputError."""
     if not isinstance(value, str):
         raise InputError(f"{name} is {type(value).__name__}; expected text")
-    if not 1 <= len(value) <= most:
-        raise InputError(f"{name} has {len(value)} characters; expected 1 to {most}")
+    if not 1 <= len(value) <= limit:
+        raise InputError(f"{name} has {len(value)} characters; expected 1 to {limit}")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise InputError(f"{name} holds a lone surrogate; decode it as UTF-8 before it comes here")
+        raise InputError(f"{name} holds a lone surrogate; expected Unicode, decode it as UTF-8 first")
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """A hint for an unknown name: the known one it resembles, or all of them."""
-    near = closest(name, known)
-    return f"did you mean {near}?" if near else f"expected one of {', '.join(known)}"
+    """A hint for an unknown name: the known name that is most similar, or all of them."""
+    match = closest(name, known)
+    return f"did you mean {match}?" if match else f"expected one of {', '.join(known)}"
 
 
 def refuse_unknown(where: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse the first of the keywords `names` that is not known. Raises ConfigError."""
+    """Raise ConfigError for the first of the keywords `names` that is not in `known`."""
     allowed = sorted(known)
     for name in names:
         if name not in allowed:
@@ -69,13 +69,13 @@ def refuse_unknown(where: str, names: Iterable[str], known: Iterable[str]) -> No
 
 
 def closest(name: str, known: Collection[str]) -> str | None:
-    """The known name that `name` may be a slip of, if there is one."""
+    """The known name that `name` may be a misspelling of, or None."""
     return next(iter(difflib.get_close_matches(name, known, n=1)), None)
 
 
 def shown(value: object) -> str:
-    """A wrong value as messages show it: its first characters, whatever it is."""
+    """The first characters of a wrong value, for messages; safe for any value."""
     try:
         return f"{value!r:.{SHOWN}}"
-    except ValueError:  # Python spells no whole number of more than some thousand digits
+    except ValueError:  # Python does not print whole numbers of more than 4,300 digits
         return f"{type(value).__name__} of too many digits to show"

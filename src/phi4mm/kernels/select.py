@@ -26,7 +26,7 @@ vector_math.initialize()  # before any model computes: every one of them imports
 FEW_ROWS = 8  # below this a product is bound by reading the weight, and 16 bits read half as much
 MANY_ROWS = 32  # from here on, unpacking a panel for the native bf16 matmul pays off
 NATIVE_DTYPES = (torch.float32, torch.bfloat16)  # of activations
-HEAD_WIDTH, HEAD_GROUP = 256, 8  # the largest head, and most query heads a key/value head, of native attention
+HEAD_WIDTH, HEAD_GROUP = 256, 8  # limits of native attention: head width, query heads for each key/value head
 ANY_ROWS = 1 << 30
 
 

@@ -1,1 +1,1 @@
-"""Packed weights in place of plain ones."""
+"""Quantization: which weights of a model are packed, and the modules that use packed weights."""

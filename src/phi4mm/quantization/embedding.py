@@ -1,6 +1,6 @@
-"""An embedding over a packed weight, which is the tied head's weight as well.
+"""An embedding with a packed weight, which is also the weight of the tied head.
 
-T tokens, D width, G groups of a row.
+T packed tokens, D model width, G groups of a row.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from phi4mm.kernels.packed_weight import GROUP, TILE, PackedWeight
 
-ROWS_AT_ONCE = 1024  # bounds what a long prompt's rows take in float32: 12 MB at width 3072
+ROWS_AT_ONCE = 1024  # unpacked at a time, to bound float32 memory for a long prompt: 12 MB at width 3072
 
 
 class PackedEmbedding(nn.Module):
-    """nn.Embedding with its weight packed: only the rows asked for are ever unpacked, into `dtype`."""
+    """nn.Embedding with a packed weight. Only the rows of the given ids are unpacked, to `dtype`."""
 
     def __init__(self, weight: PackedWeight, dtype: torch.dtype) -> None:
         super().__init__()
@@ -27,12 +27,12 @@ class PackedEmbedding(nn.Module):
 
 
 def unpack_rows(packed: PackedWeight, rows: Tensor) -> Tensor:
-    """Rows of `packed`, (T,) int64 -> (T, D) float32. A row lies in one tile, every 4 or 2 inputs of it together."""
+    """rows (T,) int64 -> those rows of `packed` (T, D) float32. A row is in one tile, 4 or 2 inputs of it at a time."""
     tile, output = rows // TILE, rows % TILE
     tiles, groups = packed.codes.shape[:2]
     if packed.bits == 4:
-        both = packed.codes.view(tiles, groups, GROUP // 4, 8, 4)[tile, :, :, output % 8]  # (T, G, step, input)
-        codes = torch.where((output < 8).view(-1, 1, 1, 1), both & 15, both >> 4).float() - 8
+        nibbles = packed.codes.view(tiles, groups, GROUP // 4, 8, 4)[tile, :, :, output % 8]  # (T, G, step, input)
+        codes = torch.where((output < 8).view(-1, 1, 1, 1), nibbles & 15, nibbles >> 4).float() - 8
     else:
         codes = packed.codes.view(torch.int8).view(tiles, groups, GROUP // 2, TILE, 2)[tile, :, :, output].float()
     scales = packed.scales[tile, :, output].float()

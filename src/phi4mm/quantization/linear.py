@@ -1,4 +1,4 @@
-"""A linear layer over a packed weight.
+"""A linear layer with a packed weight.
 
 O outputs, I inputs.
 """
@@ -12,7 +12,7 @@ from phi4mm.kernels.select import linear
 
 
 class PackedLinear(nn.Module):
-    """nn.Linear with its (O, I) weight packed; the bias (O,) stays a parameter, so that `upcast_module` reaches it."""
+    """nn.Linear with a packed weight (O, I). The bias (O,) stays a parameter, so that `upcast_module` finds it."""
 
     def __init__(self, weight: PackedWeight, bias: nn.Parameter | None) -> None:
         super().__init__()

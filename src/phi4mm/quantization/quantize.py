@@ -1,4 +1,4 @@
-"""Which weights of a model are packed, in how many bits, and the swap itself."""
+"""Quantize a model: choose which weights are packed in how many bits, and replace them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.quantization.embedding import PackedEmbedding
 from phi4mm.quantization.linear import PackedLinear
 
-Plan: TypeAlias = dict[str, Bits]  # of the parameters to be packed, by name
+Plan: TypeAlias = dict[str, Bits]  # name and bits of each parameter to pack
 DECODER_BITS: dict[Quantization, Bits] = {"int8": 8, "int4": 4}
 TOWER_BITS: Bits = 8
 
 
 def quantize_model(model: Phi4MM, scheme: Quantization) -> Phi4MM:
-    """Pack the weights of `model` in place, one after the other, and return it. Its other tensors stay as they are."""
+    """Pack the weights of `model` in place, one after the other, and return it. Other tensors do not change."""
     parameters = dict(model.named_parameters())
     for name, bits in weight_bits(model, scheme).items():
         replace_weight(model, name, pack_weight(parameters.pop(name).detach(), bits))
@@ -28,11 +28,11 @@ def quantize_model(model: Phi4MM, scheme: Quantization) -> Phi4MM:
 
 
 def weight_bits(model: Phi4MM, scheme: Quantization) -> Plan:
-    """The parameters that `scheme` packs, by name, and their bits.
+    """Name and bits of each parameter that `scheme` packs.
 
-    Decoder, adapters and the tied embedding in the scheme's bits, linear layers of towers and projections in 8
-    (docs/decisions/0006-quantization.md). Convolutions, norms, biases and position tables stay; so do matrices whose
-    inputs fill no half of a group, such as the outer half of an adapter of rank 16.
+    Decoder, adapters and the tied embedding get the scheme's bits, linear layers of towers and projectors get 8
+    (docs/decisions/0006-quantization.md). Convolutions, norms, biases and position tables are not packed, nor are
+    matrices with fewer inputs than half a group, such as B of an adapter of rank 16.
     """
     bits: Plan = {"text.embed_tokens.weight": DECODER_BITS[scheme]}
     for path, module in model.named_modules():
@@ -45,7 +45,7 @@ def weight_bits(model: Phi4MM, scheme: Quantization) -> Plan:
 
 
 def replace_weight(model: Phi4MM, name: str, packed: PackedWeight) -> None:
-    """Put `packed` in the place of the parameter `name`: its tensors are `{name}.codes` and `{name}.scales`."""
+    """Replace the parameter `name` by `packed`, whose tensors are `{name}.codes` and `{name}.scales`."""
     path, _, leaf = name.rpartition(".")
     parent = model.get_submodule(path)
     if isinstance(parent, nn.Linear):
@@ -55,12 +55,12 @@ def replace_weight(model: Phi4MM, name: str, packed: PackedWeight) -> None:
     elif isinstance(parent, NamedWeights):
         parent[leaf] = packed
     else:
-        delattr(parent, leaf)  # torch lets no module take a parameter's name
+        delattr(parent, leaf)  # torch does not let a module take the name of a parameter
         setattr(parent, leaf, packed)
 
 
 def make_empty(model: Phi4MM, scheme: Quantization) -> Phi4MM:
-    """`quantize_model` for a model on the meta device: the same names, shapes and dtypes without any values."""
+    """`quantize_model` for a model on the meta device: the same names, shapes and dtypes, without values."""
     parameters = dict(model.named_parameters())
     for name, bits in weight_bits(model, scheme).items():
         replace_weight(model, name, empty_weight(parameters[name], bits, device="meta"))
