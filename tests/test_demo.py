@@ -1,4 +1,4 @@
-"""`make demo` answers rightly on the files in examples/."""
+"""`make demo` answers correctly on the files in examples/."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def test_the_demo_answers_every_question_rightly(capsys: pytest.CaptureFixture[str]) -> None:
-    """The first thing a newcomer sees: images, speech, a spoken question, a tool call, none seen in training."""
+def test_the_demo_answers_every_question_correctly(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first thing that a new user sees: images, speech, a spoken question and a tool call, none from training."""
     main = runpy.run_path(str(EXAMPLES / "demo.py"))["main"]
     assert main() == 0
     shown = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The README's examples, run as they stand."""
+"""The examples of the README work as they are printed."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_at_root")
-def test_the_python_examples_give_the_answers_they_promise() -> None:
-    """A renamed argument or file would break the first thing a newcomer tries."""
+def test_the_python_examples_give_the_answers_they_show() -> None:
+    """A renamed argument or file would break the first thing that a new user tries."""
     names: dict[str, Any] = {}
     for kind, text in BLOCKS:
         if kind == "python":
@@ -48,24 +48,24 @@ def test_the_one_shot_commands_answer(
     line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each answers on stdout and exits 0."""
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))  # nothing is piped in
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))  # an empty pipe
     assert main(shlex.split(line)) == 0
     assert capsys.readouterr().out.strip()
 
 
 def test_every_command_is_shown_and_every_shown_command_exists() -> None:
-    """The README must not lag behind the program."""
+    """The README lists exactly the commands that the program has."""
     shown = {line.split()[0] for line in COMMAND_LINES}
     assert shown == set(COMMANDS)
 
 
-def test_the_readme_is_short_and_every_figure_in_it_is_filled_in() -> None:
-    """Under 200 lines, and no mark left where a measured figure belongs."""
+def test_the_readme_is_short_and_has_no_unfilled_figure() -> None:
+    """Under 200 lines, and no marker such as @FIGURE@ left where a measured figure belongs."""
     assert len(README.splitlines()) < 200
     assert not re.search(r"@[A-Z]+@", README)
 
 
-def test_the_tables_are_those_of_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A figure typed by hand, or a record newer than its table, would be told apart from a measured one by nobody."""
+def test_the_tables_agree_with_the_recorded_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A figure typed by hand, or an outdated one, would look like a measured one."""
     monkeypatch.setattr("sys.argv", ["tables.py", "--check"])
     assert runpy.run_path(str(ROOT / "bench" / "tables.py"))["main"]() == 0

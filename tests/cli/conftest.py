@@ -11,7 +11,7 @@ from tests.cli.fake_model import FakeModel
 
 
 class Terminal(io.StringIO):
-    """A stdin that says it is a terminal."""
+    """A stdin that reports to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def pipe(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
-    """Puts bytes into a piped stdin."""
+    """Makes stdin a pipe with these bytes."""
 
     def put(data: bytes) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
@@ -29,13 +29,13 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
 
 @pytest.fixture
 def type_lines(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[str | type[BaseException]]], None]:
-    """Makes stdin a terminal where a person types these lines, or presses the keys that raise."""
+    """Makes stdin a terminal where these lines are typed; an exception stands for Ctrl-C or Ctrl-D."""
 
     def put(lines: Sequence[str | type[BaseException]]) -> None:
-        waiting = iter(lines)
+        remaining = iter(lines)
 
         def read(prompt: str = "") -> str:
-            line = next(waiting, EOFError)
+            line = next(remaining, EOFError)
             if isinstance(line, str):
                 return line
             raise line
@@ -48,7 +48,7 @@ def type_lines(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[str | type
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch, pipe: Callable[[bytes], None]) -> FakeModel:
-    """`phi4mm.load` gives this model, whatever is asked for; stdin is an empty pipe."""
+    """`phi4mm.load` returns this model, whatever its arguments; stdin is an empty pipe."""
     fake = FakeModel()
     pipe(b"")
 

@@ -15,7 +15,7 @@ Answer = Callable[[Sequence[Message]], Iterator[str]]
 
 
 def count_messages(messages: Sequence[Message]) -> Iterator[str]:
-    """The answer `<n> é`, n the number of messages, in two pieces."""
+    """The answer `<n> é` in two pieces, where n is the number of messages."""
     yield f"{len(messages)}"
     yield " é"
 
@@ -45,7 +45,7 @@ class FakeStream:
 
 @dataclass
 class FakeModel:
-    """Remembers what it was asked. `answer` makes the pieces of each answer, or raises in the middle."""
+    """Records all calls. `answer` yields the pieces of each answer, and may raise between two of them."""
 
     answer: Answer = count_messages
     tool_calls: tuple[ToolCall, ...] = ()

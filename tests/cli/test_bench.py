@@ -11,7 +11,7 @@ from phi4mm.engine.messages import EngineRequest
 from phi4mm.engine.request import Request
 from phi4mm.protocol.inputs import Prompt
 
-PROMISED = (
+DOCUMENTED = (
     *("decode_tok_s", "decode_ceiling_fraction", "prefill_tok_s", "prefill_ceiling_fraction", "image_first_token_s"),
     *("audio_first_token_s", "load_s", "resident_gb", "threads", "quantize"),
 )
@@ -20,32 +20,32 @@ SMALL = ["--turns", "1", "--prompt", "16", "--tokens", "3"]
 
 @pytest.fixture(autouse=True)
 def _small_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gigabyte read is for machines that are measured, not for tests."""
+    """Reading a gigabyte to measure the ceilings takes too long for a test."""
     monkeypatch.setattr(ceilings, "READ_BYTES", 2**22)
     monkeypatch.setattr(ceilings, "PRODUCT", (16, 64, 64))
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
+def prompts(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
     """Every prompt that reaches the engine."""
-    prompts: list[Prompt] = []
+    added: list[Prompt] = []
     add = Engine.add
 
-    def noting(self: Engine, request: EngineRequest) -> tuple[Request, ...]:
-        prompts.append(request.prompt)
+    def recording_add(self: Engine, request: EngineRequest) -> tuple[Request, ...]:
+        added.append(request.prompt)
         return add(self, request)
 
-    monkeypatch.setattr(Engine, "add", noting)
-    return prompts
+    monkeypatch.setattr(Engine, "add", recording_add)
+    return added
 
 
-def test_the_json_line_holds_what_is_promised_and_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
-    """Scripts read these keys; a fraction of another ceiling than the one beside it would be a false claim."""
+def test_the_json_line_has_all_documented_keys_and_consistent_fractions(capsys: pytest.CaptureFixture[str]) -> None:
+    """Scripts read these keys, and each fraction must belong to the ceiling that is printed with it."""
     assert main(["bench", "nano", "--json", "--concurrent", "5", *SMALL]) == 0
     out, table = capsys.readouterr()
     (line,) = out.splitlines()
     record = json.loads(line)
-    assert set(PROMISED) <= set(record)
+    assert set(DOCUMENTED) <= set(record)
     assert record["quantize"] is None
     assert min(value for name, value in record.items() if isinstance(value, float)) > 0
     read = record["ceilings"]["read_gb_s"]
@@ -56,8 +56,8 @@ def test_the_json_line_holds_what_is_promised_and_adds_up(capsys: pytest.Capture
     assert f"{record['prefill_tok_s']:.2f} tok/s" in table
 
 
-def test_without_json_the_table_is_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    """A person who pipes the report into a file must find it there."""
+def test_without_json_the_table_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    """A report that is piped into a file must be in that file."""
     assert main(["bench", "nano", *SMALL]) == 0
     out, err = capsys.readouterr()
     assert "decode, text" in out
@@ -66,32 +66,34 @@ def test_without_json_the_table_is_the_answer(capsys: pytest.CaptureFixture[str]
     assert err == ""
 
 
-def test_no_prompt_comes_twice(asked: list[Prompt]) -> None:
-    """The engine remembers prompts and images: a repeated one would measure its memory, not the model."""
+def test_no_prompt_is_used_twice(prompts: list[Prompt]) -> None:
+    """The engine caches prompts and images: a repeated one would measure the caches, not the model."""
     assert main(["bench", "nano", "--concurrent", "5", "--turns", "2", "--prompt", "32", "--tokens", "2"]) == 0
-    beginnings = [prompt.ids[:8] for prompt in asked]
-    digests = [span.digest for prompt in asked for span in prompt.spans]
+    beginnings = [prompt.ids[:8] for prompt in prompts]
+    digests = [span.digest for prompt in prompts for span in prompt.spans]
     assert len(set(beginnings)) == len(beginnings) == 3 + 3 * 2 + 2 * 5
-    assert len(set(digests)) == len(digests) == 2 + 2 * 2 + 2 * 4  # the five: text, image, audio clip, both, text
+    assert len(set(digests)) == len(digests) == 2 + 2 * 2 + 2 * 4  # the five: text, image, audio, both, text
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
-        (["--tokens", "1"], "argument --tokens: '1' is no whole number of 2 or more"),
-        (["--turns", "0"], "argument --turns: '0' is no whole number of 1 or more"),
+        (["--tokens", "1"], "argument --tokens: expected a whole number of at least 2, not '1'"),
+        (["--turns", "0"], "argument --turns: expected a whole number of at least 1, not '0'"),
         (["--quantize", "int2"], "argument --quantize: invalid choice: 'int2'"),
     ],
 )
-def test_what_cannot_be_measured_is_wrong_use(argv: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """One token has no later step; the fault must show before 11 GB are loaded."""
-    with pytest.raises(SystemExit) as leaving:
+def test_options_that_cannot_be_measured_are_wrong_use(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An answer of one token has no decode step. This must be refused before 11 GB are loaded."""
+    with pytest.raises(SystemExit) as exit:
         main(["bench", "nano", *argv])
-    assert leaving.value.code == 2
-    assert told in capsys.readouterr().err
+    assert exit.value.code == 2
+    assert message in capsys.readouterr().err
 
 
-def test_a_prompt_past_the_context_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """The engine's own refusal, not a traceback."""
+def test_a_prompt_longer_than_the_context_gives_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """The error of the engine is printed, without a traceback."""
     assert main(["bench", "nano", "--prompt", "9999999", *SMALL[:2]]) == 1
     assert "the context holds" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from phi4mm.diagnostics.hardware import kernels
 
 
 def test_the_report_is_one_json_object_about_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
-    """Bug reports carry it; each fact is compared with what Python itself says here."""
+    """It is part of bug reports; each fact is compared with what Python reports on this machine."""
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert list(report) == ["versions", "cpu", "cuda", "memory", "codecs", "chosen"]
@@ -26,8 +26,8 @@ def test_the_report_is_one_json_object_about_this_machine(capsys: pytest.Capture
     assert {"JPEG", "PNG", "WEBP", "TIFF"} <= set(report["codecs"]["images"])
 
 
-def test_what_would_be_chosen_comes_with_reasons(capsys: pytest.CaptureFixture[str]) -> None:
-    """A dtype that nobody explains is changed by guessing."""
+def test_the_chosen_settings_come_with_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    """Users change a dtype blindly if no reason is given for it."""
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -36,7 +36,7 @@ def test_what_would_be_chosen_comes_with_reasons(capsys: pytest.CaptureFixture[s
     assert "GiB" in out
 
 
-def test_the_text_report_says_none_where_there_is_nothing() -> None:
+def test_the_text_report_says_none_for_an_empty_section() -> None:
     """An empty section would look like a bug of the report."""
     text = doctor.as_text({"cuda": {}, "cpu": {"features": []}, "memory": {"free": 3 * 2**29}})
     assert text.splitlines() == ["cuda: none", "cpu", "  features: none", "memory", "  free: 1.5 GiB"]

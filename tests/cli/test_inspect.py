@@ -20,17 +20,17 @@ from phi4mm.config.original import from_original
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def write_hollow(folder: Path, config: dict[str, object]) -> None:
-    """A bfloat16 checkpoint with true headers and no data: sparse files, which take no room on the disk."""
+def write_empty(folder: Path, config: dict[str, object]) -> None:
+    """A bfloat16 checkpoint with valid headers and no data: sparse files, which take no room on the disk."""
     parsed = from_original(config)
 
     def source(shape: tuple[int, ...]) -> TensorSource:
         def write(file: BinaryIO) -> None:
-            file.seek(sparse.nbytes - 1, 1)
+            file.seek(tensor.nbytes - 1, 1)
             file.write(b"\0")
 
-        sparse = TensorSource(torch.bfloat16, shape, write)
-        return sparse
+        tensor = TensorSource(torch.bfloat16, shape, write)
+        return tensor
 
     tensors = {name: source(tuple(value.shape)) for name, value in skeleton(parsed).state_dict().items()}
     write_checkpoint(parsed, tensors, folder, form="original")
@@ -43,9 +43,9 @@ def small(folder: Path) -> Path:
     return folder
 
 
-def test_published_sizes_are_told_part_by_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Prevents: wrong figures for the published checkpoint, and shards unlike its three."""
-    write_hollow(tmp_path / "model", json.loads((GOLDEN / "published.json").read_text()))
+def test_published_sizes_are_reported_part_by_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The figures of the published checkpoint must be exact, and its shards must be three."""
+    write_empty(tmp_path / "model", json.loads((GOLDEN / "published.json").read_text()))
     assert main(["inspect", str(tmp_path / "model"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["parameters"] == 5_574_460_224
@@ -76,8 +76,8 @@ def test_published_sizes_are_told_part_by_part(tmp_path: Path, capsys: pytest.Ca
     ]
 
 
-def test_the_report_for_people_names_what_is_never_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Prevents: figures without their units or parts, and training facts that nobody can see."""
+def test_the_text_report_names_tensors_that_are_never_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The text must show parts, sizes, unused tensors and the facts of training.json."""
     folder = small(tmp_path / "model")
     training = {"seed": 7, "scores": {"word error rate": 0.02}, "limits": ["English only", "drawn images"]}
     (folder / "training.json").write_text(json.dumps(training))
@@ -91,11 +91,9 @@ def test_the_report_for_people_names_what_is_never_read(tmp_path: Path, capsys: 
         assert line in out.splitlines()
 
 
-def test_the_report_for_people_plans_memory_up_to_the_context(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Prevents: finding out by running out of memory what a quantization or a long prompt takes."""
-    write_hollow(tmp_path / "model", json.loads((GOLDEN / "published.json").read_text()))
+def test_the_text_report_plans_memory_up_to_the_context(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Users must see what a quantization or a long prompt takes before they run out of memory."""
+    write_empty(tmp_path / "model", json.loads((GOLDEN / "published.json").read_text()))
     assert main(["inspect", str(tmp_path / "model")]) == 0
     lines = capsys.readouterr().out.splitlines()
     head = next(n for n, line in enumerate(lines) if line.startswith("memory"))
@@ -105,8 +103,8 @@ def test_the_report_for_people_plans_memory_up_to_the_context(
     assert rows["bfloat16"][1:3] == ["10.38", "GiB"]
 
 
-def test_quantize_writes_a_folder_that_inspect_knows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Prevents: silence about what was written, figures of bytes that count codes as parameters, and overwriting."""
+def test_quantize_writes_a_folder_that_inspect_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It lists what it wrote and overwrites nothing; `inspect` counts parameters, not packed codes."""
     folder, out = small(tmp_path / "model"), tmp_path / "out"
     assert main(["inspect", str(folder), "--json"]) == 0
     plain = json.loads(capsys.readouterr().out)
@@ -136,7 +134,7 @@ def test_quantize_writes_a_folder_that_inspect_knows(tmp_path: Path, capsys: pyt
 def test_quantize_shows_its_progress_on_a_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prevents: minutes of silence over a large checkpoint."""
+    """A large checkpoint takes minutes."""
     folder = small(tmp_path / "model")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(["quantize", str(folder), str(tmp_path / "out"), "--bits", "8"]) == 0
@@ -148,10 +146,8 @@ def test_quantize_shows_its_progress_on_a_terminal(
     assert captured.out.startswith(f"{tmp_path / 'out'}: int8\n")
 
 
-def test_convert_lists_what_it_wrote_and_keeps_what_is_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Prevents: silence about where gigabytes went, and overwriting."""
+def test_convert_lists_what_it_wrote_and_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Users must see which files were written; an existing folder is not overwritten."""
     folder, out = small(tmp_path / "model"), tmp_path / "out"
     assert main(["convert", str(folder), str(out), "--layout", "adapters", "--dtype", "bfloat16", "--json"]) == 0
     written = json.loads(capsys.readouterr().out)

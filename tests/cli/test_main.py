@@ -16,10 +16,10 @@ from phi4mm.cli import main as program
 from phi4mm.cli.main import COMMANDS, main
 
 
-def helped(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
-    with pytest.raises(SystemExit) as leaving:
+def help_text(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    with pytest.raises(SystemExit) as exit:
         main([*argv, "--help"])
-    assert leaving.value.code == 0
+    assert exit.value.code == 0
     return capsys.readouterr().out
 
 
@@ -27,38 +27,38 @@ def helped(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 def test_help_fits_a_screen(
     argv: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """24 lines of 80 columns: what scrolls away is not read."""
+    """24 lines of 80 columns: text that scrolls away is not read."""
     monkeypatch.setenv("COLUMNS", "80")
-    lines = helped(capsys, *argv).splitlines()
+    lines = help_text(capsys, *argv).splitlines()
     assert len(lines) <= 24
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) <= 80
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """A command that help does not name is never found."""
-    out = helped(capsys)
+    """A command that the help does not list is never found."""
+    out = help_text(capsys)
     assert [name for name in COMMANDS if f"\n  {name} " not in out] == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_listed_command_is_there(name: str) -> None:
-    """A name in the list without its file would be a traceback for whoever types it."""
+def test_every_listed_command_has_a_module(name: str) -> None:
+    """A name in the list without its module would give a traceback."""
     module = importlib.import_module(f"phi4mm.cli.{name}")
     parser = argparse.ArgumentParser()
     module.configure(parser)
     assert callable(module.run)
 
 
-def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
-    """Bug reports begin with it."""
-    with pytest.raises(SystemExit) as leaving:
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """Bug reports state it."""
+    with pytest.raises(SystemExit) as exit:
         main(["--version"])
-    assert leaving.value.code == 0
+    assert exit.value.code == 0
     assert capsys.readouterr().out == f"phi4mm {phi4mm.__version__}\n"
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         ([], "a command is missing; expected one of run, "),
         (["rnu"], "unknown command 'rnu'; did you mean run?"),
@@ -68,14 +68,14 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
         (["run", "nano", "--promt", "x"], "unrecognized arguments: --promt x"),
     ],
 )
-def test_wrong_use_is_exit_code_2_with_usage(argv: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Scripts tell a typing error from a failed answer by the code."""
-    with pytest.raises(SystemExit) as leaving:
+def test_wrong_use_is_exit_code_2_with_usage(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scripts tell wrong use from a failed answer by the exit code."""
+    with pytest.raises(SystemExit) as exit:
         main(argv)
-    assert leaving.value.code == 2
+    assert exit.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert told in err
+    assert message in err
     assert err.startswith("usage: phi4mm ")
 
 
@@ -92,13 +92,13 @@ def test_a_command_is_imported_only_when_it_is_called() -> None:
 
 
 def test_the_help_of_every_command_needs_no_torch() -> None:
-    """Whoever asks how a command is used must not wait seconds for what only its work needs."""
+    """Printing the help of a command must not take the seconds of importing torch."""
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from phi4mm.cli.main import COMMANDS, main\n"
         "for name in COMMANDS:\n"
         "    try: main([name, '--help'])\n"
-        "    except SystemExit as leaving: assert leaving.code == 0\n"
+        "    except SystemExit as exit: assert exit.code == 0\n"
         "    else: raise AssertionError(name)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -106,19 +106,19 @@ def test_the_help_of_every_command_needs_no_torch() -> None:
     assert [name for name in COMMANDS if f"phi4mm {name} " not in done.stdout] == []
 
 
-def test_a_command_knows_no_other_command_s_file() -> None:
-    """What two commands need is a library's: in a command's file it comes with that command's arguments and printing.
-    The chat and the question are parts of `run`, and `main` imports each by its name."""
+def test_no_command_imports_the_module_of_another() -> None:
+    """Code that two commands need belongs in a library, not in a module with one command's arguments and printing.
+    The chat and the question are parts of `run`, and `main` imports each command by its name."""
     folder = Path(program.__file__).parent
-    found = {
+    imports = {
         (path.stem, name)
         for path in folder.glob("*.py")
         for name in re.findall(r"phi4mm\.cli(?:\.| import )(\w+)", path.read_text(encoding="utf-8"))
     }
-    assert found == {("run", "chat"), ("run", "question")}
+    assert imports == {("run", "chat"), ("run", "question")}
 
 
-def test_a_reader_that_leaves_is_no_traceback() -> None:
+def test_a_closed_pipe_gives_no_traceback() -> None:
     """`phi4mm doctor | head -1` closes the pipe early."""
     done = subprocess.run(
         f"{sys.executable} -m phi4mm doctor | true", shell=True, capture_output=True, text=True, check=False
@@ -127,15 +127,15 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
 
 
 def test_no_output_is_coloured(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """NO_COLOR is honoured by never colouring; escape codes in a log are noise."""
+    """NO_COLOR is honoured by never colouring; escape codes would clutter a log."""
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b" not in helped(capsys) + helped(capsys, "run")
+    assert "\x1b" not in help_text(capsys) + help_text(capsys, "run")
 
 
-def test_an_error_message_is_told_and_an_own_bug_is_not_hidden(
+def test_a_phi_error_is_printed_and_a_bug_keeps_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Only errors made for people are shortened to a line; a bug must keep its traceback."""
+    """Only a PhiError has a message for users; any other exception is a bug, whose traceback is needed."""
     from phi4mm.cli import doctor
 
     def fail(args: argparse.Namespace) -> int:
@@ -151,7 +151,7 @@ def test_an_error_message_is_told_and_an_own_bug_is_not_hidden(
 
 
 def test_the_installed_command_is_this_program() -> None:
-    """The name in pyproject must lead here; `python -m phi4mm` does the same."""
+    """The entry point in pyproject.toml and `python -m phi4mm` both run `main`."""
     (entry,) = importlib.metadata.entry_points(group="console_scripts", name="phi4mm")
     assert entry.load() is program.main
     done = subprocess.run(

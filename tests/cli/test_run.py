@@ -27,46 +27,48 @@ TypeLines = Callable[[Sequence[str | type[BaseException]]], None]
 
 
 def wrong_use(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
-    """Runs a command line that must end with exit code 2; returns what it says."""
-    with pytest.raises(SystemExit) as leaving:
+    """Runs a command line that must end with exit code 2; returns what it prints to stderr."""
+    with pytest.raises(SystemExit) as exit:
         main(argv)
-    assert leaving.value.code == 2
+    assert exit.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
     return err
 
 
-def test_the_answer_alone_goes_to_stdout(model: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
-    """A shell that captures the answer must not capture anything else."""
+def test_only_the_answer_goes_to_stdout(model: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
+    """A shell that captures stdout must get the answer and nothing else."""
     assert main(["run", "nano", "-p", "hello"]) == 0
     assert capsys.readouterr() == ("1 é\n", "")
     assert model.calls[0].messages == [Message.user("hello")]
     assert model.streams[0].closed
 
 
-def test_an_answer_beyond_ascii_survives_an_ascii_stdout(model: FakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some pipes and consoles know ASCII alone; an answer in French must not end in a traceback."""
+def test_an_answer_beyond_ascii_is_escaped_on_an_ascii_stdout(
+    model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some pipes and consoles take only ASCII; an answer in French must not end in a traceback."""
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     assert main(["run", "nano", "-p", "hello"]) == 0
     assert written.getvalue() == b"1 \\xe9\n"
 
 
-def test_media_come_before_the_words_in_the_order_given(model: FakeModel) -> None:
-    """The model was trained with media first; several values and repeated flags both count."""
+def test_media_come_before_the_text_in_the_order_given(model: FakeModel) -> None:
+    """The model was trained with media first; several values and repeated flags are both accepted."""
     main(["run", "nano", "--image", "a.png", "b.png", "--audio", "x.wav", "--image", "c.png", "-p", "what?"])
     media = (Image("a.png"), Image("b.png"), Image("c.png"), Audio("x.wav"))
     assert model.calls[0].messages == [Message.user(*media, "what?")]
 
 
 def test_a_spoken_question_needs_no_prompt(model: FakeModel) -> None:
-    """Audio alone is a question of its own; an empty text part would be refused further down."""
+    """Audio can hold the question; an empty text part must not be added, as it would be refused."""
     assert main(["run", "nano", "--audio", "question.wav"]) == 0
     assert model.calls[0].messages == [Message.user(Audio("question.wav"))]
 
 
 @pytest.mark.parametrize(
-    ("said", "name", "folders"),
+    ("options", "name", "folders"),
     [
         ([], "auto", {}),
         (["--adapter", "none"], "none", {}),
@@ -74,30 +76,30 @@ def test_a_spoken_question_needs_no_prompt(model: FakeModel) -> None:
         (["--adapter", "mine=some/folder"], "mine", {"mine": "some/folder"}),
     ],
 )
-@pytest.mark.parametrize("shown", [["-p", "hi"], ["-p", "hi", "--json"], ["-p", "hi", "--raw"]])
+@pytest.mark.parametrize("prompt", [["-p", "hi"], ["-p", "hi", "--json"], ["-p", "hi", "--raw"]])
 def test_the_adapter_is_chosen_and_loaded(
-    model: FakeModel, said: list[str], name: str, folders: dict[str, str], shown: list[str]
+    model: FakeModel, options: list[str], name: str, folders: dict[str, str], prompt: list[str]
 ) -> None:
-    """In every form of an answer; one that was loaded and not used would answer like the plain model."""
-    assert main(["run", "nano", *shown, *said]) == 0
+    """For text, JSON and raw prompts: an adapter that is loaded but not used would answer like the plain model."""
+    assert main(["run", "nano", *prompt, *options]) == 0
     assert (model.adapters, model.folders) == ([name], folders)
 
 
-def test_a_chat_keeps_its_adapter(model: FakeModel, type_lines: TypeLines) -> None:
-    """Every turn of it."""
+def test_every_turn_of_a_chat_uses_the_adapter(model: FakeModel, type_lines: TypeLines) -> None:
+    """Not only the first one."""
     type_lines(["one", "two"])
     assert main(["run", "nano", "--adapter", "mine=some/folder"]) == 0
     assert model.adapters == ["mine", "mine"]
 
 
 def test_the_system_message_comes_first(model: FakeModel) -> None:
-    """Standing instructions after the question are no standing instructions."""
+    """The chat format has the system message before all others."""
     main(["run", "nano", "-p", "hi", "--system", "be brief"])
     assert model.calls[0].messages == [Message.system("be brief"), Message.user("hi")]
 
 
 @pytest.mark.parametrize(
-    ("argv", "piped", "asked"),
+    ("argv", "piped", "prompt"),
     [
         ([], b"from a pipe\n", "from a pipe"),
         (["-p", "sum up:", "-"], b"line 1\nline 2\n", "sum up:\nline 1\nline 2"),
@@ -111,12 +113,12 @@ def test_the_system_message_comes_first(model: FakeModel) -> None:
     ],
 )
 def test_stdin_is_the_prompt_or_follows_it_where_it_is_asked_for(
-    model: FakeModel, pipe: Pipe, argv: list[str], piped: bytes, asked: str
+    model: FakeModel, pipe: Pipe, argv: list[str], piped: bytes, prompt: str
 ) -> None:
     """`cat page | phi4mm run nano "sum up:" -` is how shells are used; the shell's last line break is not text."""
     pipe(piped)
     assert main(["run", "nano", *argv]) == 0
-    assert model.calls[0].messages == [Message.user(asked)]
+    assert model.calls[0].messages == [Message.user(prompt)]
 
 
 @pytest.mark.parametrize("argv", [["--audio", "a.wav"], ["-p", "hi"], ["hi"], ["--image", "a.png", "what?"]])
@@ -173,9 +175,7 @@ def test_case_b8_output_that_cannot_be_written_is_one_line(argv: list[str], to: 
     assert done.stderr.count("\n") == 1
 
 
-def test_a_piped_file_that_is_no_text_is_refused(
-    model: FakeModel, pipe: Pipe, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_piped_binary_file_is_refused(model: FakeModel, pipe: Pipe, capsys: pytest.CaptureFixture[str]) -> None:
     """An image piped by mistake must not become a prompt of replacement characters."""
     pipe(b"ok \xff\xd8")
     assert main(["run", "nano"]) == 1
@@ -193,8 +193,8 @@ def test_endless_piped_text_is_refused_before_it_fills_memory(
     assert "longer than 10 bytes; pipe in less" in capsys.readouterr().err
 
 
-def test_json_is_one_object_with_all_of_the_reply(model: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
-    """Programs parse stdout as a whole."""
+def test_json_is_one_object_with_the_whole_reply(model: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
+    """Programs parse stdout as one JSON object."""
     model.tool_calls = (ToolCall("weather", {"city": "Orléans"}),)
     assert main(["run", "nano", "-p", "hi", "--json"]) == 0
     out = capsys.readouterr().out
@@ -214,8 +214,8 @@ def test_json_is_one_object_with_all_of_the_reply(model: FakeModel, capsys: pyte
     assert out.count("\n") == 1
 
 
-def test_a_raw_prompt_is_handed_over_as_it_is(model: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
-    """--raw is for prompts in the published format; wrapping them in a chat again would double the marks."""
+def test_a_raw_prompt_reaches_the_model_unchanged(model: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
+    """--raw is for prompts in the published format; wrapping them in a chat would double the special tokens."""
     prompt = "<|user|><|image_1|>hi<|end|><|assistant|>"
     assert main(["run", "nano", "--raw", "-p", prompt, "--image", "a.png"]) == 0
     assert model.raw == [(prompt, ("a.png",), ())]
@@ -225,19 +225,19 @@ def test_a_raw_prompt_is_handed_over_as_it_is(model: FakeModel, capsys: pytest.C
 
 
 @pytest.mark.parametrize("flag", [["--n", "2"], ["--logprobs", "0"]])
-def test_what_only_json_shows_is_refused_without_it(
+def test_options_that_only_json_shows_are_refused_without_it(
     flag: list[str], model: FakeModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It would be computed and then dropped."""
-    with pytest.raises(SystemExit) as stop:
+    """Their results would be computed and then dropped."""
+    with pytest.raises(SystemExit) as exit:
         main(["run", "nano", "-p", "hi", *flag])
-    assert stop.value.code == 2
-    assert "--n and --logprobs show in JSON alone; add --json" in capsys.readouterr().err
+    assert exit.value.code == 2
+    assert "--n above 1 and --logprobs need JSON output; add --json" in capsys.readouterr().err
     assert model.calls == []
 
 
-def test_json_shows_log_probabilities_and_further_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the whole of each alternative, as of the first."""
+def test_json_shows_log_probabilities_and_alternatives(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each alternative has the same keys as the first answer."""
     entry = TokenLogprobs(5, -0.5, ((5, -0.5), (7, -1.5)))
     one = Reply("a", "stop", Usage(1, 1, 0, 0), (), (5,), (entry,))
     run._print_json(replace(one, alternatives=(replace(one, text="b"),)))
@@ -249,7 +249,7 @@ def test_json_shows_log_probabilities_and_further_answers(capsys: pytest.Capture
 
 def test_every_sampling_parameter_has_its_flag(model: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
     """A field that is added to SamplingParams must appear on the command line by itself."""
-    given = {
+    values = {
         "temperature": 0.7,
         "top_k": 5,
         "top_p": 0.9,
@@ -263,13 +263,13 @@ def test_every_sampling_parameter_has_its_flag(model: FakeModel, capsys: pytest.
         "n": 2,
         "logprobs": 1,
     }
-    assert set(given) == {field.name for field in fields(SamplingParams)}
+    assert set(values) == {field.name for field in fields(SamplingParams)}
     argv = []
-    for name, value in given.items():
+    for name, value in values.items():
         for one in value if isinstance(value, tuple) else (value,):
             argv += ["--" + name.replace("_", "-"), str(one)]
     assert main(["run", "nano", "-p", "hi", "--json", *argv]) == 0
-    assert model.calls[0].params == SamplingParams(**given)  # type: ignore[arg-type]
+    assert model.calls[0].params == SamplingParams(**values)  # type: ignore[arg-type]
     assert main(["run", "nano", "-p", "hi"]) == 0
     assert model.calls[1].params == SamplingParams()
 
@@ -277,7 +277,7 @@ def test_every_sampling_parameter_has_its_flag(model: FakeModel, capsys: pytest.
 def test_wrong_options_are_wrong_use_and_load_no_model(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Loading 11 GB to learn of a misspelled option wastes minutes."""
+    """Nobody should wait for 11 GB to load before a misspelled option is reported."""
     monkeypatch.setattr(phi4mm, "load", lambda *_, **__: pytest.fail("a model was loaded"))
     prompt = ("run", "nano", "-p", "hi")
     assert "temperature is -1.0; expected a number from 0 to 100" in wrong_use(capsys, *prompt, "--temperature", "-1")
@@ -286,17 +286,17 @@ def test_wrong_options_are_wrong_use_and_load_no_model(
     assert "invalid int value: 'many'" in wrong_use(capsys, *prompt, "--max-tokens", "many")
     assert "device is 'tpu'; expected one of auto, cpu, cuda" in wrong_use(capsys, *prompt, "--device", "tpu")
     assert "--temp" in wrong_use(capsys, *prompt, "--temp", "1")
-    assert "without --system and --tools" in wrong_use(capsys, *prompt, "--raw", "--system", "x")
+    assert "leave out --system and --tools" in wrong_use(capsys, *prompt, "--raw", "--system", "x")
 
 
 @pytest.mark.parametrize("argv", [[], ["--json"], ["--raw", "--image", "a.png"]])
-def test_nothing_to_ask_is_wrong_use(model: FakeModel, capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
-    """In a script there is nobody to chat with: waiting for input would hang it."""
+def test_a_missing_prompt_is_wrong_use(model: FakeModel, capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    """A script has no terminal to chat at: waiting for input would hang it."""
     assert "there is no prompt; write one after the model, or pipe one in" in wrong_use(capsys, "run", "nano", *argv)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"{", "cannot be read as JSON: "),
         (b"[" * 100_000, "cannot be read as JSON: "),
@@ -307,21 +307,21 @@ def test_nothing_to_ask_is_wrong_use(model: FakeModel, capsys: pytest.CaptureFix
     ],
 )
 def test_a_bad_tools_file_is_named(
-    model: FakeModel, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None, told: str
+    model: FakeModel, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None, message: str
 ) -> None:
-    """The file is written by people: broken, too deep, too big, of the wrong shape, or not there."""
+    """The file may be broken, nested too deep, too large, of the wrong type, or missing."""
     path = tmp_path / "tools.json"
     if content is not None:
         path.write_bytes(content)
     assert main(["run", "nano", "-p", "hi", "--tools", str(path)]) == 1
     err = capsys.readouterr().err
     assert str(path) in err
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
 
 
 def test_tools_reach_the_model(model: FakeModel, tmp_path: Path) -> None:
-    """Both published forms of a declaration name the same tool."""
+    """A tool declared as in the model card is passed on."""
     flat = {"name": "weather", "description": "of a city", "parameters": {"city": {"type": "str"}}}
     path = tmp_path / "tools.json"
     path.write_text(json.dumps([flat]))
@@ -330,7 +330,7 @@ def test_tools_reach_the_model(model: FakeModel, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "form"),
+    ("argv", "response_format"),
     [
         (["--schema", "SCHEMA"], ResponseFormat(schema={"type": "object"})),
         (["--regex", "[ab]+"], ResponseFormat(regex="[ab]+")),
@@ -339,25 +339,25 @@ def test_tools_reach_the_model(model: FakeModel, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("how", [[], ["--json"]])
-def test_the_form_of_the_answer_reaches_the_model(
-    model: FakeModel, tmp_path: Path, how: list[str], argv: list[str], form: ResponseFormat | None
+def test_the_response_format_reaches_the_model(
+    model: FakeModel, tmp_path: Path, how: list[str], argv: list[str], response_format: ResponseFormat | None
 ) -> None:
-    """A form that is dropped on the way gives free text, which the script behind the pipe cannot read."""
+    """If it were dropped, the answer would be free text, which the script that reads it cannot parse."""
     path = tmp_path / "schema.json"
     path.write_text('{"type": "object"}')
     assert main(["run", "nano", "-p", "hi", *how, *(str(path) if word == "SCHEMA" else word for word in argv)]) == 0
-    assert model.calls[0].response_format == form
+    assert model.calls[0].response_format == response_format
 
 
-def test_a_form_holds_for_every_answer_of_a_chat(model: FakeModel, type_lines: TypeLines) -> None:
-    """At a terminal too: a flag that does nothing there would be a lie."""
+def test_the_response_format_holds_for_every_answer_of_a_chat(model: FakeModel, type_lines: TypeLines) -> None:
+    """The flag must not be ignored at a terminal."""
     type_lines(["one", "two"])
     assert main(["run", "nano", "--choice", "yes"]) == 0
     assert [call.response_format for call in model.calls] == [ResponseFormat(choice=("yes",))] * 2
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"[]", "holds a list; expected a JSON schema"),
         (b"{", "cannot be read as JSON: "),
@@ -365,34 +365,34 @@ def test_a_form_holds_for_every_answer_of_a_chat(model: FakeModel, type_lines: T
     ],
 )
 def test_a_bad_schema_file_is_named(
-    model: FakeModel, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None, told: str
+    model: FakeModel, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None, message: str
 ) -> None:
-    """Before the model is loaded, with the file that is meant."""
+    """The error names the file, and comes before the model is loaded."""
     path = tmp_path / "schema.json"
     if content is not None:
         path.write_bytes(content)
     assert main(["run", "nano", "-p", "hi", "--schema", str(path)]) == 1
     err = capsys.readouterr().err
     assert str(path) in err
-    assert told in err
+    assert message in err
     assert model.calls == []
 
 
-def test_two_forms_or_a_form_for_a_raw_prompt_are_wrong_use(
+def test_two_response_formats_or_one_with_a_raw_prompt_are_wrong_use(
     model: FakeModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither is obeyed, so neither is taken."""
+    """Such options would be ignored, so they are refused."""
     prompt = ("run", "nano", "-p", "hi")
     assert "not allowed with argument --regex" in wrong_use(capsys, *prompt, "--regex", "a", "--choice", "b")
-    assert "without --schema, --regex and --choice" in wrong_use(capsys, *prompt, "--raw", "--regex", "")
+    assert "leave out --schema, --regex and --choice" in wrong_use(capsys, *prompt, "--raw", "--regex", "")
     assert main([*prompt, "--regex", ""]) == 1
     assert "regex has 0 characters; expected 1 to 4096" in capsys.readouterr().err
 
 
-def test_a_request_that_cannot_work_is_one_line_and_exit_code_1(
+def test_a_request_that_cannot_work_gives_one_line_and_exit_code_1(
     model: FakeModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A traceback tells a person nothing about the image that is damaged."""
+    """Users need to know which image is damaged, not a traceback."""
 
     def refuse(messages: Sequence[Message]) -> Iterator[str]:
         raise InputError("a.png is cut off; give a whole image")
@@ -405,7 +405,7 @@ def test_a_request_that_cannot_work_is_one_line_and_exit_code_1(
 def test_ctrl_c_ends_a_single_answer_and_keeps_what_was_written(
     model: FakeModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The stream must be closed, or the request would go on holding its place; shells expect 130."""
+    """The stream must be closed, or the engine would go on with the request; shells expect exit code 130."""
 
     def interrupted(messages: Sequence[Message]) -> Iterator[str]:
         yield "so far"
@@ -417,17 +417,17 @@ def test_ctrl_c_ends_a_single_answer_and_keeps_what_was_written(
     assert model.streams[0].closed
 
 
-def test_the_chat_remembers_and_forgets(
+def test_the_chat_keeps_its_history_until_reset(
     model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each turn sees the earlier ones; /reset keeps the system message alone."""
+    """Each turn includes the earlier ones; /reset keeps only the system message."""
     type_lines(["one", "two", "/reset", "three", "/exit", "never"])
     assert main(["run", "nano", "--system", "be brief"]) == 0
-    begin, first = Message.system("be brief"), [Message.user("one"), Message.assistant("2 é")]
+    start, first_turn = Message.system("be brief"), [Message.user("one"), Message.assistant("2 é")]
     assert [call.messages for call in model.calls] == [
-        [begin, Message.user("one")],
-        [begin, *first, Message.user("two")],
-        [begin, Message.user("three")],
+        [start, Message.user("one")],
+        [start, *first_turn, Message.user("two")],
+        [start, Message.user("three")],
     ]
     assert capsys.readouterr().out == "2 é\n4 é\n2 é\n"
 
@@ -435,19 +435,19 @@ def test_the_chat_remembers_and_forgets(
 def test_the_chat_attaches_files_to_the_next_message(
     model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Names with spaces work, a missing file is told at once, and an empty line sends a spoken question."""
-    image, sound = tmp_path / "my image.png", tmp_path / "q.wav"
+    """File names may have spaces, a missing file is reported at once, and an empty line sends the media alone."""
+    image, clip = tmp_path / "my image.png", tmp_path / "q.wav"
     image.touch()
-    sound.touch()
-    lines = [f"/image {image}", "/image gone.png", "what?", "", f"/audio {sound}", "", f"/image {image}", "/reset"]
+    clip.touch()
+    lines = [f"/image {image}", "/image gone.png", "what?", "", f"/audio {clip}", "", f"/image {image}", "/reset"]
     type_lines([*lines, "plain"])
     assert main(["run", "nano", "--audio", "first.wav"]) == 0
     assert [call.messages[-1] for call in model.calls] == [
         Message.user(Audio("first.wav"), Image(str(image)), "what?"),
-        Message.user(Audio(str(sound))),
+        Message.user(Audio(str(clip))),
         Message.user("plain"),
     ]
-    assert "phi4mm run: 'gone.png' is no file; nothing was attached\n" in capsys.readouterr().err
+    assert "phi4mm run: 'gone.png' is not a file; nothing was attached\n" in capsys.readouterr().err
 
 
 def test_a_misspelled_chat_command_is_not_sent_to_the_model(
@@ -457,13 +457,13 @@ def test_a_misspelled_chat_command_is_not_sent_to_the_model(
     type_lines(["/imgae cat.png", " /home is a folder"])
     assert main(["run", "nano"]) == 0
     assert [call.messages for call in model.calls] == [[Message.user(" /home is a folder")]]
-    assert "unknown command /imgae; expected /image, or begin with a space to say it" in capsys.readouterr().err
+    assert "unknown command /imgae; expected /image, or start the line with a space" in capsys.readouterr().err
 
 
-def test_ctrl_c_stops_the_answer_and_not_the_chat(
+def test_ctrl_c_stops_the_answer_but_not_the_chat(
     model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was shown stays in the conversation, so that `go on` means something; at the prompt nothing happens."""
+    """The text so far stays in the conversation, so that `go on` works; Ctrl-C at the prompt does nothing."""
 
     def first_interrupted(messages: Sequence[Message]) -> Iterator[str]:
         yield "once"
@@ -498,8 +498,8 @@ def test_a_message_that_fails_is_dropped_and_the_chat_goes_on(
     assert model.calls[2].messages == [Message.user("good"), Message.assistant("fine"), Message.user("again")]
 
 
-def test_a_missing_model_is_told_without_a_traceback(tmp_path: Path) -> None:
-    """The whole program once, as a shell runs it: stdout empty, one line on stderr, exit code 1."""
+def test_a_missing_model_gives_one_line_without_a_traceback(tmp_path: Path) -> None:
+    """Runs the program as a shell does: stdout empty, one line on stderr, exit code 1."""
     command = [sys.executable, "-m", "phi4mm", "run", str(tmp_path / "no-such-folder"), "-p", "hi"]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 1

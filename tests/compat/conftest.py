@@ -1,4 +1,4 @@
-"""nano where the package has it, else a synthetic checkpoint with a small tokenizer; an image and clips."""
+"""A synthetic checkpoint with a small tokenizer, images and audio clips; nano and the examples where there are any."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_clip(seconds: float, seed: int) -> tuple[npt.NDArray[np.float32], int]:
 
 @pytest.fixture(scope="session")
 def card_media(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """An image and an audio clip: the examples' own, where there are any."""
+    """An image and an audio clip, from examples/ where it has any."""
     folder = tmp_path_factory.mktemp("media")
     make_image(120, 80, 0).save(folder / "image.png")
     samples, rate = make_clip(0.9, 0)

@@ -1,6 +1,6 @@
-"""What the model card shows, as a script: model, image, audio and device from the command line.
+"""The example of the model card as a script: model, image, audio and device come from the command line.
 
-Written for transformers; only the line that imports its names is another.
+Written for transformers; only the import line is changed.
 """
 
 import io

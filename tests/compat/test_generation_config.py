@@ -14,7 +14,7 @@ from phi4mm.processing.tokenizer import Special
 
 
 def test_the_generation_config_is_read_from_its_file(small_folder: Path, processor: AutoProcessor) -> None:
-    """Only both end ids together stop an answer where the published model does."""
+    """Both end ids are needed for answers to stop where those of the published model do."""
     tokenizer = processor._processor.tokenizer
     config = GenerationConfig.from_pretrained(small_folder, "generation_config.json")
     assert config.eos_ids == (tokenizer.id(Special.END), tokenizer.id(Special.ENDOFTEXT))
@@ -36,15 +36,15 @@ def test_the_generation_config_is_read_from_its_file(small_folder: Path, process
     ],
 )
 def test_an_impossible_generation_config_is_refused(tmp_path: Path, stated: dict[str, object], error: str) -> None:
-    """A value that is ignored changes every answer and says nothing."""
+    """If such a value were ignored, all answers would change silently."""
     (tmp_path / "generation_config.json").write_text(json.dumps(stated))
     with pytest.raises(ConfigError, match=error):
         GenerationConfig.from_pretrained(tmp_path)
 
 
-def test_a_generation_config_lies_in_the_models_folder(small_folder: Path) -> None:
-    """A name with a path in it would read any JSON file of the machine."""
-    with pytest.raises(ConfigError, match=r"config_file_name is '\.\./other\.json'; expected a file's name"):
+def test_the_generation_config_must_be_in_the_folder_of_the_model(small_folder: Path) -> None:
+    """A name with a path in it could read any JSON file of the machine."""
+    with pytest.raises(ConfigError, match=r"config_file_name is '\.\./other\.json'; expected a file name"):
         GenerationConfig.from_pretrained(small_folder, "../other.json")
     with pytest.raises(ConfigError, match=r"other\.json not found"):
         GenerationConfig.from_pretrained(small_folder, "other.json")
@@ -56,16 +56,16 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count: Counter[str] = Counter()
     open_path = Path.open
 
-    def noting(self: Path, *args: Any, **options: Any) -> Any:
+    def counting(self: Path, *args: Any, **options: Any) -> Any:
         count[self.name] += 1
         return open_path(self, *args, **options)
 
-    monkeypatch.setattr(Path, "open", noting)
+    monkeypatch.setattr(Path, "open", counting)
     return count
 
 
-def test_loading_reads_nothing_again_but_the_generation_config(small_folder: Path, opened: Counter[str]) -> None:
-    """What the loaded model knows, such as its configuration, must not be read and checked a second time."""
+def test_loading_reads_no_file_twice(small_folder: Path, opened: Counter[str]) -> None:
+    """Compared with phi4mm.load, only generation_config.json is read in addition, not config.json again."""
     phi4mm.load(small_folder, device="cpu")
     loaded = opened.copy()
     opened.clear()
@@ -74,7 +74,7 @@ def test_loading_reads_nothing_again_but_the_generation_config(small_folder: Pat
 
 
 def test_without_its_file_the_end_tokens_are_those_of_the_configuration(small_folder: Path, tmp_path: Path) -> None:
-    """Published folders all have the file; a converted one may not, and its answers must end all the same."""
+    """Published folders all have the file. A converted one may not have it, and its answers must still end."""
     for path in small_folder.iterdir():
         if path.name != "generation_config.json":
             (tmp_path / path.name).symlink_to(path)

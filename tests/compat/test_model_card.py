@@ -1,4 +1,4 @@
-"""The promise of the package: a published script runs with one line changed, and says what phi4mm itself says."""
+"""The script of the model card runs with one line changed, and gives the same answers as phi4mm.load."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ IMAGE_PROMPT = "<|user|><|image_1|>What is shown in this image?<|end|><|assistan
 AUDIO_PROMPT = "<|user|><|audio_1|>Transcribe the audio clip into text.<|end|><|assistant|>"
 
 
-def test_only_the_import_line_of_the_script_knows_of_phi4mm() -> None:
-    """A script that needs more changes than its import line breaks the promise, however well it runs."""
+def test_only_the_import_line_of_the_script_names_phi4mm() -> None:
+    """The documentation promises that no other line must change."""
     program = SCRIPT.read_text().split('"""', 2)[2]
     assert [line for line in program.splitlines() if "phi4mm" in line] == [
         "from phi4mm.compat import AutoModelForCausalLM, AutoProcessor, GenerationConfig"
     ]
 
 
-def test_the_model_cards_script_answers_as_phi4mm_itself(
+def test_the_model_card_script_gives_the_answers_of_phi4mm(
     small_folder: Path, card_media: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Runs nano where it is in the package; a difference in decoding, padding or splicing shows in the words."""
+    """Runs nano where the package has it; a difference in decoding, padding or media would change the text."""
     name = "nano" if (NANO / "config.json").is_file() else str(small_folder)
     image, audio = card_media
     command = [sys.executable, "-W", "error", str(SCRIPT), name, str(image), str(audio), "cpu"]
@@ -36,7 +36,7 @@ def test_the_model_cards_script_answers_as_phi4mm_itself(
 
     model = phi4mm.load(name, device="cpu")
     replies = [model.generate(prompt=IMAGE_PROMPT, images=[image]), model.generate(prompt=AUDIO_PROMPT, audios=[audio])]
-    said = [model.processor.tokenizer.decode(reply.ids) for reply in replies]
-    assert done.stdout.decode() == f"image: {said[0]}\naudio: {said[1]}\n"
+    expected = [model.processor.tokenizer.decode(reply.ids) for reply in replies]
+    assert done.stdout.decode() == f"image: {expected[0]}\naudio: {expected[1]}\n"
     if name == "nano":
-        assert said == [reply.text for reply in replies]
+        assert expected == [reply.text for reply in replies]

@@ -1,4 +1,4 @@
-"""The processor's tensors carry the published names and values, and its words say what is wrong with a call."""
+"""The tensors of the processor have the published names and values, and its errors say what is wrong with a call."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ AUDIO = "<|user|><|audio_1|>what is it<|end|><|assistant|>"
 TEXT = "<|user|>hello<|end|><|assistant|>"
 
 
-def inner(processor: AutoProcessor) -> Processor:
+def own_processor(processor: AutoProcessor) -> Processor:
     return processor._processor
 
 
 def test_one_prompt_gives_the_published_tensors(processor: AutoProcessor) -> None:
-    """Scripts that read these tensors themselves rely on names, padding, and what each number counts."""
+    """Scripts that read these tensors rely on their names, padding and meaning."""
     inputs = processor(text=IMAGE, images=make_image(120, 80, 0))
-    made = inner(processor).prompt(IMAGE, [Image(make_image(120, 80, 0))])
-    crops = made.spans[0].data
+    prompt = own_processor(processor).prompt(IMAGE, [Image(make_image(120, 80, 0))])
+    crops = prompt.spans[0].data
     assert isinstance(crops, ImageCrops)
     tiles = to_tiles(crops)
     assert list(inputs) == [
@@ -41,7 +41,7 @@ def test_one_prompt_gives_the_published_tensors(processor: AutoProcessor) -> Non
         "image_attention_mask",
         "input_mode",
     ]
-    assert inputs.input_ids.tolist() == [list(made.ids)]
+    assert inputs.input_ids.tolist() == [list(prompt.ids)]
     assert inputs.image_sizes.tolist() == [[2 * 56, 3 * 56]]
     assert np.array_equal(inputs["input_image_embeds"][0].numpy(), tiles.pixels)
     assert np.array_equal(inputs["image_attention_mask"][0].numpy(), tiles.mask)
@@ -49,39 +49,39 @@ def test_one_prompt_gives_the_published_tensors(processor: AutoProcessor) -> Non
 
 
 def test_several_prompts_are_padded_on_the_left_and_share_media_in_order(processor: AutoProcessor) -> None:
-    """Media that go to the wrong row, or padding on the wrong side, give fluent answers to another question."""
+    """Media in the wrong prompt, or padding on the wrong side, would give wrong answers without an error."""
     both = "<|user|><|image_1|><|audio_1|><|end|><|assistant|>"
     images, audios = [make_image(50, 50, 1), make_image(120, 80, 2)], [make_clip(0.4, 3), make_clip(1.0, 4)]
     inputs = processor(text=[TEXT, IMAGE, both, AUDIO], images=images, audios=audios)
-    rows = [
-        inner(processor).prompt(TEXT),
-        inner(processor).prompt(IMAGE, [Image(images[0])]),
-        inner(processor).prompt(both, [Image(images[1])], [Audio(*audios[0])]),
-        inner(processor).prompt(AUDIO, [], [Audio(*audios[1])]),
+    prompts = [
+        own_processor(processor).prompt(TEXT),
+        own_processor(processor).prompt(IMAGE, [Image(images[0])]),
+        own_processor(processor).prompt(both, [Image(images[1])], [Audio(*audios[0])]),
+        own_processor(processor).prompt(AUDIO, [], [Audio(*audios[1])]),
     ]
-    width, pad = max(len(row.ids) for row in rows), processor.tokenizer.pad_token_id
-    for ids, mask, row in zip(inputs.input_ids.tolist(), inputs.attention_mask.tolist(), rows, strict=True):
-        padding = width - len(row.ids)
-        assert ids == [pad] * padding + list(row.ids)
-        assert mask == [0] * padding + [1] * len(row.ids)
+    width, pad = max(len(prompt.ids) for prompt in prompts), processor.tokenizer.pad_token_id
+    for ids, mask, prompt in zip(inputs.input_ids.tolist(), inputs.attention_mask.tolist(), prompts, strict=True):
+        padding = width - len(prompt.ids)
+        assert ids == [pad] * padding + list(prompt.ids)
+        assert mask == [0] * padding + [1] * len(prompt.ids)
     assert inputs.input_mode.tolist() == [0, 1, 3, 2]
     assert inputs.image_sizes.tolist() == [[56, 56], [112, 168]]
     assert inputs.input_image_embeds[0, 2:].abs().max() == 0
     assert inputs.image_attention_mask[0, 2:].all()
-    frames = [span.data.features for row in rows for span in row.spans if isinstance(span.data, AudioFrames)]
+    frames = [span.data.features for prompt in prompts for span in prompt.spans if isinstance(span.data, AudioFrames)]
     assert inputs.audio_embed_sizes.tolist() == [-(-len(clip) // 8) for clip in frames]
     assert inputs.audio_attention_mask.sum(1).tolist() == [len(clip) for clip in frames]
     assert np.array_equal(inputs.input_audio_embeds[0, : len(frames[0])].numpy(), frames[0])
     assert inputs.input_audio_embeds[0, len(frames[0]) :].abs().max() == 0
 
 
-def test_bare_placeholders_take_media_like_numbered_marks(processor: AutoProcessor) -> None:
-    """The published processor turns one into the other before it counts; media must not shift to another row."""
+def test_placeholders_without_a_number_take_media_like_numbered_tags(processor: AutoProcessor) -> None:
+    """The published processor turns one into the other before it counts; media must not shift to another prompt."""
     bare = IMAGE.replace("<|image_1|>", "<|endoftext10|>"), AUDIO.replace("<|audio_1|>", "<|endoftext11|>")
     images, audios = [make_image(50, 50, 1), make_image(120, 80, 2)], [make_clip(0.4, 3), make_clip(1.0, 4)]
-    made = processor(text=[*bare, AUDIO, IMAGE], images=images, audios=audios)
+    inputs = processor(text=[*bare, AUDIO, IMAGE], images=images, audios=audios)
     numbered = processor(text=[IMAGE, AUDIO, AUDIO, IMAGE], images=images, audios=audios)
-    assert all(torch.equal(made[name], numbered[name]) for name in numbered)
+    assert all(torch.equal(inputs[name], numbered[name]) for name in numbered)
 
 
 def test_a_single_clip_comes_without_a_mask(processor: AutoProcessor) -> None:
@@ -95,7 +95,7 @@ def test_inputs_are_a_mapping_whose_items_are_attributes(processor: AutoProcesso
     inputs = processor(text=TEXT)
     assert dict(**inputs).keys() == {"input_ids", "attention_mask", "input_mode"}
     assert inputs.input_ids is inputs["input_ids"]
-    with pytest.raises(AttributeError, match="these inputs hold no input_image_embeds"):
+    with pytest.raises(AttributeError, match="these inputs have no input_image_embeds"):
         _ = inputs.input_image_embeds
     moved = inputs.to(torch.device("cpu"))
     assert isinstance(moved, Inputs)
@@ -105,9 +105,9 @@ def test_inputs_are_a_mapping_whose_items_are_attributes(processor: AutoProcesso
 @pytest.mark.parametrize(
     ("text", "images", "audios", "error"),
     [
-        (IMAGE, None, None, r"the text has 1 image tags and 0 were given; write one <\|image_n\|> each"),
-        ([IMAGE, IMAGE], [make_image(9, 9, 0)], None, "the text has 2 image tags and 1 were given"),
-        (AUDIO, None, [make_clip(0.1, 0)] * 2, "the text has 1 audio tags and 2 were given"),
+        (IMAGE, None, None, r"the text has 1 image tags for 0 image items; write one <\|image_n\|> for each"),
+        ([IMAGE, IMAGE], [make_image(9, 9, 0)], None, "the text has 2 image tags for 1 image items"),
+        (AUDIO, None, [make_clip(0.1, 0)] * 2, "the text has 1 audio tags for 2 audio items"),
         ([TEXT, IMAGE], b"GIF89a", None, "prompt 2: image 1: GIF is not read"),
         ([], None, None, "text is list; expected a prompt, or a list of at least one"),
         ([TEXT, 7], None, None, "text is list; expected a prompt"),
@@ -116,32 +116,34 @@ def test_inputs_are_a_mapping_whose_items_are_attributes(processor: AutoProcesso
 def test_calls_that_cannot_work_are_refused(
     processor: AutoProcessor, text: list[str], images: object, audios: object, error: str
 ) -> None:
-    """Each would otherwise drop media, or fail far from its cause."""
+    """Otherwise media would be dropped, or the call would fail far from the cause."""
     with pytest.raises(InputError, match=error):
         processor(text=text, images=images, audios=audios)
 
 
-def test_only_pytorchs_tensors_are_made(processor: AutoProcessor) -> None:
-    """A silent torch tensor where numpy was asked for fails somewhere else."""
-    with pytest.raises(ConfigError, match="return_tensors is 'np'; tensors are PyTorch's, so pass 'pt'"):
+def test_only_pytorch_tensors_are_returned(processor: AutoProcessor) -> None:
+    """A script that asks for numpy arrays would fail later on torch tensors."""
+    with pytest.raises(ConfigError, match="return_tensors is 'np'; expected 'pt', as all tensors are PyTorch's"):
         processor(text=TEXT, return_tensors="np")
 
 
 def test_padding_media_to_the_largest_is_bounded(processor: AutoProcessor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One large image beside many small ones pads all of them: memory grows with their product."""
+    """One large image in the batch pads all the others: memory grows with number times size."""
     monkeypatch.setattr("phi4mm.compat.arrays.MAX_PADDED", 2 * 3 * 3 * 56 * 56 - 1)
-    with pytest.raises(InputError, match=r"the 2 images take .* GiB once padded .* process fewer prompts at a time"):
+    with pytest.raises(
+        InputError, match=r"the 2 images take .* GiB when they are padded .* process fewer prompts at a time"
+    ):
         processor(text=[IMAGE, IMAGE], images=[make_image(50, 50, 0), make_image(100, 50, 0)])
 
 
 def test_an_unknown_keyword_is_refused_with_the_nearest_name(small_folder: Path) -> None:
-    """A misspelled keyword must not be swallowed with the published ones that have no effect."""
+    """A misspelled keyword must not be ignored like the published ones that have no effect."""
     with pytest.raises(ConfigError, match=r"unknown keyword trust_remote_cod; did you mean trust_remote_code\?"):
         AutoProcessor.from_pretrained(small_folder, trust_remote_cod=True)
 
 
-def test_a_picture_that_is_a_sequence_itself_is_one_picture(processor: AutoProcessor) -> None:
-    """An array is a sequence of rows; taken apart it would be as many images."""
+def test_an_image_array_is_one_image(processor: AutoProcessor) -> None:
+    """An array is also a sequence of its rows, which must not be read as so many images."""
     array = np.asarray(make_image(50, 50, 1))
     alone = processor(text=IMAGE, images=PIL.Image.fromarray(array))
     for images in (array, [array], (array,)):

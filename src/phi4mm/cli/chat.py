@@ -1,4 +1,4 @@
-"""The chat of `phi4mm run MODEL` at a terminal. Ctrl-C stops the answer, not the program."""
+"""The chat of `phi4mm run MODEL` at a terminal. Ctrl-C stops the current answer, not the program."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from phi4mm.inference.stream import Stream
 
 COMMANDS = ("/image", "/audio", "/reset", "/exit")
-GREETING = "/image PATH and /audio PATH attach a file to the next message, /reset begins anew, /exit or Ctrl-D leaves"
+GREETING = (
+    "/image PATH and /audio PATH attach a file to the next message; /reset starts a new conversation; "
+    "/exit or Ctrl-D quits"
+)
 
 
 def write_answer(stream: Stream) -> tuple[str, bool]:
-    """Write an answer to stdout as it grows; returns what was written and whether Ctrl-C left it whole."""
+    """Write an answer to stdout as it is generated. Returns its text, and False if Ctrl-C stopped it."""
     pieces: list[str] = []
     complete = True
     with stream:
@@ -47,25 +50,27 @@ def chat(
     response_format: ResponseFormat | None,
     adapter: str,
 ) -> int:
-    """Talk until Ctrl-D or /exit; `media` go with the first message. Returns the exit code, 0."""
+    """Read messages and answer them until Ctrl-D or /exit; `media` belong to the first message. Returns exit code 0."""
     print(GREETING, file=sys.stderr)
-    beginning = [Message.system(system)] if system else []
-    history, attached = beginning, list(media)
+    initial = [Message.system(system)] if system else []
+    history, attached = initial, list(media)
     for line in _lines():
         command, _, rest = line.partition(" ")
         if command == "/exit":
             return 0
         if command == "/reset":
-            history, attached = beginning, []
+            history, attached = initial, []
         elif command in ("/image", "/audio"):
             _attach(attached, command, rest.strip())
         elif command.startswith("/"):
             near = closest(command, COMMANDS) or ", ".join(COMMANDS)
-            _complain(f"unknown command {command}; expected {near}, or begin with a space to say it")
+            _print_error(
+                f"unknown command {command}; expected {near}, or start the line with a space to send it as text"
+            )
         elif parts := (*attached, *([line] if line.strip() else [])):
-            # Media that failed would fail again, so they go with the message either way.
+            # A message that fails takes its media along: they would fail again in the next one.
             turn, attached = Message.user(*parts), []
-            with _complaining():
+            with _errors_printed():
                 stream = model.stream(
                     [*history, turn], tools=tools, params=params, response_format=response_format, adapter=adapter
                 )
@@ -92,19 +97,19 @@ def _lines() -> Iterator[str]:
 def _attach(attached: list[Image | Audio], command: str, name: str) -> None:
     path = os.path.expanduser(name)
     if not os.path.isfile(path):
-        _complain(f"{name!r} is no file; nothing was attached")
+        _print_error(f"{name!r} is not a file; nothing was attached")
         return
     attached.append(Image(path) if command == "/image" else Audio(path))
 
 
 @contextlib.contextmanager
-def _complaining() -> Iterator[None]:
-    """A turn that fails is left out of the conversation, which goes on."""
+def _errors_printed() -> Iterator[None]:
+    """Print the error of a turn that fails; the conversation goes on without that turn."""
     try:
         yield
     except PhiError as error:
-        _complain(f"{error} (this message was dropped)")
+        _print_error(f"{error} (this message was dropped)")
 
 
-def _complain(message: str) -> None:
+def _print_error(message: str) -> None:
     print(f"phi4mm run: {message}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`phi4mm convert MODEL OUT`: a checkpoint in another layout or precision, or its adapters alone."""
+"""`phi4mm convert MODEL OUT`: write a checkpoint in another layout or precision, or only its adapters."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from pathlib import Path
 
 from phi4mm.config.engine import DTYPES
 
-FORMS = ("original", "transformers", "adapters")
+LAYOUTS = ("original", "transformers", "adapters")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `convert`."""
-    kept = [dtype for dtype in DTYPES if dtype != "auto"]
+    dtypes = [dtype for dtype in DTYPES if dtype != "auto"]
     parser.add_argument("model", metavar="MODEL", help="`nano`, a folder or a hub id")
-    parser.add_argument("out", metavar="OUT", type=Path, help="a new folder; written whole or not at all")
+    parser.add_argument("out", metavar="OUT", type=Path, help="a new folder, written completely or not at all")
     parser.add_argument(
-        "--layout", required=True, choices=FORMS, help="`adapters` writes the two adapter folders alone"
+        "--layout",
+        required=True,
+        choices=LAYOUTS,
+        help="`adapters` writes only the two adapter folders",
     )
-    parser.add_argument("--dtype", choices=kept, help="stored precision; as it is unless given")
+    parser.add_argument("--dtype", choices=dtypes, help="precision to store (default: unchanged)")
     parser.add_argument("--revision", metavar="NAME", help="branch, tag or commit of a hub id")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -1,4 +1,4 @@
-"""`phi4mm doctor`: what this machine can do, and what would be chosen on it, with reasons."""
+"""`phi4mm doctor`: show what this machine can do, which settings would be chosen on it, and why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report; 0 unless the machine cannot be described."""
+    """Print the report. Returns exit code 0."""
     from phi4mm.diagnostics.hardware import describe
 
     report = describe()
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_text(report: Mapping[str, Any]) -> str:
-    """The report for a person: a heading a section, a line a fact, bytes as GiB."""
+    """The report as text: one heading per section, one line per fact, bytes as GiB."""
     return "\n".join(_outline(report, ""))
 
 

@@ -1,4 +1,4 @@
-"""`phi4mm inspect MODEL`: what is in a checkpoint, and the memory it needs."""
+"""`phi4mm inspect MODEL`: show what is in a checkpoint and how much memory it needs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ PLANNED_TOKENS = (4096, 32_768, 131_072)
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `inspect`."""
-    parser.add_argument("model", metavar="MODEL", help="`nano`, a folder or a hub id (which is downloaded)")
+    parser.add_argument("model", metavar="MODEL", help="`nano`, a folder, or a hub id, which is downloaded")
     parser.add_argument("--revision", metavar="NAME", help="branch, tag or commit of a hub id")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report; 0 if the checkpoint is whole."""
+    """Print the report. Returns exit code 0; a checkpoint that is incomplete raises CheckpointError."""
     from phi4mm.checkpoint.hub import resolve
     from phi4mm.diagnostics.inspect import describe
 
@@ -27,12 +27,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """The report for a person."""
-    form = f"quantized in {report['quantization']}" if report["quantization"] else f"{report['layout']} layout"
-    lines = [f"{report['folder']}: {form}, {report['tensors']} tensors, {', '.join(report['dtypes'])}"]
+    """The report as text."""
+    kind = f"quantized in {report['quantization']}" if report["quantization"] else f"{report['layout']} layout"
+    lines = [f"{report['folder']}: {kind}, {report['tensors']} tensors, {', '.join(report['dtypes'])}"]
     rows = [(part, facts["parameters"], facts["bytes"]) for part, facts in report["parts"].items()]
     lines += _table("part", [*rows, ("total", report["parameters"], report["bytes"])])
-    lines.append(f"besides {report['buffer_elements']} numbers that are constants and no parameters")
+    lines.append(f"plus {report['buffer_elements']} constants, which are not counted as parameters")
     lines += ["", *_memory_plan(report["memory"]["weights"], report["memory"]["cache_per_token"], report["context"])]
     lines += ["", f"never read: {report['unused_parameters']:,} parameters in {len(report['unused_tensors'])} tensors"]
     lines += [f"  {name}" for name in report["unused_tensors"] + report["ignored_tensors"]]
@@ -43,15 +43,15 @@ def as_text(report: dict[str, Any]) -> str:
 
 
 def _memory_plan(weights: dict[str, int], cache: dict[str, int], context: int) -> list[str]:
-    """Weights in each precision beside the keys and values of a row of some length, in 16 and in 8 bits."""
+    """Memory for the weights in each precision, with a KV cache in 16 or 8 bits for sequences of several lengths."""
     lengths = [tokens for tokens in PLANNED_TOKENS if tokens <= context]
     columns = [(tokens, dtype) for tokens in lengths for dtype in ("bfloat16", "int8")]
     head = "".join(f"{f'{tokens // 1024}k {dtype}':>14}" for tokens, dtype in columns)
-    lines = [f"memory{'weights':>17}{head}   with a cache of so many tokens"]
+    lines = [f"memory{'weights':>17}{head}   with a KV cache of so many tokens"]
     for precision, size in weights.items():
         totals = "".join(f"{_gib(size + tokens * cache[dtype]):>14}" for tokens, dtype in columns)
         lines.append(f"  {precision:<9}{_gib(size):>12}{totals}")
-    return [*lines, "  cache alone          " + "".join(f"{_gib(t * cache[dtype]):>14}" for t, dtype in columns)]
+    return [*lines, "  KV cache alone       " + "".join(f"{_gib(t * cache[dtype]):>14}" for t, dtype in columns)]
 
 
 def _table(heading: str, rows: list[tuple[str, int, int]]) -> list[str]:
@@ -62,7 +62,7 @@ def _table(heading: str, rows: list[tuple[str, int, int]]) -> list[str]:
 
 
 def _facts(facts: dict[str, Any], indent: str) -> list[str]:
-    """Nested facts, a line each, inner ones further in."""
+    """One line per fact; nested facts are indented."""
     lines = []
     for name, value in facts.items():
         if isinstance(value, dict):

@@ -1,8 +1,8 @@
-"""The command `phi4mm COMMAND MODEL ...`. A command's file is imported only when it is called.
+"""The command `phi4mm COMMAND MODEL ...`. The module of a command is imported only when that command is called.
 
-Each command file has `configure(parser)`, which declares its arguments, and `run(args)`, which returns the exit code:
-0 fine, 1 failed, 2 wrong use, and 130 when Ctrl-C ended the program. Answers go to stdout, everything else to stderr.
-No output is coloured, so that NO_COLOR is honoured everywhere.
+Each of these modules has `configure(parser)`, which declares the arguments, and `run(args)`, which returns the exit
+code: 0 fine, 1 failed, 2 wrong use, and 130 when Ctrl-C ended the program. Answers go to stdout, everything else to
+stderr. Output is never coloured, so NO_COLOR needs no handling.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from phi4mm.errors import PhiError
 
 COMMANDS = {
     "run": "answer a prompt with images and audio clips, or chat",
-    "inspect": "what is in a checkpoint, and the memory it needs",
-    "quantize": "write a checkpoint in 8 or 4 bits",
-    "convert": "write a checkpoint in another layout, or its adapters alone",
-    "verify": "compare a checkpoint with recorded numbers",
-    "bench": "how fast a model runs here, beside what the machine could do",
-    "doctor": "what this machine can do and what would be chosen",
-    "train": "train nano from nothing",
+    "inspect": "show what is in a checkpoint and how much memory it needs",
+    "quantize": "write a checkpoint with weights in 8 or 4 bits",
+    "convert": "write a checkpoint in another layout, or only its adapters",
+    "verify": "compare what a checkpoint computes with recorded numbers",
+    "bench": "measure the speed of a model on this machine",
+    "doctor": "show what this machine can do and which settings fit it",
+    "train": "train the included model, nano, from scratch",
 }
 USAGE = "phi4mm COMMAND MODEL [options]"
 INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line (default: the program's own) and return its exit code.
+    """Run one command line (default: sys.argv) and return its exit code.
 
     raises  SystemExit as argparse does: 0 after --help and --version, 2 after wrong use
     """
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("phi4mm: stdout is closed; the answer has nowhere to go", file=sys.stderr)
         return 1
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # An answer in four languages must not end in a traceback where stdout is ASCII.
+        # Characters that stdout cannot encode are escaped instead of raising in the middle of an answer.
         sys.stdout.reconfigure(errors="backslashreplace")
     if not argv or argv[0] not in COMMANDS:
         return _without_command(argv)
@@ -70,14 +70,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _without_command(argv: list[str]) -> int:
-    listing = "\n".join(f"  {name:<10} {does}" for name, does in COMMANDS.items())
+    listing = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="phi4mm",
         usage=USAGE,
         description="Phi-4-multimodal: text, images and audio clips in, text out.",
         epilog=f"commands:\n{listing}\n\n"
-        "MODEL is `nano` (in the box), a folder, or a hub id such as microsoft/Phi-4-multimodal-instruct.\n"
-        "`phi4mm COMMAND --help` tells a command's options. Exit codes: 0 fine, 1 failed, 2 wrong use.",
+        "MODEL is `nano` (included), a folder, or a hub id such as\n"
+        "microsoft/Phi-4-multimodal-instruct. `phi4mm COMMAND --help` shows its options.\n"
+        "Exit codes: 0 fine, 1 failed, 2 wrong use.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

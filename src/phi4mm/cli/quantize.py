@@ -1,4 +1,4 @@
-"""`phi4mm quantize MODEL OUT`: a checkpoint in 8 or 4 bits, which loads by memory map."""
+"""`phi4mm quantize MODEL OUT`: write a checkpoint in 8 or 4 bits, which is memory-mapped when it is loaded."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ SCHEMES: dict[int, Quantization] = {8: "int8", 4: "int4"}
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `quantize`."""
     parser.add_argument("model", metavar="MODEL", help="`nano`, a folder or a hub id")
-    parser.add_argument("out", metavar="OUT", type=Path, help="a new folder; written whole or not at all")
+    parser.add_argument("out", metavar="OUT", type=Path, help="a new folder, written completely or not at all")
     parser.add_argument(
-        "--bits", required=True, type=int, choices=SCHEMES, help="of the decoder and its adapters; the towers take 8"
+        "--bits", required=True, type=int, choices=SCHEMES, help="of decoder and adapter weights; towers always take 8"
     )
     parser.add_argument("--revision", metavar="NAME", help="branch, tag or commit of a hub id")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Quantize, one weight in memory at a time, and print what was written; progress goes to a terminal's stderr."""
+    """Quantize, one weight in memory at a time, and print what was written; show progress if stderr is a terminal."""
     from phi4mm.checkpoint.hub import resolve
     from phi4mm.checkpoint.quantize import quantize_folder
     from phi4mm.diagnostics.inspect import files

@@ -1,4 +1,4 @@
-"""`phi4mm run MODEL`: one answer from a prompt, from a pipe, or a chat at the terminal (chat.py)."""
+"""`phi4mm run MODEL`: answer one prompt, which may come from a pipe, or chat at the terminal (chat.py)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import functools
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import Field, asdict, fields
 from pathlib import Path
 from typing import Any
@@ -26,38 +27,40 @@ MAX_JSON_BYTES = 2**20
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `run`; one sampling flag a field of SamplingParams."""
+    """Declare the arguments of `run`; with one flag for each field of SamplingParams."""
     parser.usage = "phi4mm run MODEL [PROMPT] [--image FILE ...] [--audio FILE ...] [options]"
     parser.formatter_class = functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=32)
     parser.add_argument("model", metavar="MODEL", help=argparse.SUPPRESS)
     add_arguments(parser)
-    parser.add_argument("--system", metavar="TEXT", help="standing instructions")
+    parser.add_argument("--system", metavar="TEXT", help="system message: instructions for all answers")
     parser.add_argument("--tools", metavar="FILE", help="JSON list of functions that the model may call")
-    parser.add_argument("--raw", action="store_true", help="the prompt is in the published chat format already")
+    parser.add_argument("--raw", action="store_true", help="the prompt is already in the published chat format")
     parser.add_argument("--json", action="store_true", help="print one JSON object when the answer is complete")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:1")
     parser.add_argument("--dtype", default="auto", choices=DTYPES, metavar="NAME", help=", ".join(DTYPES))
-    parser.add_argument("--quantize", choices=QUANTIZATIONS, metavar="NAME", help="pack the weights: int8 or int4")
+    parser.add_argument(
+        "--quantize", choices=QUANTIZATIONS, metavar="NAME", help="quantize the weights while loading: int8 or int4"
+    )
     parser.add_argument(
         "--adapter",
         action="append",
         metavar="NAME[=FOLDER]",
-        help="LoRA: auto (by the media), none, a name; FOLDER is PEFT's",
+        help="LoRA: auto, none, a name, or NAME=FOLDER (PEFT)",
     )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--schema", help=argparse.SUPPRESS)
-    form.add_argument("--regex", help=argparse.SUPPRESS)
-    form.add_argument("--choice", action="append", help=argparse.SUPPRESS)
+    structured = parser.add_mutually_exclusive_group()
+    structured.add_argument("--schema", help=argparse.SUPPRESS)
+    structured.add_argument("--regex", help=argparse.SUPPRESS)
+    structured.add_argument("--choice", action="append", help=argparse.SUPPRESS)
     flags = [_add_sampling_flag(parser, field) for field in fields(SamplingParams)]
-    rows = ("  ".join(flags[i : i + 4]) for i in range(0, len(flags), 4))
     parser.epilog = (
-        "the answer's form: --schema FILE, --regex TEXT or --choice TEXT (repeatable)\n"
-        "sampling, with the defaults:\n  " + "\n  ".join(rows)
+        "MODEL is `nano`, a folder or a hub id\n"
+        "structured output: --schema FILE, --regex TEXT or --choice TEXT (repeatable)\n"
+        "sampling, with the defaults:\n" + _wrapped(flags)
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer once and print the answer as it grows, or chat when nobody said what to ask."""
+    """Print one answer as it is generated, or chat if there is no prompt and stdin is a terminal."""
     params = _checked_options(args)
     question = read_question(args)
     text = question.text
@@ -66,12 +69,20 @@ def run(args: argparse.Namespace) -> int:
     if not text and (args.raw or args.json or not (media or interactive)):
         raise argparse.ArgumentError(None, "there is no prompt; write one after the model, or pipe one in")
     tools = _tools(args.tools)
-    form = _response_format(args)
+    response_format = _response_format(args)
     adapter, _, folder = (args.adapter or [AUTO])[0].partition("=")
     adapters = {adapter: folder} if folder else None
     model = phi4mm.load(args.model, device=args.device, dtype=args.dtype, quantize=args.quantize, adapters=adapters)
     if interactive:
-        return chat(model, media, system=args.system, tools=tools, params=params, response_format=form, adapter=adapter)
+        return chat(
+            model,
+            media,
+            system=args.system,
+            tools=tools,
+            params=params,
+            response_format=response_format,
+            adapter=adapter,
+        )
     if args.raw:
         reply = model.generate(
             prompt=text, images=question.images, audios=question.audios, params=params, adapter=adapter
@@ -81,18 +92,18 @@ def run(args: argparse.Namespace) -> int:
     messages = [Message.system(args.system)] if args.system else []
     messages.append(Message.user(*media, text) if text else Message.user(*media))
     if args.json:
-        _print_json(model.chat(messages, tools=tools, params=params, response_format=form, adapter=adapter))
+        reply = model.chat(messages, tools=tools, params=params, response_format=response_format, adapter=adapter)
+        _print_json(reply)
         return 0
-    _, complete = write_answer(
-        model.stream(messages, tools=tools, params=params, response_format=form, adapter=adapter)
-    )
+    stream = model.stream(messages, tools=tools, params=params, response_format=response_format, adapter=adapter)
+    _, complete = write_answer(stream)
     if not complete:
         raise KeyboardInterrupt
     return 0
 
 
 def _add_sampling_flag(parser: argparse.ArgumentParser, field: Field[Any]) -> str:
-    """Returns how help shows the flag: one line an option would not fit a screen."""
+    """Add a flag that --help does not list by itself, and return its text for the compact list of sampling flags."""
     flag = "--" + field.name.replace("_", "-")
     if field.name == "stop":
         parser.add_argument(flag, action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -102,20 +113,30 @@ def _add_sampling_flag(parser: argparse.ArgumentParser, field: Field[Any]) -> st
     return f"{flag} {'N' if field.default is None else format(field.default, 'g')}"
 
 
+def _wrapped(flags: Sequence[str]) -> str:
+    """The texts of the flags in indented lines of at most 80 columns."""
+    lines = [""]
+    for flag in flags:
+        if len(lines[-1]) + 2 + len(flag) > 80:
+            lines.append("")
+        lines[-1] += f"  {flag}"
+    return "\n".join(lines)
+
+
 def _checked_options(args: argparse.Namespace) -> SamplingParams:
-    """Refuse as wrong use what no model could run, before one is loaded."""
+    """Check the options before a model is loaded. Raises argparse.ArgumentError: wrong use, exit code 2."""
     if args.raw and (args.system or args.tools):
-        raise argparse.ArgumentError(None, "--raw takes the whole prompt as it is, without --system and --tools")
+        raise argparse.ArgumentError(None, "--raw takes the whole prompt as it is; leave out --system and --tools")
     if args.raw and (args.schema, args.regex, args.choice) != (None, None, None):
-        raise argparse.ArgumentError(None, "--raw answers freely, without --schema, --regex and --choice")
-    said = args.adapter or [AUTO]
-    if len(said) > 1:
-        raise argparse.ArgumentError(None, f"--adapter was given {len(said)} times; an answer runs with one")
-    if not said[0] or said[0].startswith("=") or said[0].endswith("="):
-        raise argparse.ArgumentError(None, f"--adapter is {said[0]!r}; expected a name, or NAME=FOLDER")
+        raise argparse.ArgumentError(None, "--raw has no structured output; leave out --schema, --regex and --choice")
+    adapters = args.adapter or [AUTO]
+    if len(adapters) > 1:
+        raise argparse.ArgumentError(None, f"--adapter was given {len(adapters)} times; expected it once")
+    if not adapters[0] or adapters[0].startswith("=") or adapters[0].endswith("="):
+        raise argparse.ArgumentError(None, f"--adapter is {adapters[0]!r}; expected a name, or NAME=FOLDER")
     given = {field.name: getattr(args, field.name) for field in fields(SamplingParams) if hasattr(args, field.name)}
     if not args.json and (given.get("n", 1) > 1 or "logprobs" in given):
-        raise argparse.ArgumentError(None, "--n and --logprobs show in JSON alone; add --json")
+        raise argparse.ArgumentError(None, "--n above 1 and --logprobs need JSON output; add --json")
     if "stop" in given:
         given["stop"] = tuple(given["stop"])
     try:
@@ -146,7 +167,7 @@ def _print_json(reply: Reply) -> None:
 
 
 def _record(reply: Reply) -> dict[str, Any]:
-    """What JSON shows of a reply; log-probabilities and further answers only where they were asked for."""
+    """A reply as a JSON object; `logprobs` and `alternatives` only if they were requested."""
     answer: dict[str, Any] = {
         "text": reply.text,
         "finish_reason": reply.finish_reason,

@@ -1,4 +1,4 @@
-"""`phi4mm train nano CONFIG.toml`: train the model in the box from nothing."""
+"""`phi4mm train nano CONFIG.toml`: train nano, the model that is included, from scratch."""
 
 from __future__ import annotations
 
@@ -21,36 +21,34 @@ if TYPE_CHECKING:
     from phi4mm.training.loop import Progress
 
 STAGES: tuple[Stage, ...] = ("audio", "vision", "joint")
-RENAMED: dict[str, Stage] = {"hear": "audio", "look": "vision", "join": "joint"}  # as recipes before 0.2 name them
-MIN_VOCABULARY = 300  # 256 bytes, the special tokens, and some pairs
+RENAMED: dict[str, Stage] = {"hear": "audio", "look": "vision", "join": "joint"}  # names before version 0.2
+MIN_VOCABULARY = 300  # 256 bytes, the special tokens, and some merged pairs
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `train`."""
-    parser.add_argument("what", choices=("nano",), help="what to train")
+    parser.add_argument("what", choices=("nano",), help="the model to train")
     parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="the recipe, such as bench/nano.toml")
     parser.add_argument(
         "--stage",
         action="append",
         metavar="STAGE",
-        help=f"only this stage of {', '.join(STAGES)}; may be repeated (default: all)",
+        help=f"run only this stage: {', '.join(STAGES)}; repeatable",
     )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on from the saved state of a stage, where there is one"
-    )
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="of torch; 0 leaves the choice to torch")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the trained model into this new folder")
+    parser.add_argument("--resume", action="store_true", help="continue each stage from its saved state, if it has one")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the trained model to this new folder")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the stages, then write the model where `--out` says; progress goes to stderr.
 
-    Under torchrun every process takes its share of each stage, and the first one prepares and writes.
+    Under torchrun each process runs a share of each stage; only the first prepares the data and writes the model.
     """
     first = os.environ.get("RANK", "0") == "0"
     if first:
         _show(f"recipe {args.config}")
-    # Before torch is loaded: idle threads shall sleep, where the data worker or anybody else needs the core.
+    # Set before torch is loaded: idle OpenMP threads then sleep instead of using the core that the data worker needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
     import torch.distributed as dist
@@ -64,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     check_stages(recipe, stages, args.out)
     if args.threads:
         torch.set_num_threads(args.threads)
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _interrupt)
     if first:
         prepare(recipe, usable_cores(), _show)
     if "WORLD_SIZE" in os.environ:
@@ -81,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_recipe(path: Path) -> NanoRecipe:
-    """The recipe in a TOML file. Raises ConfigError for anything missing, unknown or impossible."""
+    """Read a recipe from a TOML file. Raises ConfigError for missing, unknown or impossible values."""
     from phi4mm.nano.recipe import SPOKEN_TASKS, NanoRecipe
 
     raw = _read_toml(path)
@@ -104,7 +102,7 @@ def read_recipe(path: Path) -> NanoRecipe:
 
 
 def _stage(name: str) -> Stage:
-    """A stage by its name. Raises ConfigError with the name that it has now, or the nearest."""
+    """A stage by its name. Raises ConfigError, which names the new name of a renamed stage, or the nearest one."""
     for stage in STAGES:
         if name == stage:
             return stage
@@ -118,8 +116,8 @@ def _show(line: str) -> None:
 
 def _show_step(stage: Stage, progress: Progress) -> None:
     losses = "".join(f" {name} {value:.4f}" for name, value in progress.losses.items())
-    pace = f" {progress.steps_per_second:.2f} steps/s" if progress.losses else ""
-    _show(f"stage {stage} step {progress.step}/{progress.steps}{losses}{pace}")
+    throughput = f" {progress.steps_per_second:.2f} steps/s" if progress.losses else ""
+    _show(f"stage {stage} step {progress.step}/{progress.steps}{losses}{throughput}")
 
 
 def _plan(fields: Fields) -> StagePlan:
@@ -133,13 +131,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         import tomllib
     except ImportError:
-        raise ConfigError("reading a recipe needs Python 3.11 or newer, whose library has TOML") from None
+        raise ConfigError("reading a recipe needs tomllib, which Python has from 3.11 on; use a newer Python") from None
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from None
 
 
-def _leave(_signal: int, _frame: object) -> None:
-    """Leave as after Ctrl-C, so that the data worker ends too."""
+def _interrupt(_signal: int, _frame: object) -> None:
+    """Handle SIGTERM like Ctrl-C, so that the data worker ends too."""
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""`phi4mm verify CHECKPOINT --golden FILE`: does a checkpoint compute what the published implementation computed?"""
+"""`phi4mm verify CHECKPOINT --golden FILE`: compare a checkpoint with numbers of the published implementation."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add this command's arguments."""
+    """Declare the arguments of `verify`."""
     parser.description = (
         "Compare a checkpoint, in float32, with a golden file recorded from the published implementation."
     )
-    parser.add_argument("model", help="a folder with config.json and weights, or a hub id")
-    parser.add_argument("--golden", required=True, type=Path, metavar="FILE", help="the recorded numbers (.npz)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a group instead of lines")
+    parser.add_argument("model", metavar="MODEL", help="a folder with config.json and weights, or a hub id")
+    parser.add_argument(
+        "--golden", required=True, type=Path, metavar="FILE", help="file with the recorded numbers (.npz)"
+    )
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per group")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one line a key group; 1 if any key misses its bound."""
+    """Print one line per group of keys. Returns 1 if a key is outside its bound or was not checked, else 0."""
     from phi4mm.checkpoint.hub import resolve
     from phi4mm.diagnostics.verify import read_golden, verify_folder
 
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _line(group: Group) -> str:
     worst = group.worst
-    measure = f"worst {worst.key}: {worst.error:.1e} of {worst.bound:.0e}" if worst.bound else "identical"
+    measure = f"worst {worst.key}: error {worst.error:.1e}, bound {worst.bound:.0e}" if worst.bound else "identical"
     if not worst.ok and not worst.bound:
         measure = f"{worst.key}: {worst.error:.0f} entries differ"
     return f"{'ok  ' if group.ok else 'MISS'} {group.name:<28} {len(group.findings):>2} keys  {measure}"

@@ -1,4 +1,4 @@
-"""The model card's names: its script runs with `transformers` in its import line changed to `phi4mm.compat`."""
+"""The names that the model card uses: its script runs when its import of `transformers` becomes `phi4mm.compat`."""
 
 from phi4mm.compat.generation_config import GenerationConfig
 from phi4mm.compat.model import AutoModelForCausalLM

@@ -1,17 +1,19 @@
-"""Prompts as the arrays that the published processor hands to its model, and back.
+"""Convert prompts to the arrays of the published processor, and such arrays back to prompts.
 
-The published names, for B prompts padded on the left to S tokens, with N images and A clips in order of appearance:
+The published names, for B prompts padded on the left to S tokens, with U images and A audio clips in the order in which
+the prompts use them:
 
 input_ids, attention_mask   (B, S) int64
-input_image_embeds          (N, C, 3, crop, crop) float32; fewer crops than the most of any image end in zeros
-image_sizes                 (N, 2) int64, height and width of the canvas in pixels
-image_attention_mask        (N, C, P, P) bool, ones for crops that are not there
-input_audio_embeds          (A, F, M) float32, zeros after a shorter clip's end
+input_image_embeds          (U, C, 3, X, X) float32; an image with fewer crops than the largest is padded with zeros
+image_sizes                 (U, 2) int64, height and width of the canvas in pixels
+image_attention_mask        (U, C, P, P) bool, True for patches that hold image, and in all of a crop that is padding
+input_audio_embeds          (A, F, Y) float32, zeros after the end of a shorter clip
 audio_embed_sizes           (A,) int64, placeholders of each clip
-audio_attention_mask        (A, F) bool; only with several clips
-input_mode                  (B,) int64: 0 text, 1 image, 2 audio, 3 both (published: one for the whole batch)
+audio_attention_mask        (A, F) bool; only for several clips
+input_mode                  (B,) int64: 0 text, 1 image, 2 audio, 3 both (published: one number for the whole batch)
 
-Shape legend: C crops of one image (the global view first), P patches along a crop's side, F mel frames, M mel bins.
+Shape legend: C crops of one image (the global view first), P patches along a crop's side, X pixels along it,
+F mel frames (10 ms), Y mel bins.
 """
 
 from __future__ import annotations
@@ -31,27 +33,27 @@ from phi4mm.processing.tokenizer import Special
 from phi4mm.protocol.inputs import F32, AudioFrames, ImageCrops, ImageTiles, MediaSpan, Prompt
 
 Arrays: TypeAlias = "dict[str, npt.NDArray[Any]]"
-MediaItem: TypeAlias = "tuple[ImageTiles | AudioFrames, int]"  # with its placeholders
+MediaItem: TypeAlias = "tuple[ImageTiles | AudioFrames, int]"  # features, number of placeholders
 Kind: TypeAlias = Literal["image", "audio"]
 
 IMAGE_NAMES = ("input_image_embeds", "image_sizes", "image_attention_mask")
 AUDIO_NAMES = ("input_audio_embeds", "audio_embed_sizes")
 NAMES = ("input_ids", "attention_mask", *IMAGE_NAMES, *AUDIO_NAMES, "audio_attention_mask", "input_mode")
-MAX_PADDED = 2**30  # float32 numbers: one large image beside many small ones pads them all to its size
+MAX_PADDED = 2**30  # float32 numbers: one large image in the batch pads all the others to its size
 
 
 def to_arrays(prompts: Sequence[Prompt], pad_id: int) -> Arrays:
-    """Arrays of at least one prompt, without those of media that no prompt has.
+    """Convert at least one prompt to arrays. Arrays for a kind of media that no prompt has are left out.
 
     raises  InputError when padding the media to the largest one would take more than 4 GiB
     """
     length = max(len(prompt.ids) for prompt in prompts)
     ids = np.full((len(prompts), length), pad_id, np.int64)
     mask = np.zeros(ids.shape, np.int64)
-    for row, prompt in enumerate(prompts):
+    for i, prompt in enumerate(prompts):
         start = length - len(prompt.ids)
-        ids[row, start:] = prompt.ids
-        mask[row, start:] = 1
+        ids[i, start:] = prompt.ids
+        mask[i, start:] = 1
     spans = [span for prompt in prompts for span in prompt.spans]
     images = [span.data for span in spans if not isinstance(span.data, AudioFrames)]
     clips = [span.data.features for span in spans if isinstance(span.data, AudioFrames)]
@@ -61,28 +63,28 @@ def to_arrays(prompts: Sequence[Prompt], pad_id: int) -> Arrays:
 
 
 def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], processor: Processor, *, vocab_size: int) -> list[Prompt]:
-    """The prompts that `to_arrays` was given, from nothing but its arrays; media may be views of them.
+    """Convert the arrays of `to_arrays` back to prompts; media may be views of the arrays.
 
-    attention_mask      where it is missing, every id counts
-    input_mode          where it is missing, each row's placeholders say it
-    audio_attention_mask  where it is missing, clips are as long as their array
-    raises              InputError when shapes are impossible or the arrays contradict each other
+    attention_mask        if it is missing, all ids belong to the prompt
+    input_mode            if it is missing, the placeholders of each prompt decide
+    audio_attention_mask  if it is missing, all clips are as long as the array
+    raises                InputError if shapes are impossible or the arrays contradict each other
     """
-    rows = _rows(arrays, vocab_size)
+    sequences = _unpadded_ids(arrays, vocab_size)
     crop = processor.images.crop_size
     images = _images(arrays, crop, crop // processor.images.patch_size)
     clips = _clips(arrays)
     image_id, audio_id = processor.tokenizer.id(Special.IMAGE), processor.tokenizer.id(Special.AUDIO)
     kinds: tuple[tuple[Kind, int, list[MediaItem]], ...] = (("image", image_id, images), ("audio", audio_id, clips))
     for kind, id, media in kinds:
-        held, filled = sum(row.count(id) for row in rows), sum(tokens for _, tokens in media)
-        if held != filled:
+        placeholders, needed = sum(ids.count(id) for ids in sequences), sum(tokens for _, tokens in media)
+        if placeholders != needed:
             raise InputError(
-                f"input_ids hold {held} {kind} placeholders and the {len(media)} given fill {filled}; "
+                f"input_ids hold {placeholders} {kind} placeholders, but the {len(media)} {kind} items need {needed}; "
                 "pass input_ids and media of one processor call, unchanged"
             )
-    waiting = {id: (kind, enumerate(media, 1)) for kind, id, media in kinds}
-    prompts = [_prompt(row, waiting, number) for number, row in enumerate(rows)]
+    remaining = {id: (kind, enumerate(media, 1)) for kind, id, media in kinds}
+    prompts = [_prompt(ids, remaining, i) for i, ids in enumerate(sequences)]
     _check_modes(arrays, prompts)
     return prompts
 
@@ -120,21 +122,23 @@ def _audio_arrays(clips: Sequence[F32]) -> Arrays:
     return arrays
 
 
-def _zeros(shape: tuple[int, ...], what: str) -> F32:
+def _zeros(shape: tuple[int, ...], kind: str) -> F32:
     size = int(np.prod(shape, dtype=object))
     if size > MAX_PADDED:
         raise InputError(
-            f"the {shape[0]} {what} take {4 * size / 2**30:.1f} GiB once padded to the largest of them, at most "
-            f"{4 * MAX_PADDED >> 30} are allocated; process fewer prompts at a time"
+            f"the {shape[0]} {kind} take {4 * size / 2**30:.1f} GiB when they are padded to the largest of them; "
+            f"expected at most {4 * MAX_PADDED >> 30} GiB, so process fewer prompts at a time"
         )
     return np.zeros(shape, np.float32)
 
 
-def _rows(arrays: Mapping[str, npt.NDArray[Any]], vocab_size: int) -> list[list[int]]:
-    """The ids of each row, without the padding on their left."""
+def _unpadded_ids(arrays: Mapping[str, npt.NDArray[Any]], vocab_size: int) -> list[list[int]]:
+    """The ids of each prompt, without the padding on the left."""
     ids = _whole_numbers(arrays, "input_ids", (None, None))
     if ids.min() < 0 or ids.max() >= vocab_size:
-        raise InputError(f"input_ids run from {ids.min()} to {ids.max()}; the model has ids 0 to {vocab_size - 1}")
+        raise InputError(
+            f"input_ids run from {ids.min()} to {ids.max()}; expected ids of this model, 0 to {vocab_size - 1}"
+        )
     if "attention_mask" not in arrays:
         return ids.tolist()
     mask = _whole_numbers(arrays, "attention_mask", ids.shape)
@@ -142,7 +146,7 @@ def _rows(arrays: Mapping[str, npt.NDArray[Any]], vocab_size: int) -> list[list[
     wrong = ((mask != 0) & (mask != 1)).any(1) | (np.diff(mask) < 0).any(1) | ~kept.any(1)
     if wrong.any():
         raise InputError(
-            f"attention_mask of row {wrong.argmax()} is not zeros followed by at least one 1; pad prompts on the left"
+            f"attention_mask[{wrong.argmax()}] is not zeros followed by at least one 1; pad prompts on the left"
         )
     return [row[keep].tolist() for row, keep in zip(ids, kept, strict=True)]
 
@@ -151,16 +155,16 @@ def _images(arrays: Mapping[str, npt.NDArray[Any]], crop: int, side: int) -> lis
     if not _complete(arrays, IMAGE_NAMES):
         return []
     pixels = _shaped(arrays, "input_image_embeds", (None, None, 3, crop, crop))
-    count, most = pixels.shape[:2]
+    count, max_crops = pixels.shape[:2]
     sizes = _whole_numbers(arrays, "image_sizes", (count, 2))
-    mask = _shaped(arrays, "image_attention_mask", (count, most, side, side)).astype(np.bool_)
+    mask = _shaped(arrays, "image_attention_mask", (count, max_crops, side, side)).astype(np.bool_)
     images: list[MediaItem] = []
     for n, (height, width) in enumerate(sizes.tolist()):
         rows, columns = height // crop, width // crop
-        if min(rows, columns) < 1 or height % crop or width % crop or 1 + rows * columns > most:
+        if min(rows, columns) < 1 or height % crop or width % crop or 1 + rows * columns > max_crops:
             raise InputError(
-                f"image_sizes of image {n + 1} are {height} x {width}; expected whole crops of {crop}, at most "
-                f"{most - 1} of them as in input_image_embeds"
+                f"image_sizes[{n}] is {height} x {width}; expected multiples of {crop} pixels and at most "
+                f"{max_crops - 1} crops, those of input_image_embeds without the global view"
             )
         crops = 1 + rows * columns
         down, across = _valid_patches(mask[n, :crops], rows, columns, n + 1)
@@ -170,7 +174,10 @@ def _images(arrays: Mapping[str, npt.NDArray[Any]], crop: int, side: int) -> lis
 
 
 def _valid_patches(mask: npt.NDArray[np.bool_], rows: int, columns: int, number: int) -> tuple[int, int]:
-    """Patches (down, across) that hold image, from (C, P, P): a rectangle that reaches into every crop."""
+    """(down, across): the patches of the canvas that belong to the image, from its (C, P, P) mask.
+
+    raises  InputError if they are not a rectangle from the top left that reaches into every crop
+    """
     side = mask.shape[1]
     canvas = mask[1:].reshape(rows, columns, side, side).swapaxes(1, 2).reshape(rows * side, columns * side)
     down, across = int(canvas[:, 0].sum()), int(canvas[0].sum())
@@ -179,7 +186,7 @@ def _valid_patches(mask: npt.NDArray[np.bool_], rows: int, columns: int, number:
     reaches = down > (rows - 1) * side and across > (columns - 1) * side
     if not (mask[0].all() and reaches and np.array_equal(canvas, expected)):
         raise InputError(
-            f"image_attention_mask of image {number} is no rectangle of image from the top left into each of its "
+            f"image_attention_mask of image {number} is not a rectangle of ones from the top left into each of its "
             f"{rows} x {columns} crops; pass it as the processor made it"
         )
     return down, across
@@ -189,41 +196,43 @@ def _clips(arrays: Mapping[str, npt.NDArray[Any]]) -> list[MediaItem]:
     if not _complete(arrays, AUDIO_NAMES):
         return []
     features = _shaped(arrays, "input_audio_embeds", (None, None, MEL_BINS))
-    count, most = features.shape[:2]
+    count, max_frames = features.shape[:2]
     stated = _whole_numbers(arrays, "audio_embed_sizes", (count,))
-    frames = np.full(count, most)
+    frames = np.full(count, max_frames)
     if "audio_attention_mask" in arrays:
-        mask = _shaped(arrays, "audio_attention_mask", (count, most)).astype(np.bool_)
+        mask = _shaped(arrays, "audio_attention_mask", (count, max_frames)).astype(np.bool_)
         frames = mask.sum(1)
-        if not np.array_equal(mask, np.arange(most) < frames[:, None]):
+        if not np.array_equal(mask, np.arange(max_frames) < frames[:, None]):
             raise InputError("audio_attention_mask is not ones followed by zeros; pass it as the processor made it")
     clips: list[MediaItem] = []
     for a, (length, tokens) in enumerate(zip(frames.tolist(), stated.tolist(), strict=True)):
         if length < 1 or tokens != audio_tokens(length):
             raise InputError(
-                f"audio_embed_sizes of clip {a + 1} is {tokens} and its {length} frames make {audio_tokens(length)} "
-                "tokens; pass both, and audio_attention_mask, as the processor made them"
+                f"audio_embed_sizes[{a}] is {tokens}, but {length} frames need {audio_tokens(length)} placeholders; "
+                "pass input_audio_embeds, audio_embed_sizes and audio_attention_mask as the processor made them"
             )
-        # A frame is 10 ms after the one before it; the last one's window of 25 ms ends the clip.
+        # Frames start 10 ms apart, and the window of the last one has 25 ms.
         seconds = 0.01 * length + 0.015
         clips.append((AudioFrames(_numbers(features[a, :length], f"clip {a + 1}"), seconds), tokens))
     return clips
 
 
-def _prompt(ids: list[int], waiting: Mapping[int, tuple[Kind, Iterator[tuple[int, MediaItem]]]], row: int) -> Prompt:
-    """One row with the media of its placeholders, taken from `waiting`, which holds as many as all rows need."""
+def _prompt(
+    ids: list[int], remaining: Mapping[int, tuple[Kind, Iterator[tuple[int, MediaItem]]]], index: int
+) -> Prompt:
+    """Prompt number `index` of the batch; takes its media from `remaining`, which has enough for all prompts."""
     spans: list[MediaSpan] = []
     at = 0
     while at < len(ids):
-        if ids[at] not in waiting:
+        if ids[at] not in remaining:
             at += 1
             continue
-        kind, media = waiting[ids[at]]
+        kind, media = remaining[ids[at]]
         number, (data, length) = next(media)
         run = next((n for n in range(length) if ids[at + n : at + n + 1] != [ids[at]]), length)
         if run < length:
             raise InputError(
-                f"row {row} holds {run} placeholders where {kind} {number} fills {length}; "
+                f"input_ids[{index}] holds {run} placeholders where {kind} {number} needs {length}; "
                 "pass input_ids and media of one processor call, unchanged"
             )
         spans.append(MediaSpan(kind, at, length, media_digest(data), data))
@@ -232,33 +241,33 @@ def _prompt(ids: list[int], waiting: Mapping[int, tuple[Kind, Iterator[tuple[int
 
 
 def _check_modes(arrays: Mapping[str, npt.NDArray[Any]], prompts: Sequence[Prompt]) -> None:
-    """One mode a row, or one for all rows as published."""
+    """Check the mode of each prompt, or the single mode of a batch as published."""
     if "input_mode" not in arrays:
         return
     stated = _whole_numbers(arrays, "input_mode", (1,) if arrays["input_mode"].size == 1 else (len(prompts),))
-    for row, (prompt, mode) in enumerate(zip(prompts, np.broadcast_to(stated, len(prompts)).tolist(), strict=True)):
+    for i, (prompt, mode) in enumerate(zip(prompts, np.broadcast_to(stated, len(prompts)).tolist(), strict=True)):
         if mode != _mode(prompt):
             raise InputError(
-                f"input_mode of row {row} is {mode} and its media make it {_mode(prompt)} "
-                "(0 text, 1 image, 2 audio, 3 both); leave input_mode out, and each row's own is used"
+                f"input_mode is {mode} for prompt {i}, whose media make it {_mode(prompt)} "
+                "(0 text, 1 image, 2 audio, 3 both); leave input_mode out, and it is found from the media"
             )
 
 
 def _complete(arrays: Mapping[str, npt.NDArray[Any]], names: Sequence[str]) -> bool:
-    """Whether all of `names` are there; some without the others are a mistake."""
+    """Whether all of `names` are there. Raises InputError if only some are."""
     absent = [name for name in names if name not in arrays]
     if absent and len(absent) < len(names):
-        raise InputError(f"{absent[0]} is missing; {', '.join(names)} belong together")
+        raise InputError(f"{absent[0]} is missing; pass {', '.join(names)} together")
     return not absent
 
 
 def _shaped(arrays: Mapping[str, npt.NDArray[Any]], name: str, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
-    """An array that must have `shape`, where None is any size but 0."""
+    """The array `name`, which must have `shape`; None stands for any size but 0. Raises InputError."""
     array = arrays[name]
     fits = array.ndim == len(shape) and all(n > 0 and m in (None, n) for n, m in zip(array.shape, shape, strict=True))
     if not fits:
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise InputError(f"{name} has shape {array.shape}; expected ({wanted})")
+        expected = ", ".join("any" if size is None else str(size) for size in shape)
+        raise InputError(f"{name} has shape {array.shape}; expected ({expected})")
     return array
 
 
@@ -271,9 +280,9 @@ def _whole_numbers(
     return array.astype(np.int64, copy=False)
 
 
-def _numbers(array: npt.NDArray[Any], what: str) -> F32:
-    """(C, 3, crop, crop) or (F, M) as contiguous float32."""
+def _numbers(array: npt.NDArray[Any], name: str) -> F32:
+    """(C, 3, X, X) or (F, Y) as contiguous float32. Raises InputError for other numbers than finite floats."""
     if array.dtype.kind != "f" or not np.isfinite(array).all():
         problem = f"is {array.dtype}" if array.dtype.kind != "f" else "holds NaN or infinite numbers"
-        raise InputError(f"{what} {problem}; expected finite float32 numbers, as the processor made them")
+        raise InputError(f"{name} {problem}; expected finite float32 numbers, as the processor made them")
     return np.ascontiguousarray(array, np.float32)

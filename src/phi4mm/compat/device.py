@@ -1,4 +1,4 @@
-"""Devices as scripts name them."""
+"""Devices as scripts for transformers name them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Device: TypeAlias = "str | int | torch.device"
 
 
 def resolved_device(device: object) -> str:
-    """A device that is there, as phi4mm names it. Raises ConfigError."""
+    """The name of a device, checked to be available. Raises ConfigError."""
     if isinstance(device, bool) or not isinstance(device, (str, int, torch.device)):
         raise ConfigError(f"device is {device!r}; expected 'cpu', 'cuda', 'cuda:1' or 'auto'")
     return resolve(EngineConfig(f"cuda:{device}" if isinstance(device, int) else str(device))).device

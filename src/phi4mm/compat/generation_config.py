@@ -1,4 +1,4 @@
-"""How to generate, by the published names: a script's own, or a checkpoint's generation_config.json."""
+"""Generation options by their names in transformers, set by a script or read from generation_config.json."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from phi4mm.config.validate import integer, is_integer, refuse_unknown, shown
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.protocol.sampling import SamplingParams
 
-# Keys of a generation_config.json that say nothing about the answer.
+# Keys of generation_config.json that do not change the answer.
 WITHOUT_EFFECT = ("_from_model_config", "transformers_version", "use_cache")
 
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """How to generate, by the published names and with transformers' defaults, but for the length.
+    """Generation options with the names and defaults of transformers, except for the default length.
 
-    max_new_tokens  most tokens of an answer (transformers stops after 20 tokens of prompt and answer unless told)
-    do_sample       false takes the most likely token, whatever temperature, top_k, top_p and min_p are
-    stop_strings    each ends the answer and is part of it
-    num_beams       1: there is no beam search
-    eos_token_id    must be the model's own; None says nothing
-    pad_token_id    fills shorter answers; None is the tokenizer's
+    max_new_tokens  most tokens of an answer (transformers stops by default after 20 tokens of prompt and answer)
+    do_sample       False takes the most likely token and ignores temperature, top_k, top_p and min_p
+    stop_strings    each of them ends the answer and is part of it
+    num_beams       must be 1: there is no beam search
+    eos_token_id    must be the model's own ids; None uses them
+    pad_token_id    fills up shorter answers; None uses the tokenizer's
     raises          ConfigError, InputError for impossible values
     """
 
@@ -63,9 +63,9 @@ class GenerationConfig:
         *,
         revision: str | None = None,
     ) -> GenerationConfig:
-        """Read it from the folder of `model`, as `AutoProcessor.from_pretrained` finds it. Raises ConfigError."""
+        """Read it from the folder of `model`: "nano", a folder or a hub id. Raises ConfigError."""
         if os.path.basename(config_file_name) != config_file_name:
-            raise ConfigError(f"config_file_name is {config_file_name!r}; expected a file's name without a folder")
+            raise ConfigError(f"config_file_name is {config_file_name!r}; expected a file name without a folder")
         path = resolve(model, revision=revision) / config_file_name
         stated = {name: value for name, value in read_json(path).items() if name not in WITHOUT_EFFECT}
         refuse_unknown(str(path), stated, [field.name for field in fields(cls)])
@@ -76,12 +76,12 @@ class GenerationConfig:
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
-        """The stated ids that end an answer; none if nothing is stated."""
+        """eos_token_id as a tuple, which is empty for None."""
         stated = self.eos_token_id
         return () if stated is None else (stated,) if isinstance(stated, int) else tuple(stated)
 
     def sampling(self, seed: int | None) -> SamplingParams:
-        """The same in phi4mm's own words. Raises InputError."""
+        """These options as SamplingParams. Raises InputError."""
         return SamplingParams(
             temperature=self.temperature if self.do_sample else 0.0,
             top_k=self.top_k,

@@ -1,8 +1,8 @@
-"""A loaded model with the published `generate`.
+"""A loaded model with the `generate` method of the published implementation.
 
-Everything runs through `phi4mm.inference`: `generate` reads prompts back from the tensors of a processor alone, so that
-a script may look at them, move them or build them itself. Where a published keyword has no meaning here it is refused,
-or its docstring says that it has no effect.
+Everything runs through `phi4mm.inference`. `generate` needs nothing but the tensors of a processor, so a script may
+read them, move them or build them itself. A published keyword that has no meaning here is refused, or the docstring
+says that it has no effect.
 
 B prompts, S tokens of the longest; for the media see phi4mm.compat.arrays.
 """
@@ -39,7 +39,7 @@ ATTENTION = (None, "eager", "sdpa", "flash_attention_2")
 
 
 class AutoModelForCausalLM:
-    """A loaded model with the published `generate`. Its weights never ask for gradients."""
+    """A loaded model with the published `generate`. Its weights have no gradients."""
 
     def __init__(self, model: Model, generation_config: GenerationConfig) -> None:
         self._model = model
@@ -61,10 +61,10 @@ class AutoModelForCausalLM:
     ) -> AutoModelForCausalLM:
         """Load "nano", a folder or a hub id.
 
-        device_map           "cpu", "cuda", "cuda:1", or "auto": CUDA if it is there; None is the CPU. Always one device
-        torch_dtype          "float32", "bfloat16", "float16" or torch's own; "auto" and None as in `phi4mm.load`
-        trust_remote_code    without effect: no code of a checkpoint is ever run
-        attn_implementation  eager, sdpa or flash_attention_2 are taken and without effect: attention is PyTorch's own
+        device_map           "cpu", "cuda", "cuda:1", or "auto" (CUDA if available); None is the CPU. Always one device
+        torch_dtype          "float32", "bfloat16", "float16" or a torch.dtype; "auto" and None as in `phi4mm.load`
+        trust_remote_code    no effect: code of a checkpoint is never run
+        attn_implementation  no effect: "eager", "sdpa" and "flash_attention_2" are accepted, attention is PyTorch's
         revision             branch, tag or commit of a hub id
         raises               ConfigError, CheckpointError
         """
@@ -85,18 +85,18 @@ class AutoModelForCausalLM:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return torch.device(self._model.settings.device)
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the weights, which the model computes in."""
+        """The dtype of the weights and activations."""
         dtype: torch.dtype = getattr(torch, self._model.settings.dtype)
         return dtype
 
     @property
     def config(self) -> Phi4MMConfig:
-        """The model's facts."""
+        """The configuration of the model."""
         return self._model.config
 
     def to(self, device: Device) -> AutoModelForCausalLM:
@@ -120,11 +120,11 @@ class AutoModelForCausalLM:
         device_map: Device | None = None,
         adapter_kwargs: Mapping[str, object] | None = None,
     ) -> None:
-        """Read a PEFT LoRA folder and run with it from now on.
+        """Load a LoRA from a PEFT folder and use it from now on.
 
-        adapter_name    `speech` and `vision` came with the checkpoint: they are only set
-        device_map      without effect: an adapter is where its model is
-        adapter_kwargs  {"subfolder": ...} below `peft_model_id`, and nothing else
+        adapter_name    `speech` and `vision` belong to the checkpoint: they are not read again, only selected
+        device_map      no effect: an adapter is on the device of its model
+        adapter_kwargs  only {"subfolder": ...}, a folder inside `peft_model_id`
         raises          ConfigError, CheckpointError
         """
         kwargs = dict(adapter_kwargs or {})
@@ -135,28 +135,28 @@ class AutoModelForCausalLM:
         self._adapter = adapter_name
 
     def set_adapter(self, adapter_name: str) -> None:
-        """Run with this adapter, whatever the media; "auto" goes back to the published rule. Raises ConfigError."""
+        """Use this adapter for all prompts; "auto" goes back to the published rule. Raises ConfigError."""
         known = (AUTO, *self._model.adapters)
         if adapter_name not in known:
             raise ConfigError(f"adapter {adapter_name!r} is not loaded; expected one of {', '.join(known)}")
         self._adapter = adapter_name
 
     def disable_adapters(self) -> None:
-        """Run the language model alone."""
+        """Use no adapter."""
         self._adapter = None
 
     def enable_adapters(self) -> None:
-        """Take adapters by the published rule again."""
+        """Choose adapters by the published rule again."""
         self._adapter = AUTO
 
     def delete_adapter(self, adapter_name: str) -> None:
-        """Forget an adapter; where it was set, the published rule holds again. Raises ConfigError, CapacityError."""
+        """Remove an adapter; if it was selected, the published rule holds again. Raises ConfigError, CapacityError."""
         self._model.remove_adapter(adapter_name)
         if self._adapter == adapter_name:
             self._adapter = AUTO
 
     def eval(self) -> AutoModelForCausalLM:
-        """Return self, which is always in evaluation mode."""
+        """Return self; the model is always in evaluation mode."""
         return self
 
     def generate(
@@ -177,58 +177,59 @@ class AutoModelForCausalLM:
         tokenizer: object = None,
         **inputs: Tensor | None,
     ) -> Tensor:
-        """Answer all rows side by side, each as if it were alone.
+        """Generate an answer for each prompt of a batch; each answer is as if its prompt were alone.
 
-        generation_config   by default the checkpoint's; a keyword given beside it wins
-        seed                row r draws with seed + r; None takes seeds from torch, as torch.manual_seed set it
-        num_logits_to_keep  without effect: logits are computed only where a token is chosen
-        tokenizer           without effect: stop strings are found with the model's own
-        inputs              the tensors of `Inputs` on any device, None or empty where there are none; nothing else is
-                            known of the prompts, so tensors that contradict each other are refused
+        generation_config   by default the checkpoint's; keywords of this call take precedence
+        seed                prompt i of the batch (from 0) uses seed + i; None draws a seed from torch's generator
+        num_logits_to_keep  no effect: logits are computed only where a token is chosen
+        tokenizer           no effect: stop strings are found with the model's own tokenizer
+        inputs              the tensors of `Inputs`, on any device; None or empty ones count as missing, and tensors
+                            that contradict each other are refused
         returns             (B, S + longest answer) int64 on the device of input_ids: the prompts as given, then the
-                            answers with the token that ended them, then pad_token_id
-        raises              InputError, ConfigError; EngineError for a fault of the model
+                            answers with their end token, then pad_token_id
+        raises              InputError, ConfigError; EngineError for a fault of phi4mm itself
         """
         refuse_unknown("generate", inputs, {*NAMES, *inspect.signature(self.generate).parameters} - {"inputs"})
-        stated = {
+        keywords = {
             "max_new_tokens": max_new_tokens, "do_sample": do_sample, "temperature": temperature, "top_k": top_k,
             "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty, "stop_strings": stop_strings,
             "num_beams": num_beams,
         }  # fmt: skip
-        chosen = self._chosen(generation_config, {name: value for name, value in stated.items() if value is not None})
+        config = self._merged(generation_config, {name: value for name, value in keywords.items() if value is not None})
         arrays = {name: _array(name, tensor) for name, tensor in inputs.items() if tensor is not None}
         arrays = {name: array for name, array in arrays.items() if array.size or name == "input_ids"}
         ids = inputs.get("input_ids")
         if ids is None:
-            raise InputError("input_ids is missing; pass what a processor made, as in generate(**inputs)")
+            raise InputError("input_ids is missing; pass the result of a processor, as in generate(**inputs)")
         prompts = from_arrays(arrays, self._model.processor, vocab_size=self.config.text.vocab_size)
-        answers = self._answers(prompts, chosen, seed)
+        answers = self._answers(prompts, config, seed)
         pad = self._model.processor.tokenizer.id(Special.ENDOFTEXT)
-        pad = pad if chosen.pad_token_id is None else chosen.pad_token_id
+        pad = pad if config.pad_token_id is None else config.pad_token_id
         padded = torch.full((len(answers), max(map(len, answers))), pad, dtype=torch.int64)
         for row, answer in zip(padded, answers, strict=True):
             row[: len(answer)] = torch.tensor(answer)
         return torch.cat([ids.long(), padded.to(ids.device)], dim=1)
 
-    def _chosen(self, config: GenerationConfig | None, stated: dict[str, Any]) -> GenerationConfig:
+    def _merged(self, config: GenerationConfig | None, keywords: dict[str, Any]) -> GenerationConfig:
+        """The config of one call, in which keywords take precedence. Raises ConfigError."""
         base = self.generation_config if config is None else config
         if not isinstance(base, GenerationConfig):
             raise ConfigError(f"generation_config is a {type(base).__name__}; expected phi4mm.compat.GenerationConfig")
         own = self.generation_config.eos_ids
         if base.eos_ids and set(base.eos_ids) != set(own):
             raise ConfigError(
-                f"eos_token_id is {base.eos_token_id!r}; this model's answers end at {own}, so leave it out"
+                f"eos_token_id is {base.eos_token_id!r}; expected {own}, the end tokens of this model, so leave it out"
             )
-        return replace(base, **stated)
+        return replace(base, **keywords)
 
     def _answers(self, prompts: Sequence[Prompt], config: GenerationConfig, seed: int | None) -> list[tuple[int, ...]]:
-        """Ids of each row's answer. A fault of one ends all."""
+        """The token ids of each answer. If one request fails, all others of the batch are ended too."""
         if config.do_sample and seed is None:
             seed = int(torch.randint(2**62, ()))
         streams: list[Stream] = []
         try:
-            for row, prompt in enumerate(prompts):
-                params = config.sampling(None if seed is None else seed + row)
+            for i, prompt in enumerate(prompts):
+                params = config.sampling(None if seed is None else seed + i)
                 streams.append(self._model.submit(prompt, params, adapter=self._adapter))
             return [stream.finish().ids for stream in streams]
         finally:
@@ -238,6 +239,6 @@ class AutoModelForCausalLM:
 
 def _array(name: str, tensor: object) -> npt.NDArray[Any]:
     if not isinstance(tensor, Tensor):
-        raise InputError(f"{name} is a {type(tensor).__name__}; expected a tensor, as the processor makes it")
-    here = tensor.detach().cpu()
-    return (here.float() if here.is_floating_point() else here).numpy()
+        raise InputError(f"{name} is a {type(tensor).__name__}; expected a tensor, as the processor returns it")
+    on_cpu = tensor.detach().cpu()
+    return (on_cpu.float() if on_cpu.is_floating_point() else on_cpu).numpy()

@@ -1,6 +1,6 @@
-"""Prompts with their media to tensors of the published names.
+"""Convert prompts with their media to tensors with the published names.
 
-B prompts, S tokens of the longest; for the media see phi4mm.compat.arrays.
+The names and shapes are explained in phi4mm.compat.arrays.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from phi4mm.protocol.messages import Audio, Image
 
 # Any and not Tensor: `generate(**inputs, max_new_tokens=9)` must pass a type checker.
 class Inputs(Mapping[str, Any]):
-    """What a processor makes and `generate(**inputs)` takes: tensors by their published names, as items or attributes.
+    """The result of a processor, for `generate(**inputs)`: tensors by their published names, as items or attributes.
 
-    Media that no prompt has are not there. Names, shapes and dtypes: phi4mm.compat.arrays.
+    Tensors for a kind of media that no prompt has are missing. Names, shapes and dtypes: phi4mm.compat.arrays.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
@@ -48,17 +48,17 @@ class Inputs(Mapping[str, Any]):
 
     def __getattr__(self, name: str) -> Tensor:
         if name not in NAMES or name not in self._tensors:
-            raise AttributeError(f"these inputs hold no {name}")
+            raise AttributeError(f"these inputs have no {name}")
         return self._tensors[name]
 
     def to(self, device: Device) -> Inputs:
-        """The same inputs on another device; `self` stays as it is. Raises ConfigError: no such device."""
-        place = resolved_device(device)
-        return Inputs({name: tensor.to(place) for name, tensor in self._tensors.items()})
+        """A copy of the inputs on another device. Raises ConfigError if there is no such device."""
+        name_of_device = resolved_device(device)
+        return Inputs({name: tensor.to(name_of_device) for name, tensor in self._tensors.items()})
 
 
 class AutoProcessor:
-    """Prompts with their images and clips, to tensors; ids to text."""
+    """Converts prompts with images and audio clips to tensors, and token ids to text."""
 
     def __init__(self, processor: Processor) -> None:
         self._processor = processor
@@ -74,9 +74,9 @@ class AutoProcessor:
         revision: str | None = None,
         **unknown: object,
     ) -> AutoProcessor:
-        """The processor of "nano", a folder or a hub id.
+        """Load the processor of "nano", a folder or a hub id.
 
-        trust_remote_code  without effect: no code of a checkpoint is ever run
+        trust_remote_code  no effect: code of a checkpoint is never run
         revision           branch, tag or commit of a hub id
         raises             ConfigError, CheckpointError
         """
@@ -87,40 +87,44 @@ class AutoProcessor:
     def __call__(
         self, text: str | Sequence[str], images: object = None, audios: object = None, return_tensors: str = "pt"
     ) -> Inputs:
-        """Prompts in the published format, padded on the left to one length.
+        """Convert prompts in the published format to tensors, padded on the left to one length.
 
-        text     one prompt or several; the marks of each are numbered from 1
-        images   one image or a list, in the order of their marks across all prompts: paths, bytes, PIL, arrays
+        text     one prompt or several; the media tags of each are numbered from 1
+        images   one image or a list, in the order of their tags across all prompts: paths, bytes, PIL, arrays
         audios   one audio clip or a list, likewise: (samples, rate), paths, bytes
-        raises   InputError for damaged media, and where marks and media do not match; ConfigError
+        raises   InputError for damaged media, and if tags and media do not match; ConfigError
         """
         if return_tensors != "pt":
-            raise ConfigError(f"return_tensors is {return_tensors!r}; tensors are PyTorch's, so pass 'pt'")
+            raise ConfigError(f"return_tensors is {return_tensors!r}; expected 'pt', as all tensors are PyTorch's")
         texts = [text] if isinstance(text, str) else list(text)
         if not texts or not all(isinstance(prompt, str) for prompt in texts):
             raise InputError(f"text is {type(text).__name__}; expected a prompt, or a list of at least one")
         given_images = [
             source if isinstance(source, Image) else Image(source) for source in _listed(images, list, tuple)
         ]
-        # A tuple is one audio clip: samples and their rate.
+        # A tuple is one audio clip: (samples, rate).
         given_audios = [source if isinstance(source, Audio) else Audio(source) for source in _listed(audios, list)]
         prompts = self._prompts(texts, given_images, given_audios)
         arrays = to_arrays(prompts, self.tokenizer.pad_token_id)
         return Inputs({name: torch.from_numpy(array) for name, array in arrays.items()})
 
     def _prompts(self, texts: Sequence[str], images: Sequence[Image], audios: Sequence[Audio]) -> list[Prompt]:
-        marks = [count_media_tags(text, self._processor.tokenizer) for text in texts]
+        counts = [count_media_tags(text, self._processor.tokenizer) for text in texts]
         for n, (kind, given) in enumerate((("image", len(images)), ("audio", len(audios)))):
-            if (held := sum(mark[n] for mark in marks)) != given:
-                raise InputError(f"the text has {held} {kind} tags and {given} were given; write one <|{kind}_n|> each")
+            if (tags := sum(count[n] for count in counts)) != given:
+                raise InputError(
+                    f"the text has {tags} {kind} tags for {given} {kind} items; write one <|{kind}_n|> for each item"
+                )
         next_images, next_audios = iter(images), iter(audios)
         prompts = []
-        for number, (text, (seen, heard)) in enumerate(zip(texts, marks, strict=True), 1):
+        for number, (text, (n_images, n_audios)) in enumerate(zip(texts, counts, strict=True), 1):
             try:
-                made = self._processor.prompt(text, list(islice(next_images, seen)), list(islice(next_audios, heard)))
+                prompt = self._processor.prompt(
+                    text, list(islice(next_images, n_images)), list(islice(next_audios, n_audios))
+                )
             except InputError as error:
                 raise InputError(f"prompt {number}: {error}") from error
-            prompts.append(made)
+            prompts.append(prompt)
         return prompts
 
 

@@ -1,6 +1,6 @@
-"""The model's tokenizer by the names that scripts use.
+"""The tokenizer with the method names of transformers.
 
-S tokens.
+Shape legend: S tokens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from phi4mm.processing.chat_template import ending, turn
 from phi4mm.processing.tokenizer import Special, Tokenizer
 
 Ids: TypeAlias = "Tensor | npt.NDArray[Any] | Sequence[int]"
-# As published, a role's name is its mark: what a tool returned opens with the mark that elsewhere declares tools.
+# As published, <|role|> begins a turn; for results of tools it is <|tool|>, which also begins a list of tools.
 ROLE_TOKENS = {
     "system": Special.SYSTEM,
     "user": Special.USER,
@@ -28,7 +28,7 @@ ROLE_TOKENS = {
 
 
 class CardTokenizer:
-    """The model's tokenizer by the names that scripts use."""
+    """The tokenizer with the method names of transformers."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -37,30 +37,30 @@ class CardTokenizer:
     def decode(
         self, ids: Ids, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
     ) -> str:
-        """Text of (S,) ids. Cleaning up spaces would change the answer's text and is refused. Raises InputError."""
+        """The text of (S,) ids. Raises InputError; ConfigError for clean_up_tokenization_spaces=True."""
         if clean_up_tokenization_spaces:
             raise ConfigError(
-                "clean_up_tokenization_spaces is True; text comes only as its tokens spell it, so pass False"
+                "clean_up_tokenization_spaces is True; expected False, as the text of an answer is never changed"
             )
-        found = np.asarray(ids.cpu() if isinstance(ids, Tensor) else ids)
-        if found.ndim > 1 or (found.size and found.dtype.kind not in "iu"):
-            raise InputError(f"ids have shape {found.shape} and are {found.dtype}; expected one row of whole numbers")
-        return self._tokenizer.decode(found.reshape(-1).tolist(), skip_special=skip_special_tokens)
+        array = np.asarray(ids.cpu() if isinstance(ids, Tensor) else ids)
+        if array.ndim > 1 or (array.size and array.dtype.kind not in "iu"):
+            raise InputError(f"ids have shape {array.shape} and dtype {array.dtype}; expected one sequence of integers")
+        return self._tokenizer.decode(array.reshape(-1).tolist(), skip_special=skip_special_tokens)
 
     def batch_decode(
         self, ids: Iterable[Ids], skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
     ) -> list[str]:
-        """Text of each row, as `decode`."""
-        return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
+        """The text of each sequence of ids, as `decode`."""
+        return [self.decode(sequence, skip_special_tokens, clean_up_tokenization_spaces) for sequence in ids]
 
     def apply_chat_template(
         self, conversation: Sequence[Mapping[str, str]], *, tokenize: bool = True, add_generation_prompt: bool = False
     ) -> str | list[int]:
         """A conversation in the published format, as text (`tokenize=False`) or ids.
 
-        conversation  {"role": ..., "content": text} each; a system message may carry its tools' JSON under "tools".
-                      As published, text that spells special tokens or media tags becomes them; untrusted text
-                      belongs in `phi4mm.load(...).chat`, where it stays text.
+        conversation  messages {"role": ..., "content": text}; a system message may have JSON of tools under "tools".
+                      As published, special tokens and media tags that are spelled in the text take effect. For
+                      untrusted text use `phi4mm.load(...).chat`, where they remain text.
         raises        InputError
         """
         text = "".join(_turn(message, number) for number, message in enumerate(conversation, 1))
@@ -73,9 +73,9 @@ def _turn(message: Mapping[str, str], number: int) -> str:
     if role not in tuple(ROLE_TOKENS) or not isinstance(content, str) or not isinstance(tools, (str, type(None))):
         raise InputError(
             f"message {number} has role {shown(role)} and content of type {type(content).__name__}; expected one of "
-            f"{', '.join(ROLE_TOKENS)} and text, media as marks such as <|image_1|>"
+            f"{', '.join(ROLE_TOKENS)} and text, with media tags such as <|image_1|> for media"
         )
     if tools is not None and role != "system":
-        raise InputError(f"message {number} is a {role} message with tools; only the system message declares them")
+        raise InputError(f"message {number} is a {role} message with tools; only the system message may have tools")
     pieces = turn(ROLE_TOKENS[role], [content], tools)
     return "".join(piece.value if isinstance(piece, Special) else str(piece) for piece in pieces)
