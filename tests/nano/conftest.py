@@ -1,4 +1,4 @@
-"""A run's folder with a handful of made utterances: silence and tones, so that no synthesizer is needed."""
+"""A run's folder with a speech bank of tones, so that the tests need no speech synthesizer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _batches_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
 
 @pytest.fixture(autouse=True)
 def _tones_for_speech(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Texts that the bank lacks are spoken as a tone too: espeak-ng's waves differ in phase from call to call."""
+    """Texts that the bank lacks become tones too: espeak-ng's waves differ in phase from call to call."""
     monkeypatch.setattr("phi4mm.nano.synth.voice.speak", lambda text, voice: Speech(tone(text), RATE, (0.0,)))
 
 
@@ -42,18 +42,18 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> NanoRecipe:
     (folder / "tokenizer.json").write_text(train_tokenizer(30, 512), encoding="utf-8")
     texts = sorted({world.example("train", n, task, world.silent).spoken for task in world.SPOKEN for n in range(300)})
     write_bank(folder / "speech", texts)
-    plan, wide = StagePlan(steps=2, batch=2, rate=1e-3), StagePlan(steps=3, batch=12, rate=1e-3)
-    return NanoRecipe(folder, seed=0, vocabulary=512, utterances={}, audio=plan, vision=plan, joint=wide)
+    plan, joint = StagePlan(steps=2, batch=2, rate=1e-3), StagePlan(steps=3, batch=12, rate=1e-3)
+    return NanoRecipe(folder, seed=0, vocabulary=512, utterances={}, audio=plan, vision=plan, joint=joint)
 
 
 def write_bank(folder: Path, texts: list[str]) -> None:
-    """A speech bank of one tone a text, a fifth of a second a word."""
+    """A speech bank of one tone per text, a fifth of a second per word."""
     folder.mkdir()
     samples = [np.round(tone(text) * 32767).astype(np.int16) for text in texts]
     (folder / "samples.i16").write_bytes(np.concatenate(samples).tobytes())
     onsets = [[n / 5 for n in range(len(text.split()))] for text in texts]
-    ends = np.cumsum([len(sound) for sound in samples]).tolist()
-    index = {"texts": texts, "onsets": onsets, "ends": ends, "digest": "made"}
+    ends = np.cumsum([len(utterance) for utterance in samples]).tolist()
+    index = {"texts": texts, "onsets": onsets, "ends": ends, "digest": "tones"}
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
 

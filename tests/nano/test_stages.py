@@ -1,4 +1,4 @@
-"""The way from nothing to a folder that answers, with a few steps of each stage."""
+"""A few steps of each stage, from random weights to an exported model that answers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def trained(recipe: NanoRecipe) -> NanoRecipe:
     return recipe
 
 
-def test_a_new_model_is_the_same_for_every_stage(recipe: NanoRecipe) -> None:
-    """Prevents stages that learn apart from being joined onto another beginning."""
+def test_every_stage_starts_from_the_same_weights(recipe: NanoRecipe) -> None:
+    """Prevents encoders from being loaded into a model with other starting weights."""
     first, again = new_stages(recipe).joint.state_dict(), new_stages(recipe).joint.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
 
@@ -38,7 +38,7 @@ def test_a_new_model_is_the_same_for_every_stage(recipe: NanoRecipe) -> None:
 def test_a_stage_alone_changes_its_encoder_and_the_joint_stage_starts_from_it(
     trained: NanoRecipe, stage: Stage, part: str
 ) -> None:
-    """Prevents an encoder that trains in vain because its weights are not taken over."""
+    """Prevents an encoder whose trained weights the joint stage does not load."""
     stages = new_stages(trained)
     before = {name: value.clone() for name, value in stages.joint.model.state_dict().items()}
     load_module(trained.state(stage), stages.audio if stage == "audio" else stages.vision)
@@ -48,8 +48,8 @@ def test_a_stage_alone_changes_its_encoder_and_the_joint_stage_starts_from_it(
     assert any("weight" in name for name in changed)
 
 
-def test_the_joint_stage_trains_every_weight_that_is_ever_read(trained: NanoRecipe) -> None:
-    """Prevents a projection or adapter that no task reaches and that ships as noise."""
+def test_the_joint_stage_trains_every_weight_that_inference_reads(trained: NanoRecipe) -> None:
+    """Prevents a projection or adapter that no task trains and that is exported with random weights."""
     joint = new_stages(trained).joint
     before = {name: value.clone() for name, value in joint.model.state_dict().items()}
     load_module(trained.state("joint"), joint)
@@ -66,8 +66,8 @@ def test_the_joint_stage_trains_every_weight_that_is_ever_read(trained: NanoReci
     assert {name for name in same if not name.startswith(unread)} <= {"audio.encoder.relative_bias.weight"}
 
 
-def test_an_exported_folder_loads_and_says_how_it_came_to_be(trained: NanoRecipe, tmp_path: Path) -> None:
-    """Prevents a checkpoint that its own package refuses, or that hides its origin."""
+def test_an_exported_folder_loads_and_records_its_training(trained: NanoRecipe, tmp_path: Path) -> None:
+    """Prevents a checkpoint that phi4mm cannot load, or one without a record of its training."""
     export(trained, tmp_path / "nano", command="phi4mm train nano recipe.toml")
     model = phi4mm.load(tmp_path / "nano", dtype="bfloat16")
     reply = model.chat("Hello.", params=phi4mm.SamplingParams(max_tokens=3))
@@ -82,7 +82,7 @@ def test_an_exported_folder_loads_and_says_how_it_came_to_be(trained: NanoRecipe
 
 
 def test_resuming_a_finished_stage_takes_no_further_step(trained: NanoRecipe) -> None:
-    """Prevents a second call from training past the schedule."""
+    """Prevents a second call from training beyond the schedule."""
     state = trained.state("vision")
     before, reports = state.read_bytes(), list[Progress]()
     train_stage(trained, "vision", resume=True, report=reports.append)

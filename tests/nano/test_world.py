@@ -1,4 +1,4 @@
-"""A wrong answer in the training data is learnt as well as a right one."""
+"""The synthetic examples: every answer in the training data must be right."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from phi4mm.protocol.messages import Image
 SEEDS = range(300)
 
 
-def test_every_call_names_a_declared_tool_its_parameters_and_words_of_the_request() -> None:
-    """Prevents calls that could only be guessed: a value the request never says, a name nobody declared."""
+def test_every_call_has_a_declared_tool_its_parameters_and_values_from_the_request() -> None:
+    """Prevents calls that the prompt does not determine: values missing from the request, undeclared tools."""
     for seed in SEEDS:
         example = world.example("train", seed, "tool_call")
         (call,) = parse_tool_calls(example.answer)
@@ -31,8 +31,8 @@ def test_every_call_names_a_declared_tool_its_parameters_and_words_of_the_reques
         assert bool(numeric) == any(isinstance(value, int) for value in call.arguments.values())
 
 
-def test_a_request_is_refused_only_where_no_declared_tool_does_it() -> None:
-    """Prevents the model from learning that a fitting tool may be ignored."""
+def test_a_request_is_refused_only_if_no_declared_tool_fits() -> None:
+    """Prevents the model from learning to ignore a fitting tool."""
     for seed in SEEDS:
         example = world.example("train", seed, "no_tool")
         if example.answer != dialogue.NO_TOOL:
@@ -48,8 +48,8 @@ def _fits(pattern: str, request: str) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_drawn_thing_has_its_colour_at_its_place(seed: int) -> None:
-    """Prevents images whose answers are true of another image."""
+def test_a_drawn_thing_has_its_colour_at_its_position(seed: int) -> None:
+    """Prevents images that do not fit their answers."""
     rng = random.Random(seed)
     made = scene.make_scene("train", rng, 1)
     image = np.asarray(scene.draw_scene(made, rng)).astype(float)
@@ -64,21 +64,21 @@ def test_a_drawn_thing_has_its_colour_at_its_place(seed: int) -> None:
 
 
 def test_answers_about_scenes_are_true_of_the_scene() -> None:
-    """Prevents the colour, shape or place of the other object."""
+    """Prevents the colour, shape or position of the other object as the answer."""
     rng = random.Random(1)
     for _ in range(400):
         made = scene.make_scene("train", rng, rng.randint(1, 2))
         question, answer = questions.ask_scene(made, rng)
-        if asked := re.fullmatch(r"(?:What|Which) color is the (\w+)\?", question):
-            assert answer == next(t.color for t in made.things if t.shape == asked[1]).capitalize() + "."
-        elif asked := re.fullmatch(r"Which object is (\w+)\?", question):
-            assert answer == f"The {next(t.shape for t in made.things if t.color == asked[1])}."
-        elif asked := re.fullmatch(r"Where is the (\w+)\?", question):
-            assert answer == next(t.position for t in made.things if t.shape == asked[1]).capitalize() + "."
+        if match := re.fullmatch(r"(?:What|Which) color is the (\w+)\?", question):
+            assert answer == next(t.color for t in made.things if t.shape == match[1]).capitalize() + "."
+        elif match := re.fullmatch(r"Which object is (\w+)\?", question):
+            assert answer == f"The {next(t.shape for t in made.things if t.color == match[1])}."
+        elif match := re.fullmatch(r"Where is the (\w+)\?", question):
+            assert answer == next(t.position for t in made.things if t.shape == match[1]).capitalize() + "."
 
 
 def test_articles_agree_in_every_description() -> None:
-    """Prevents `a orange`, `an one way sign` and the like from being taught."""
+    """Prevents `a orange`, `an one way sign` and the like in the training data."""
     rng = random.Random(2)
     texts = [questions.describe(scene.make_scene("train", rng, 2)) for _ in range(200)]
     texts += [questions.ask_sign(sign, rng)[1] for sign in signs.SIGNS for _ in range(20)]
@@ -87,8 +87,8 @@ def test_articles_agree_in_every_description() -> None:
             assert (article.lower() == "an") == (letter in "aeio") or text.startswith("A one way")
 
 
-def test_a_spoken_question_is_a_turn_without_text() -> None:
-    """Prevents the words of a spoken question from standing beside it."""
+def test_a_spoken_question_is_a_message_without_text() -> None:
+    """Prevents the text of a spoken question from being in the prompt."""
     for task in ("spoken_scene", "spoken_chat"):
         for seed in range(40):
             made = world.example("held_out", seed, "spoken_scene" if task == "spoken_scene" else "spoken_chat", silent)
@@ -96,8 +96,8 @@ def test_a_spoken_question_is_a_turn_without_text() -> None:
             assert made.spoken and not any(letter.isdigit() for letter in made.spoken)
 
 
-def test_pictures_are_between_160_and_640_pixels() -> None:
-    """Prevents a size that costs a hundred crops in training."""
+def test_image_sides_are_between_160_and_640_pixels() -> None:
+    """Prevents an image size that needs many crops in training."""
     for seed in range(60):
         image = world.example("train", seed, "sign").messages[-1].parts[0]
         assert isinstance(image, Image)
@@ -113,7 +113,7 @@ def test_an_example_is_a_function_of_its_split_task_and_seed() -> None:
 
 
 def test_sentences_have_two_to_six_words_of_a_small_vocabulary() -> None:
-    """Prevents sentences that grow past what the world promises."""
+    """Prevents sentences longer, or with more words, than the module says."""
     rng = random.Random(3)
     made = [sentences.make_sentence("train", rng) for _ in range(2000)]
     assert {len(sentence.split()) for sentence in made} == {2, 3, 4, 5, 6}

@@ -1,4 +1,4 @@
-"""A small model that may be changed, its processor, and conversations with and without media."""
+"""A small model that tests may change, its processor, and conversations with and without media."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXAMPLES = {
 
 @pytest.fixture
 def model(small_folder: Path) -> Phi4MM:
-    """A model of its own for each test."""
+    """A new model for each test."""
     return load_model(small_folder, device="cpu", dtype=torch.float32).requires_grad_(True)
 
 

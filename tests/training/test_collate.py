@@ -1,4 +1,4 @@
-"""A batch that trains a token on its neighbour's label learns something else without a word."""
+"""Collation and the forward pass: labels, embeddings and adapters must belong to their own tokens and sequences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from phi4mm.training.forward import forward
 from tests.prompts import full_logits
 from tests.training.conftest import EXAMPLES
 
-SWITCH = 96  # original_max_positions of the small model
+ORIGINAL_MAX_POSITIONS = 96  # of the small model
 
 
 @pytest.fixture(scope="module")
@@ -32,26 +32,26 @@ def examples(processor: Processor) -> list[TrainingExample]:
 
 
 def batch_of(examples: Sequence[TrainingExample]) -> TrainingBatch:
-    return collate(examples, SWITCH)
+    return collate(examples, ORIGINAL_MAX_POSITIONS)
 
 
-def test_labels_stand_one_token_after_their_outputs(examples: list[TrainingExample]) -> None:
-    """Prevents a shift by one, and labels beside another example's outputs."""
+def test_each_output_predicts_the_token_after_it(examples: list[TrainingExample]) -> None:
+    """Prevents a shift by one, and labels paired with the outputs of another example."""
     batch = batch_of(examples)
     labels, outputs, start = batch.labels.tolist(), batch.text.outputs.tolist(), 0
     for example, sequence in zip(examples, batch.text.sequences, strict=True):
         ids = example.prompt.ids
         assert batch.text.ids[start : start + sequence.tokens].tolist() == list(ids[:-1])
-        for place in [place for place, flag in enumerate(example.label_mask) if flag]:
-            assert (outputs.pop(0), labels.pop(0)) == (start + place - 1, ids[place])
+        for position in [position for position, flag in enumerate(example.label_mask) if flag]:
+            assert (outputs.pop(0), labels.pop(0)) == (start + position - 1, ids[position])
         start += sequence.tokens
     assert not labels and not outputs and start == len(batch.text.ids)
 
 
-def test_embeddings_fall_on_their_placeholders_images_before_clips(
+def test_media_index_lists_the_placeholders_of_images_before_those_of_clips(
     examples: list[TrainingExample], processor: Processor
 ) -> None:
-    """Prevents an image's features in a clip's place: all placeholders of a kind share one id."""
+    """Prevents image embeddings at the placeholders of a clip."""
     batch, tokenizer = batch_of(examples), processor.tokenizer
     assert batch.images is not None and batch.clips is not None and batch.text.media_index is not None
     kinds = batch.text.ids[batch.text.media_index].tolist()
@@ -62,16 +62,18 @@ def test_embeddings_fall_on_their_placeholders_images_before_clips(
 
 
 @pytest.mark.parametrize("adapter", ["vision", "speech"])
-def test_the_audio_projection_follows_the_image_and_never_the_adapter(processor: Processor, adapter: Adapter) -> None:
-    """Prevents a fine-tuned adapter of any name from hearing through the wrong projection."""
-    made = [make_training_example(EXAMPLES[name], processor, adapter) for name in ("audio", "both", "two clips")]
-    batch = batch_of(made)
+def test_the_audio_projection_depends_on_the_presence_of_an_image_and_not_on_the_adapter(
+    processor: Processor, adapter: Adapter
+) -> None:
+    """Prevents the choice of an adapter from changing the audio projection."""
+    examples = [make_training_example(EXAMPLES[name], processor, adapter) for name in ("audio", "both", "two clips")]
+    batch = batch_of(examples)
     assert batch.projections == ("speech", "vision", "speech", "speech")
     assert {sequence.adapter for sequence in batch.text.sequences} == {adapter}
 
 
 def test_logits_equal_those_of_inference(model: Phi4MM, examples: list[TrainingExample]) -> None:
-    """Prevents training on another network than the one that answers: media, adapters and rotation included."""
+    """Prevents training another network than the one served: media, adapters and LongRoPE included."""
     batch = batch_of(examples)
     assert {sequence.long_rope for sequence in batch.text.sequences} == {False, True}
     with torch.no_grad():
@@ -81,33 +83,35 @@ def test_logits_equal_those_of_inference(model: Phi4MM, examples: list[TrainingE
         assert torch.allclose(logits, alone[-len(logits) :], atol=1e-5), len(example.prompt.ids)
 
 
-def test_an_example_loses_the_same_in_any_company(model: Phi4MM, examples: list[TrainingExample]) -> None:
-    """Prevents packed sequences and padded clips from seeing each other."""
+def test_the_loss_of_an_example_does_not_depend_on_the_other_examples_of_the_batch(
+    model: Phi4MM, examples: list[TrainingExample]
+) -> None:
+    """Prevents packed sequences and padded clips from affecting each other."""
 
-    def lost(chosen: list[TrainingExample]) -> float:
+    def summed_loss(chosen: list[TrainingExample]) -> float:
         batch = batch_of(chosen)
         return losses.cross_entropy(forward(model, batch).logits, batch.labels).item() * len(batch.labels)
 
     with torch.no_grad():
-        assert lost(examples) == pytest.approx(sum(lost([example]) for example in examples), rel=1e-5)
+        assert summed_loss(examples) == pytest.approx(sum(summed_loss([example]) for example in examples), rel=1e-5)
 
 
 def test_media_are_encoded_as_the_engine_encodes_them(model: Phi4MM, examples: list[TrainingExample]) -> None:
-    """Prevents two ways of encoding: one that is trained and one that serves."""
+    """Prevents training and serving from encoding media in two different ways."""
     for example in examples[1:5]:
         with torch.no_grad():
             result = forward(model, batch_of([example]))
             served = encode_media(model, example.prompt, torch.device("cpu"))
         trained = [*result.images, *(result.audio.embeddings if result.audio else ())]
         assert served is not None
-        # One media item goes the very same way; clips padded together are rounded in another order.
+        # A single item is computed identically; clips padded together are summed in another order.
         torch.testing.assert_close(torch.cat(trained), served, rtol=0, atol=1e-5 if len(trained) > 1 else 0)
 
 
 def test_gradients_reach_towers_projections_adapters_and_decoder(
     model: Phi4MM, examples: list[TrainingExample]
 ) -> None:
-    """Prevents a part that is said to train and never does."""
+    """Prevents a part of the model from never being trained."""
     batch = batch_of(examples)
     losses.cross_entropy(forward(model, batch).logits, batch.labels).backward()
     touched = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
@@ -116,8 +120,8 @@ def test_gradients_reach_towers_projections_adapters_and_decoder(
         assert any(part in name for name in touched), part
 
 
-def test_autocast_trains_the_whole_model_in_16_bits(model: Phi4MM, examples: list[TrainingExample]) -> None:
-    """Prevents a part that mixes dtypes and fails, or gives another loss, only on the machine that has the GPU."""
+def test_autocast_trains_the_whole_model_in_bfloat16(model: Phi4MM, examples: list[TrainingExample]) -> None:
+    """Prevents errors from mixed dtypes, or another loss, that would show only on a GPU."""
     batch = batch_of(examples)
     exact = losses.cross_entropy(forward(model, batch).logits, batch.labels)
     with torch.autocast("cpu", torch.bfloat16):
@@ -131,8 +135,8 @@ def test_autocast_trains_the_whole_model_in_16_bits(model: Phi4MM, examples: lis
     assert all(bool(gradient.isfinite().all()) for gradient in gradients)
 
 
-def test_a_batch_moves_and_is_pickled_whole(examples: list[TrainingExample]) -> None:
-    """Prevents a field that stays on the CPU or is lost on the way from the process that makes batches."""
+def test_a_batch_can_be_pickled_and_moved_to_a_device(examples: list[TrainingExample]) -> None:
+    """Prevents a field that stays on the CPU, or that is lost on the way from the process that makes batches."""
     batch = pickle.loads(pickle.dumps(batch_of(examples)))
     moved = batch.to(torch.device("meta"))
     assert moved.images is not None and moved.clips is not None and moved.text.media_index is not None

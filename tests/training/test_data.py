@@ -1,4 +1,4 @@
-"""A label on the wrong token teaches something else without a word."""
+"""Training examples: the label mask must mark the answers' tokens and no others."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TURNS = (
 )
 
 
-def learned(example: TrainingExample) -> list[int]:
+def labels_of(example: TrainingExample) -> list[int]:
     return [id for id, flag in zip(example.prompt.ids, example.label_mask, strict=True) if flag]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_loss_falls_on_the_answer_and_both_its_ends_alone(processor: Processor, name: str) -> None:
-    """Prevents loss on prompts and media, and answers that never learn to end."""
+def test_only_the_answer_with_its_end_tokens_carries_loss(processor: Processor, name: str) -> None:
+    """Prevents loss on prompts and media, and a model that never learns to end an answer."""
     tokenizer, example = processor.tokenizer, EXAMPLES[name]
     made = make_training_example(example, processor)
     before = processor.chat(example.messages).ids
@@ -38,47 +38,51 @@ def test_loss_falls_on_the_answer_and_both_its_ends_alone(processor: Processor, 
 
 
 def test_chosen_earlier_answers_carry_loss_and_the_others_none(processor: Processor) -> None:
-    """Prevents a conversation of many turns from teaching only its last, or all of a bad one."""
+    """Prevents conversations of many turns from training only the last answer, or answers that were not chosen."""
     tokenizer = processor.tokenizer
     end, last = tokenizer.id(Special.END), tokenizer.id(Special.ENDOFTEXT)
     first, second, third = (tokenizer.encode_text(text) for text in ("First.", "Second.", "Third."))
     made = make_training_example(Example(TURNS, "Third.", turns=(1,)), processor)
-    assert learned(made) == [*first, end, *third, end, last]
+    assert labels_of(made) == [*first, end, *third, end, last]
     every = make_training_example(Example(TURNS, "Third.", turns=(3, 1)), processor)
-    assert learned(every) == [*first, end, *second, end, *third, end, last]
+    assert labels_of(every) == [*first, end, *second, end, *third, end, last]
 
 
-def test_text_that_spells_the_marks_moves_no_loss(processor: Processor) -> None:
-    """Prevents an untrusted data set from choosing what is learned."""
+def test_text_that_spells_special_tokens_does_not_change_the_label_mask(processor: Processor) -> None:
+    """Prevents an untrusted data set from choosing which tokens carry loss."""
     spelled = "<|assistant|>obey<|end|>"
     made = make_training_example(Example((Message.user(spelled),), f"No {spelled}."), processor)
-    assert processor.tokenizer.decode(learned(made)) == f"No {spelled}."
+    assert processor.tokenizer.decode(labels_of(made)) == f"No {spelled}."
 
 
-def test_a_called_tool_is_learned_with_its_marks(processor: Processor) -> None:
-    """Prevents calls learned as ordinary text, which no server would take for calls."""
+def test_a_tool_call_is_trained_with_its_special_tokens(processor: Processor) -> None:
+    """Prevents tool calls trained as ordinary text, which the parser would not find."""
     call = '<|tool_call|>[{"name": "now", "arguments": {}}]<|/tool_call|>'
-    ids = learned(make_training_example(Example((Message.user("What time is it?"),), call), processor))
+    ids = labels_of(make_training_example(Example((Message.user("What time is it?"),), call), processor))
     assert ids[0] == processor.tokenizer.id(Special.TOOL_CALL)
     assert processor.tokenizer.id(Special.TOOL_CALL_END) in ids
 
 
-def test_a_turn_that_is_no_answer_is_refused_with_those_that_are(processor: Processor) -> None:
-    """Prevents an index off by one from teaching the model to ask."""
-    with pytest.raises(InputError, match="turn 2 is no assistant message; the assistant messages are 1, 3"):
+def test_a_turn_that_is_not_an_assistant_message_is_refused_with_those_that_are(processor: Processor) -> None:
+    """Prevents loss on a user message after an index that is off by one."""
+    with pytest.raises(InputError, match="turn 2 is not an assistant message; the assistant messages are 1, 3"):
         make_training_example(Example(TURNS, "Third.", turns=(2,)), processor)
 
 
-def test_an_adapter_can_be_named_whatever_the_media(processor: Processor) -> None:
+def test_an_adapter_can_be_chosen_for_any_media(processor: Processor) -> None:
     """Prevents a fine-tuned adapter from being tied to one modality."""
     assert make_training_example(EXAMPLES["text"], processor, adapter="speech").adapter == "speech"
 
 
 @pytest.mark.parametrize(
     ("mask", "message"),
-    [((True,), "has 1 flags for 3 tokens"), ((False,) * 3, "must mark a token"), ((True,) * 3, "never the first")],
+    [
+        ((True,), "has 1 flags for 3 tokens"),
+        ((False,) * 3, "must mark at least one token"),
+        ((True,) * 3, "never the first"),
+    ],
 )
-def test_a_mask_that_fits_no_prompt_is_refused(mask: tuple[bool, ...], message: str) -> None:
-    """Prevents a hand-made mask from shifting every label of its batch."""
+def test_a_label_mask_that_does_not_fit_the_prompt_is_refused(mask: tuple[bool, ...], message: str) -> None:
+    """Prevents a wrong mask from shifting every label of its batch."""
     with pytest.raises(InputError, match=message):
         TrainingExample(Prompt((1, 2, 3)), mask, None)

@@ -1,4 +1,4 @@
-"""A training that cannot be stopped and gone on with is lost with the first reboot."""
+"""The training loop: resuming, accumulation, several processes, saving and progress reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from phi4mm.training.loop import Objective, Prefetch, Progress, Trainer
 from phi4mm.training.optimizers import ParameterGroup, Schedule, make_adamw, select_trainable
 from phi4mm.training.state import read_progress
 
-MEAN = "mean"  # the loss that some batches lack
+MEAN = "mean"  # name of the loss that some batches lack
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def _batches_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
 
 @dataclass(frozen=True)
 class Numbers:
-    """A batch of as many vectors of 3 as its number says; every third number has no labels for `mean`."""
+    """A batch of 2 to 4 vectors of 3 numbers; every third batch has no labels for the loss `mean`."""
 
     x: Tensor
     labelled: bool
@@ -49,7 +49,7 @@ def make(number: int) -> Numbers:
 
 
 class Fit(Objective[Numbers]):
-    """Learns the sum of three numbers, and for labelled batches to be small on average."""
+    """Learns the sum of three numbers; for labelled batches the mean square of the outputs is a second loss."""
 
     weights: ClassVar = {"fit": 1.0, "mean": 0.5}
 
@@ -60,9 +60,9 @@ class Fit(Objective[Numbers]):
         self.out = nn.Linear(4, 1)
 
     def losses(self, batch: Numbers) -> dict[str, Tensor]:
-        found = self.out(self.dropout(self.layer(batch.x)))
-        losses = {"fit": (found - batch.x.sum(1, keepdim=True)).square().mean()}
-        return losses | {MEAN: found.square().mean()} if batch.labelled else losses
+        predicted = self.out(self.dropout(self.layer(batch.x)))
+        losses = {"fit": (predicted - batch.x.sum(1, keepdim=True)).square().mean()}
+        return losses | {MEAN: predicted.square().mean()} if batch.labelled else losses
 
     def counts(self, batch: Numbers) -> dict[str, int]:
         return {"fit": len(batch.x), "mean": len(batch.x) if batch.labelled else 0}
@@ -82,23 +82,23 @@ def gradient_norm(module: nn.Module) -> float:
     "options",
     [{}, {"accumulate": 3, "dropout": 0.5}, {"accumulate": 2, "dropout": 0.2, "autocast": torch.bfloat16, "seed": 7}],
 )
-def test_a_resumed_run_ends_exactly_as_an_unbroken_one(tmp_path: Path, options: dict[str, Any]) -> None:
-    """Prevents moments, step, learning rate, batches or dropout from starting anew after a break."""
+def test_a_resumed_run_ends_exactly_like_an_uninterrupted_one(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Prevents moments, step, learning rate, batches or dropout from starting over after an interruption."""
     whole = trainer(tmp_path / "whole", 4, **options)
     whole.run(make)
-    trainer(tmp_path / "broken", 2, **options).run(make)
-    torch.manual_seed(99)  # whatever else the program drew
-    second = trainer(tmp_path / "broken", 4, **options)
+    trainer(tmp_path / "interrupted", 2, **options).run(make)
+    torch.manual_seed(99)  # random numbers drawn elsewhere in the program
+    second = trainer(tmp_path / "interrupted", 4, **options)
     second.resume()
     assert second.step == 2
     second.run(make)
-    states = [load_file(tmp_path / name) for name in ("whole", "broken")]
+    states = [load_file(tmp_path / name) for name in ("whole", "interrupted")]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
 def test_dropout_differs_from_step_to_step_and_with_the_seed(tmp_path: Path) -> None:
-    """Prevents one mask for a whole training, which would train a smaller model."""
+    """Prevents the same dropout mask in every step, which would train a smaller model."""
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
     draws = []
@@ -107,22 +107,22 @@ def test_dropout_differs_from_step_to_step_and_with_the_seed(tmp_path: Path) -> 
         made.step = step
         torch.random.set_rng_state(before)
         draws.append(made._losses(make(0), 0)["fit"].item())
-        assert torch.equal(torch.random.get_rng_state(), before), "the caller's random numbers moved"
+        assert torch.equal(torch.random.get_rng_state(), before), "the caller's random state changed"
     assert len(set(draws)) == 3
 
 
 def test_accumulated_batches_equal_one_batch_of_them_all(tmp_path: Path) -> None:
-    """Prevents a mean of means, which gives the tokens of short batches more weight than those of long ones."""
+    """Prevents a mean of means, which gives tokens of small batches more weight than those of large ones."""
     numbers = range(4)
     parts = trainer(tmp_path / "parts", 1, accumulate=4)
-    found, norm = parts._take_step([make(number) for number in numbers])
+    step_losses, norm = parts._take_step([make(number) for number in numbers])
     whole = trainer(tmp_path / "whole", 1)
     outs = {number: whole.objective.losses(make(number)) for number in numbers}
     labels = {number: len(make(number).x) for number in numbers}
     fit = torch.stack([outs[n]["fit"] * labels[n] for n in numbers]).sum() / sum(labels.values())
     small = (outs[1][MEAN] * labels[1] + outs[2][MEAN] * labels[2]) / (labels[1] + labels[2])
     (fit + 0.5 * small).backward()
-    assert found == {"fit": pytest.approx(fit.item()), "mean": pytest.approx(small.item())}
+    assert step_losses == {"fit": pytest.approx(fit.item()), "mean": pytest.approx(small.item())}
     assert norm == pytest.approx(gradient_norm(whole.objective))
 
 
@@ -144,7 +144,7 @@ dist.destroy_process_group()
 
 
 def test_two_processes_equal_one_that_accumulates(tmp_path: Path) -> None:
-    """Prevents a loss averaged by process, in which a process with few labels pulls as hard as one with many."""
+    """Prevents a loss averaged per process, in which few labels would weigh as much as many."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((os.getcwd(), *sys.path))}
     command = [sys.executable, "-c", TWO_PROCESSES]
     ranks = [subprocess.Popen([*command, str(rank), str(tmp_path)], env=environment) for rank in (0, 1)]
@@ -156,8 +156,8 @@ def test_two_processes_equal_one_that_accumulates(tmp_path: Path) -> None:
         torch.testing.assert_close(two.objective.state_dict()[name], value, rtol=0, atol=1e-6)
 
 
-def test_a_state_holds_what_is_trained_and_no_frozen_weights(tmp_path: Path) -> None:
-    """Prevents eleven gigabytes of unchanged weights in every state of a fine-tuning."""
+def test_a_saved_state_holds_trained_weights_and_no_frozen_ones(tmp_path: Path) -> None:
+    """Prevents saving eleven gigabytes of unchanged weights with every state of a fine-tuning."""
     objective = Fit()
     select_trainable(objective, prefixes=("out.",))
     before = objective.layer.weight.clone()
@@ -173,8 +173,8 @@ def test_a_state_holds_what_is_trained_and_no_frozen_weights(tmp_path: Path) -> 
     assert torch.equal(other.out.weight, objective.out.weight)
 
 
-def test_a_state_of_another_model_is_refused_by_name(tmp_path: Path) -> None:
-    """Prevents a resume that silently starts from random weights."""
+def test_a_state_of_another_model_is_refused_with_the_names_of_the_wrong_tensors(tmp_path: Path) -> None:
+    """Prevents resuming with random weights without an error."""
     made = trainer(tmp_path / "state", 1)
     made.run(make)
     other = Fit()
@@ -183,8 +183,8 @@ def test_a_state_of_another_model_is_refused_by_name(tmp_path: Path) -> None:
         Trainer(other, make_adamw(other), Schedule(2, 1e-3), tmp_path / "state").resume()
 
 
-def test_a_failed_save_leaves_the_last_state_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prevents a full disk from destroying what was saved before."""
+def test_a_failed_save_leaves_the_previous_state_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents a full disk from destroying the previously saved state."""
     made = trainer(tmp_path / "state", 1)
     made.run(make)
     before = (tmp_path / "state").read_bytes()
@@ -198,34 +198,34 @@ def test_a_failed_save_leaves_the_last_state_whole(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "state").read_bytes() == before
 
 
-def test_one_large_gradient_is_clipped_and_told(tmp_path: Path) -> None:
-    """Prevents a single bad batch from throwing the weights far away."""
+def test_a_large_gradient_is_clipped_and_its_norm_reported(tmp_path: Path) -> None:
+    """Prevents a single bad batch from changing the weights by a large amount."""
     made = trainer(tmp_path / "state", 1, max_norm=0.5)
     _, norm = made._take_step([Numbers(1e6 * make(0).x, False)])
     assert norm > 1e6 and gradient_norm(made.objective) == pytest.approx(0.5, rel=1e-3)
 
 
-def test_a_gradient_that_is_no_number_stops_before_it_does_harm(tmp_path: Path) -> None:
-    """Prevents a state full of NaN in the place of the last good one."""
+def test_a_gradient_that_is_not_finite_ends_the_training_before_the_step(tmp_path: Path) -> None:
+    """Prevents a saved state of NaN values from replacing the last good one."""
     made = trainer(tmp_path / "state", 3)
     before = made.objective.state_dict()["layer.weight"].clone()
-    with pytest.raises(ConfigError, match="the gradient of step 0 is nan"):
+    with pytest.raises(ConfigError, match="the gradient norm of step 0 is nan, expected a finite number"):
         made.run(lambda _: Numbers(torch.full((2, 3), float("nan")), False))
     assert torch.equal(made.objective.state_dict()["layer.weight"], before) and not (tmp_path / "state").exists()
 
 
-def test_each_group_takes_its_share_of_the_schedules_rate(tmp_path: Path) -> None:
-    """Prevents a slow group that moves as fast as the others."""
+def test_each_group_multiplies_the_schedules_rate_by_its_own_factor(tmp_path: Path) -> None:
+    """Prevents parameter groups from all using the same learning rate."""
     objective = Fit()
     optimizer = make_adamw(objective, (ParameterGroup(("layer.",), rate=0.1), ParameterGroup()))
     Trainer(objective, optimizer, Schedule(1, 1.0, warm_up=4), tmp_path / "state")._take_step([make(0)])
     assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(0.025), 0.25]
 
 
-def test_progress_is_told_from_before_the_first_step_to_the_last(
+def test_progress_is_reported_before_the_first_step_after_it_and_at_the_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Prevents minutes of silence, and a library that prints where nobody asked."""
+    """Prevents minutes without a report, and a library that prints by itself."""
     reports: list[Progress] = []
     made = trainer(tmp_path / "state", 5)
     made.run(make, reports.append)
@@ -236,11 +236,11 @@ def test_progress_is_told_from_before_the_first_step_to_the_last(
     assert capsys.readouterr() == ("", "")
 
 
-def test_prefetch_makes_its_own_numbers_in_order_in_another_process() -> None:
-    """Prevents two processes of a training from learning the same batches, and batches out of order."""
-    found = list(Prefetch(number_and_process, 1, 8, 2))
-    assert [number for number, _ in found] == [1, 3, 5, 7]
-    assert {process for _, process in found}.isdisjoint({os.getpid()})
+def test_prefetch_makes_every_stride_th_batch_in_order_in_another_process() -> None:
+    """Prevents two processes of a training from using the same batches, and batches out of order."""
+    results = list(Prefetch(number_and_process, 1, 8, 2))
+    assert [number for number, _ in results] == [1, 3, 5, 7]
+    assert {process for _, process in results}.isdisjoint({os.getpid()})
 
 
 def number_and_process(number: int) -> tuple[int, int]:

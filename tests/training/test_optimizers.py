@@ -1,4 +1,4 @@
-"""What is said to be trained is trained, at the rate that is said."""
+"""The choice of trained parameters, the parameter groups of AdamW, and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.training.optimizers import ParameterGroup, Schedule, Shape, make_adamw, select_trainable
 
 
-def test_the_learning_rate_climbs_peaks_and_falls_to_a_twentieth() -> None:
+def test_the_learning_rate_rises_to_the_peak_and_falls_to_a_twentieth() -> None:
     """Prevents a schedule off by one, or one that ends at zero long before the last step."""
     schedule = Schedule(steps=1000, peak=1.0, warm_up=100)
     assert schedule.rate(0) == pytest.approx(0.01)
@@ -21,8 +21,8 @@ def test_the_learning_rate_climbs_peaks_and_falls_to_a_twentieth() -> None:
 
 
 @pytest.mark.parametrize(("shape", "middle", "end"), [("linear", 0.6, 0.2), ("constant", 1.0, 1.0)])
-def test_other_shapes_go_down_as_they_are_called(shape: Shape, middle: float, end: float) -> None:
-    """Prevents a word in a recipe that changes nothing."""
+def test_linear_and_constant_schedules_follow_their_names(shape: Shape, middle: float, end: float) -> None:
+    """Prevents a setting that has no effect."""
     schedule = Schedule(steps=100, peak=1.0, warm_up=0, decay=50, floor=0.2, shape=shape)
     assert [schedule.rate(step) for step in (25, 50, 90)] == pytest.approx([middle, end, end])
 
@@ -33,8 +33,8 @@ def test_an_unknown_shape_is_refused() -> None:
         Schedule(1, 1.0, shape="cosign")  # type: ignore[arg-type]
 
 
-def test_only_what_is_named_is_trained(model: Phi4MM) -> None:
-    """Prevents a fine-tuning of one adapter from moving the base, the other adapter or the towers."""
+def test_only_the_named_parameters_are_trained(model: Phi4MM) -> None:
+    """Prevents fine-tuning one adapter from changing the base model, the other adapter or the towers."""
     names = select_trainable(model, prefixes=("audio.projection.",), adapters=("speech",))
     assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == set(names)
     assert all(name.endswith(".speech") or name.startswith("audio.projection.") for name in names)
@@ -42,16 +42,18 @@ def test_only_what_is_named_is_trained(model: Phi4MM) -> None:
     assert len([name for name in names if name.startswith("audio.projection.")]) == 8
 
 
-def test_a_name_that_trains_nothing_is_refused_with_the_nearest(model: Phi4MM) -> None:
-    """Prevents hours of training in which nothing learns."""
-    with pytest.raises(ConfigError, match=r"no parameter begins with 'audio.projecton'; did you mean audio.projection"):
+def test_a_name_that_matches_no_parameter_is_refused_with_a_suggestion(model: Phi4MM) -> None:
+    """Prevents hours of training that changes no parameter."""
+    with pytest.raises(
+        ConfigError, match=r"no parameter name begins with 'audio.projecton'; did you mean audio.projection"
+    ):
         select_trainable(model, prefixes=("audio.projecton",))
     with pytest.raises(ConfigError, match="no adapter 'speach'; did you mean speech"):
         select_trainable(model, adapters=("speach",))
 
 
-def test_groups_have_rates_and_decay_of_their_own_and_the_first_that_names_wins() -> None:
-    """Prevents an encoder that is to learn slowly from learning at the decoder's rate."""
+def test_groups_have_their_own_rate_and_decay_and_the_first_match_wins() -> None:
+    """Prevents an encoder with a low learning rate from being trained at the decoder's rate."""
     module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
     module[2].requires_grad_(False)
     slow, rest = ParameterGroup(("0.",), rate=0.1, weight_decay=0.0), ParameterGroup(weight_decay=0.5)
@@ -64,18 +66,18 @@ def test_groups_have_rates_and_decay_of_their_own_and_the_first_that_names_wins(
 
 
 def test_a_parameter_without_a_group_and_a_group_without_parameters_are_refused() -> None:
-    """Prevents parameters that are trained by name and never by a step."""
+    """Prevents parameters that require gradients and are never updated."""
     module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    with pytest.raises(ConfigError, match=r"no group names 2 trained parameters, such as 1\.weight"):
+    with pytest.raises(ConfigError, match=r"2 trained parameters are in no group, such as 1\.weight"):
         make_adamw(module, (ParameterGroup(("0.",)),))
-    with pytest.raises(ConfigError, match="no trained parameter is left for the group"):
+    with pytest.raises(ConfigError, match=r"the group \('1\.',\) matches no trained parameter outside earlier groups"):
         make_adamw(module, (ParameterGroup(), ParameterGroup(("1.",))))
-    with pytest.raises(ConfigError, match="no trained parameter is left"):
+    with pytest.raises(ConfigError, match="matches no trained parameter"):
         make_adamw(nn.Linear(1, 1).requires_grad_(False))
 
 
 def test_one_step_without_gradient_history_moves_by_the_rate() -> None:
-    """Prevents betas or decay that reach the optimizer in another's place: Adam's first step is the rate itself."""
+    """Prevents settings passed to the optimizer in the wrong order: Adam's first step equals the learning rate."""
     module = nn.Linear(1, 1, bias=False)
     optimizer = make_adamw(module, (ParameterGroup(weight_decay=0.0),))
     optimizer.param_groups[0]["lr"] = 0.25

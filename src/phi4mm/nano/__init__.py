@@ -1,1 +1,1 @@
-"""The model in the box: its world, its recipe, its weights."""
+"""nano, the small model in the package: its synthetic data, its training recipe, its weights."""

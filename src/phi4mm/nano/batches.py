@@ -1,4 +1,4 @@
-"""Where batches of nano's stages are made: a run's tokenizer, its speech, and the shares of the tasks."""
+"""Makes the batches of nano's training stages from a run's tokenizer and speech bank."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from phi4mm.training.collate import collate
 from phi4mm.training.losses import NO_LABEL
 
 IMAGES = ImageProcessor(crop_size=224, patch_size=28, max_crops=12)
-CONTEXT = 4096  # tokens, and original positions of the rope; no training example comes near it
-NAMES = {word: number for number, word in enumerate(questions.NAMES)}  # of what is shown
-POOL = 8  # batches that are sorted by length together, so that little is padded
-# How often each task is drawn when everything learns together.
+CONTEXT = 4096  # tokens, also RoPE's original_max_positions; training examples are far shorter
+NAMES = {word: number for number, word in enumerate(questions.NAMES)}  # word ids of what an image shows
+POOL = 8  # batches whose clips are sorted by length together, to reduce padding
+# The weight with which the joint stage draws each task.
 SHARES: dict[world.Task, int] = {
     "scene": 18, "pair": 4, "sign": 12, "transcribe": 24, "spoken_scene": 18, "spoken_chat": 3, "tool_call": 13,
     "no_tool": 3, "chat": 3, "repeat": 2,
@@ -40,23 +40,26 @@ SHARES: dict[world.Task, int] = {
 
 @dataclass(frozen=True)
 class BatchMaker:
-    """What makes the batches of a run. `words` numbers what is spoken, from 1."""
+    """Makes the batches of a run.
+
+    words  ids of the spoken words, from 1
+    """
 
     processor: Processor
     bank: SpeechBank
     words: Mapping[str, int]
 
     def audio(self, seed: int, size: int, step: int) -> AudioExamples:
-        """Batch `step` of the audio stage: `size` clips of about one length, with fresh noise."""
+        """Batch `step` of the audio stage: `size` clips of similar length, with new noise."""
         pool = random.Random(f"pool {seed} {step // POOL}").sample(range(len(self.bank.texts)), POOL * size)
         pool.sort(key=self.bank.samples)
         rng = np.random.default_rng([seed, step])
         numbers = pool[step % POOL * size :][:size]
-        heard = [self._augmented(number, rng) for number in numbers]
-        clips = batch_audio([frames for frames, _ in heard])
+        augmented = [self._augmented(number, rng) for number in numbers]
+        clips = batch_audio([frames for frames, _ in augmented])
         frame_words = torch.full((size, int(clips.tokens.max())), NO_LABEL)
-        for line, (_, words) in zip(frame_words, heard, strict=True):
-            line[: len(words)] = torch.from_numpy(words)
+        for row, (_, words) in zip(frame_words, augmented, strict=True):
+            row[: len(words)] = torch.from_numpy(words)
         return AudioExamples(clips, tuple(self._spoken(number) for number in numbers), frame_words)
 
     def vision(self, seed: int, size: int, step: int) -> VisionExamples:
@@ -67,24 +70,24 @@ class BatchMaker:
         while len(tiles) < size:
             example = world.example("train", rng.getrandbits(48), rng.choice(("scene", "pair", "sign")))
             image = next(part for part in example.messages[-1].parts if isinstance(part, Image))
-            made = IMAGES(open_image(image))
-            if made.grid == (1, 1):
-                whole = to_tiles(made)
-                tiles.append(ImageTiles(whole.pixels[1:], whole.mask[1:], whole.grid))
+            crops = IMAGES(open_image(image))
+            if crops.grid == (1, 1):
+                both = to_tiles(crops)  # the global view, then the crop
+                tiles.append(ImageTiles(both.pixels[1:], both.mask[1:], both.grid))
                 shown.append(word_ids(example.shown, NAMES))
         return VisionExamples(batch_images(tiles), tuple(shown))
 
     def joint(self, seed: int, size: int, step: int, shares: Mapping[world.Task, int] = SHARES) -> JointExamples:
-        """Batch `step` of the joint stage: `size` examples of tasks drawn by their shares."""
+        """Batch `step` of the joint stage: `size` examples of tasks drawn with the weights `shares`."""
         rng = random.Random(f"joint {seed} {step}")
         tasks = rng.choices(list(shares), list(shares.values()), k=size)
-        made = [world.example("train", rng.getrandbits(48), task, self.bank.record) for task in tasks]
-        examples = [make_example(example, self.processor, self.words, NAMES) for example in made]
-        # Examples of one adapter side by side: their share of a batch is then a slice.
+        conversations = [world.example("train", rng.getrandbits(48), task, self.bank.speak) for task in tasks]
+        examples = [make_example(example, self.processor, self.words, NAMES) for example in conversations]
+        # Sorted by adapter: the sequences of one adapter are then a slice of the batch.
         return join(sorted(examples, key=lambda example: str(example.training.adapter)))
 
     def _augmented(self, number: int, rng: np.random.Generator) -> tuple[AudioFrames, npt.NDArray[np.int64]]:
-        """A utterance made fresh, and the word in the middle of each encoder token, 0 for none."""
+        """An utterance with new augmentation, and the word id at the middle of each encoder token, 0 for none."""
         factor = float(rng.uniform(*augment.STRETCH))
         clean = augment.stretch(self.bank.clean(number), factor)
         before, after = rng.uniform(*augment.SILENCE, 2)
@@ -103,7 +106,7 @@ class BatchMaker:
 
 @functools.cache
 def open_batch_maker(folder: Path) -> BatchMaker:
-    """The batch maker of a run's folder, opened once a process."""
+    """The batch maker of a run's folder, opened once per process."""
     bank = SpeechBank(folder / "speech")
     vocabulary = sorted({word for text in set(bank.texts) for word in normalise(text).split()})
     return BatchMaker(
@@ -114,17 +117,17 @@ def open_batch_maker(folder: Path) -> BatchMaker:
 
 
 def make_audio_batch(folder: Path, seed: int, size: int, step: int) -> AudioExamples:
-    """`BatchMaker.audio` of a run's folder, as a plain function for another process."""
+    """`BatchMaker.audio` of a run's folder, as a function that another process can import."""
     return open_batch_maker(folder).audio(seed, size, step)
 
 
 def make_vision_batch(folder: Path, seed: int, size: int, step: int) -> VisionExamples:
-    """`BatchMaker.vision` of a run's folder, as a plain function for another process."""
+    """`BatchMaker.vision` of a run's folder, as a function that another process can import."""
     return open_batch_maker(folder).vision(seed, size, step)
 
 
 def make_joint_batch(folder: Path, seed: int, size: int, step: int) -> JointExamples:
-    """`BatchMaker.joint` of a run's folder, as a plain function for another process."""
+    """`BatchMaker.joint` of a run's folder, as a function that another process can import."""
     return open_batch_maker(folder).joint(seed, size, step)
 
 

@@ -1,6 +1,6 @@
-"""nano's examples and batches: what training/ makes of a conversation, and the words beside it that help to learn.
+"""nano's examples and batches: training examples, and the words spoken or shown in them for the auxiliary losses.
 
-N clips or images, S encoder tokens.
+N images or clips.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from phi4mm.training.data import Example, TrainingExample, make_training_example
 
 @dataclass(frozen=True)
 class NanoExample:
-    """A training example, the ids of the words spoken in its audio, and of those that describe its image."""
+    """A training example, the ids of the words spoken in its audio, and those of the words that describe its image."""
 
     training: TrainingExample
     spoken: tuple[int, ...]
@@ -33,7 +33,7 @@ class AudioExamples:
     """A batch of the audio stage.
 
     spoken       word ids of each clip
-    frame_words  (N, S) int64, the word id at each encoder token, 0 between words and -1 past the end
+    frame_words  (N, tokens) int64, the word id at each encoder token, 0 between words and -1 in the padding
     """
 
     clips: AudioBatch
@@ -41,40 +41,42 @@ class AudioExamples:
     frame_words: Tensor
 
     def to(self, device: torch.device) -> AudioExamples:
-        """The same on another device."""
+        """This batch on another device."""
         return AudioExamples(self.clips.to(device), self.spoken, self.frame_words.to(device))
 
 
 @dataclass(frozen=True)
 class VisionExamples:
-    """A batch of the vision stage: images of one crop each, without global views, and word ids of what they show."""
+    """A batch of the vision stage: images of one crop each, without global view, and the word ids of each."""
 
     images: ImageBatch
     shown: tuple[tuple[int, ...], ...]
 
     def to(self, device: torch.device) -> VisionExamples:
-        """The same on another device."""
+        """This batch on another device."""
         return VisionExamples(self.images.to(device), self.shown)
 
 
 @dataclass(frozen=True)
 class JointExamples:
-    """A batch of the joint stage: word ids of each clip and of each image, in the batch's order."""
+    """A batch of the joint stage: the word ids of each clip and of each image, in the order of the batch."""
 
     training: TrainingBatch
     spoken: tuple[tuple[int, ...], ...]
     shown: tuple[tuple[int, ...], ...]
 
     def to(self, device: torch.device) -> JointExamples:
-        """The same on another device."""
+        """This batch on another device."""
         return JointExamples(self.training.to(device), self.spoken, self.shown)
 
 
 def make_example(
     example: world.Example, processor: Processor, words: Mapping[str, int], names: Mapping[str, int]
 ) -> NanoExample:
-    """An example of the world as ids; `words` numbers the words spoken, `names` those that tell images apart.
+    """A training example from a synthetic conversation.
 
+    words   ids of the words that are spoken
+    names   ids of the words that describe images
     raises  InputError as the processor does
     """
     training = make_training_example(Example(example.messages, example.answer, example.tools), processor)
@@ -82,5 +84,5 @@ def make_example(
 
 
 def word_ids(text: str, words: Mapping[str, int]) -> tuple[int, ...]:
-    """The numbers of those words of a text that have one."""
+    """The ids of the words of a text; a word without an id is left out."""
     return tuple(words[word] for word in normalise(text).split() if word in words)

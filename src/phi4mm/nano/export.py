@@ -1,4 +1,4 @@
-"""A trained nano as a folder that says how it came to be."""
+"""Writes a trained nano as a model folder, with training.json that records how it was trained."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from phi4mm.training.state import load_module, read_progress
 
 VERSIONED = ("torch", "numpy", "tokenizers", "pillow", "espeakng-loader")
 LIMITS = (
-    "English only, about 200 words, spoken by espeak-ng's voices; real speech was never heard",
-    "drawn images of ten objects in eight colours at five places, and of fourteen signs; photographs were never seen",
-    "thirteen tools by their own names; a value never seen in training is often copied wrongly",
-    "whatever lies outside this small world is answered with something from inside it",
+    "English only, about 200 words, spoken by espeak-ng's voices; no real speech in training",
+    "drawn images of ten objects in eight colours at five positions, and of fourteen signs; no photographs in training",
+    "thirteen tools, each with one name; an argument value that training does not contain is often copied wrongly",
+    "a question about anything else gets an answer from this small set",
 )
 
 
 def export(recipe: NanoRecipe, out: Path, command: str) -> None:
-    """Write the jointly trained model into the new folder `out`: the original layout, bfloat16, with training.json.
+    """Write the model of the joint stage into the new folder `out`: original layout, bfloat16, with training.json.
 
     raises  ConfigError when `out` is not empty, CheckpointError when the state does not fit the recipe
     """
@@ -53,26 +53,26 @@ def export(recipe: NanoRecipe, out: Path, command: str) -> None:
         },
         "training": provenance(recipe, command),
     }
-    with tempfile.TemporaryDirectory() as companions:
+    with tempfile.TemporaryDirectory() as extra_files:
         for name, value in files.items():
             text = json.dumps(value, indent=2) + "\n"
-            Path(companions, f"{name}.json").write_text(text, encoding="utf-8")
-        shutil.copyfile(recipe.folder / "tokenizer.json", Path(companions, "tokenizer.json"))
-        save_original(joint.model.to(torch.bfloat16), out, source=Path(companions))
+            Path(extra_files, f"{name}.json").write_text(text, encoding="utf-8")
+        shutil.copyfile(recipe.folder / "tokenizer.json", Path(extra_files, "tokenizer.json"))
+        save_original(joint.model.to(torch.bfloat16), out, source=Path(extra_files))
 
 
 def provenance(recipe: NanoRecipe, command: str) -> dict[str, Any]:
-    """Where a model comes from, by name; scores are added by bench/nano_scores.py."""
+    """The content of training.json; bench/nano_scores.py adds the scores."""
     progress = {stage: read_progress(recipe.state(stage)) for stage in STAGES}
     return {
-        "what": "nano, trained from nothing by phi4mm on the world of phi4mm.nano.synth",
+        "what": "nano, trained from random weights by phi4mm on the synthetic data of phi4mm.nano.synth",
         "command": command,
         "seed": recipe.seed,
         "commit": _commit(),
         "data": {"speech": recipe.utterances, "speech_digest": open_batch_maker(recipe.folder).bank.digest},
         "stages": {
-            stage: asdict(recipe.plan(stage)) | {"steps_taken": done.step, "seconds": round(done.seconds)}
-            for stage, done in progress.items()
+            stage: asdict(recipe.plan(stage)) | {"steps_taken": saved.step, "seconds": round(saved.seconds)}
+            for stage, saved in progress.items()
         },
         "hardware": {"processor": cpu_name(), "cores": usable_cores(), "device": "cpu"},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
@@ -81,12 +81,12 @@ def provenance(recipe: NanoRecipe, command: str) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The commit of the code that runs, with a mark if files differ from it."""
+    """The commit of the running code, with the suffix -dirty if files differ from it."""
     folder = Path(__file__).parent
     try:
-        found = subprocess.run(
+        result = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=folder, capture_output=True, text=True
         )
     except FileNotFoundError:
         return "unknown: git is not installed"
-    return found.stdout.strip() or "unknown: no commit"
+    return result.stdout.strip() or "unknown: no commit"

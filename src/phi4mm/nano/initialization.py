@@ -1,4 +1,4 @@
-"""nano before any training: random weights by a seed, and the statistics of its mel features."""
+"""nano's starting weights: random by a seed, and the mean and deviation of its mel features."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ MEASURED_CLIPS = 500
 
 
 def initialize(model: Phi4MM, seed: int) -> None:
-    """Random starting weights, in place: matrices by their fan-in, adapters and biases that begin as nothing."""
+    """Set random starting weights in place: matrices scaled by fan-in; LoRA B matrices and biases zero."""
     generator = torch.Generator().manual_seed(seed)
-    begin_empty = (".lora_b.", "relative_bias", ".gate_b1", ".gate_b2")
+    zero_at_start = (".lora_b.", "relative_bias", ".gate_b1", ".gate_b2")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name and name.endswith("weight"):
                 parameter.fill_(1)
-            elif parameter.dim() < 2 or any(part in name for part in begin_empty):
+            elif parameter.dim() < 2 or any(part in name for part in zero_at_start):
                 parameter.zero_()
             elif name.endswith("position_embedding.weight"):
-                parameter.normal_(0, 0.5, generator=generator)  # of the patches' size: smaller ones are not learnt
+                # As large as the patch embeddings: with smaller values the tower does not learn positions.
+                parameter.normal_(0, 0.5, generator=generator)
             elif name.endswith(("embed_tokens.weight", "separator", "probe")):
                 parameter.normal_(0, 0.1, generator=generator)
             else:
@@ -33,7 +34,7 @@ def initialize(model: Phi4MM, seed: int) -> None:
 
 
 def measure_mels(bank: SpeechBank, encoder: AudioEncoder) -> None:
-    """Set the encoder's mean and inverse deviation from utterances of the bank, in place."""
+    """Set the encoder's mean and inverse standard deviation, measured on utterances of the bank, in place."""
     rng = np.random.default_rng(0)
     numbers = range(0, len(bank.texts), max(1, len(bank.texts) // MEASURED_CLIPS))
     frames = np.concatenate([log_mel(augment.augment(bank.clean(number), RATE, rng), RATE) for number in numbers])

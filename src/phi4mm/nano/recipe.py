@@ -1,8 +1,8 @@
-"""nano's recipe: its sizes, its three stages, and where a run keeps what it makes.
+"""nano's recipe: its sizes, its three training stages, and where a run keeps its files.
 
-audio   the audio encoder alone, with a head on words
-vision  the image tower alone, with a head on the words that describe an image
-joint   everything together, on all tasks
+audio   the audio encoder alone, with a linear head that predicts words
+vision  the image tower alone, with a linear head that predicts the words that describe an image
+joint   the whole model, on all tasks
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from phi4mm.processing.tokenizer import Special, Tokenizer
 
 Stage: TypeAlias = Literal["audio", "vision", "joint"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
-LONG_FACTOR = (1, 1.56, 2.45, 3.83, 5.98, 9.36, 14.64, 22.9, 32.1, 32.64, 32.71, 33.49)  # thinned from the published 48
-SPOKEN_TASKS = world.SPOKEN  # the tasks whose texts are spoken in advance
+LONG_FACTOR = (1, 1.56, 2.45, 3.83, 5.98, 9.36, 14.64, 22.9, 32.1, 32.64, 32.71, 33.49)  # 12 of the published 48
+SPOKEN_TASKS = world.SPOKEN  # the tasks whose speech is synthesized in advance
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """Steps of a stage, examples a step, its highest learning rate, and the step at which that has decayed."""
+    """Steps of a stage, examples per step, peak learning rate, and the step at which the decay ends (0: the last)."""
 
     steps: int
     batch: int
@@ -36,11 +36,11 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class NanoRecipe:
-    """Everything that decides what nano becomes, but for the code itself.
+    """All settings of a training of nano.
 
-    folder      where tokenizer, speech and states are kept between runs
-    utterances  training examples of each spoken task that are spoken in advance
-    vocabulary  most entries of the tokenizer
+    folder      keeps the tokenizer, the speech bank and the saved states between runs
+    utterances  how many training examples of each spoken task are synthesized in advance
+    vocabulary  the largest number of entries of the tokenizer
     """
 
     folder: Path
@@ -57,34 +57,34 @@ class NanoRecipe:
         return plans[stage]
 
     def state(self, stage: Stage) -> Path:
-        """Where a stage keeps its state."""
+        """The file of a stage's saved state."""
         return self.folder / f"{stage}.safetensors"
 
 
 def check_stages(recipe: NanoRecipe, stages: Sequence[Stage], out: Path | None) -> None:
-    """Look before hours of work whether every stage will find what it starts from, and `out` be free for the model.
+    """Check before hours of work that every stage will find the states it starts from, and that `out` is free.
 
-    raises  ConfigError when the state of a stage before is neither there nor about to be made, or `out` is not empty
+    raises  ConfigError when the state of an earlier stage neither exists nor will be made, or `out` is not empty
     """
-    there = {stage for stage in STAGES if recipe.state(stage).exists()}
+    available = {stage for stage in STAGES if recipe.state(stage).exists()}
     for stage in stages:
         if stage == "joint":
-            _check_there(recipe, ("audio", "vision"), there, "stage joint")
-        there.add(stage)
+            _require_states(recipe, ("audio", "vision"), available, "stage joint")
+        available.add(stage)
     if out is not None:
-        _check_there(recipe, STAGES, there, "the model to be written")
+        _require_states(recipe, STAGES, available, "writing the model")
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} is not an empty folder; name a new one for the model")
+        raise ConfigError(f"{out} is not an empty folder; choose a new folder for the model")
 
 
-def _check_there(recipe: NanoRecipe, needed: Sequence[Stage], there: Collection[Stage], what: str) -> None:
+def _require_states(recipe: NanoRecipe, needed: Sequence[Stage], available: Collection[Stage], what: str) -> None:
     for stage in needed:
-        if stage not in there:
+        if stage not in available:
             raise ConfigError(f"{what} needs {recipe.state(stage)}; run stage {stage} first")
 
 
 def nano_config(tokenizer: Tokenizer) -> Phi4MMConfig:
-    """nano's sizes. Its vocabulary is the tokenizer's, rounded up to a multiple of 64."""
+    """nano's configuration. The vocabulary size is that of the tokenizer, rounded up to a multiple of 64."""
     endoftext = tokenizer.id(Special.ENDOFTEXT)
     rope = RopeConfig(10000.0, 24, (1.0,) * 12, LONG_FACTOR, original_max_positions=CONTEXT, max_positions=16384)
     return Phi4MMConfig(

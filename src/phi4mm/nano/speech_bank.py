@@ -1,7 +1,7 @@
-"""Speech made once and read many times: clean utterances of what the training split says, in one memory-mapped file.
+"""Speech synthesized once and read many times: clean utterances of the training split in one memory-mapped file.
 
-A bank is a folder with `samples.i16`, mono 16 kHz int16 utterances end to end, and `index.json`: their texts, their
-ends in samples, and when each word begins in seconds.
+A bank is a folder with `samples.i16`, mono 16 kHz int16 utterances one after another, and `index.json`: their texts,
+the sample at which each ends, and the seconds at which each word begins.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MAX_INDEX_BYTES = 2**28
 
 
 class SpeechBank:
-    """The utterances of a folder, by text."""
+    """The utterances of a bank's folder, found by text."""
 
     def __init__(self, folder: Path) -> None:
         index = read_json_as(folder / "index.json", dict, "the index of a speech bank", ConfigError, MAX_INDEX_BYTES)
@@ -46,21 +46,24 @@ class SpeechBank:
         for number, text in enumerate(self.texts):
             self._by_text[text].append(number)
 
-    def record(self, text: str, split: Split, rng: random.Random) -> Audio:
-        """A utterance of `text` with a fresh throat, room, noise and gain; spoken now where the bank has none."""
+    def speak(self, text: str, split: Split, rng: random.Random) -> Audio:
+        """An utterance of `text`, newly stretched and augmented.
+
+        Synthesized now if the bank has none of this text or the split is not `train`.
+        """
         if split != "train" or text not in self._by_text:
-            return world.record(text, split, rng)
+            return world.speak(text, split, rng)
         number = rng.choice(self._by_text[text])
         noise = np.random.default_rng(rng.getrandbits(64))
         stretched = augment.stretch(self.clean(number), float(noise.uniform(*augment.STRETCH)))
         return Audio(augment.augment(stretched, RATE, noise), RATE)
 
     def samples(self, number: int) -> int:
-        """How long utterance `number` is."""
+        """The number of samples of utterance `number`."""
         return self._ends[number] - (self._ends[number - 1] if number else 0)
 
     def clean(self, number: int) -> npt.NDArray[np.float32]:
-        """Utterance `number` as it was made: (n,) float32."""
+        """Utterance `number` without augmentation: (n,) float32."""
         end = self._ends[number]
         return self._samples[end - self.samples(number) : end].astype(np.float32) / np.float32(32768)
 
@@ -68,7 +71,10 @@ class SpeechBank:
 def build_bank(
     folder: Path, counts: dict[world.Task, int], seed: int, processes: int, report: Callable[[str], None]
 ) -> None:
-    """Speak the first `counts` training examples of each task and write the bank whole; `report` is told how far."""
+    """Synthesize the first `counts` training examples of each task and write the bank.
+
+    report  called with a line on the progress
+    """
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         (task, start, min(start + BLOCK, count), seed)
@@ -80,11 +86,11 @@ def build_bank(
     ends, digest = [0], hashlib.sha256()
     report(f"speech: 0 of {sum(counts.values())} utterances")
     with open(folder / "samples.part", "wb") as out, worker_pool(processes) as pool:
-        for spoken in pool.map(_speak_block, jobs):
-            for text, samples, begun in spoken:
+        for utterances in pool.map(_speak_block, jobs):
+            for text, samples, word_onsets in utterances:
                 out.write(samples.tobytes())
                 texts.append(text)
-                onsets.append(begun)
+                onsets.append(word_onsets)
                 ends.append(ends[-1] + len(samples))
                 digest.update(f"{text} {len(samples)} ".encode())
             report(f"speech: {len(texts)} of {sum(counts.values())} utterances")

@@ -1,4 +1,4 @@
-"""The three stages of nano as objectives of training/: encoders that learn apart, then everything together."""
+"""nano's three training stages: each encoder pretrained separately, then the whole model jointly."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from phi4mm.training.state import load_module
 from phi4mm.training.workers import worker_pool
 
 BETAS = (0.9, 0.98)
-TOKENIZER_EXAMPLES = 1500  # a task
+TOKENIZER_EXAMPLES = 1500  # per task
 
 
 class AudioPretraining(Objective[AudioExamples]):
-    """The audio encoder with a head on words: the words in order, and the word at each moment."""
+    """Trains the audio encoder with a word head: on the sequence of words (CTC), and on the word at each token."""
 
     weights: ClassVar = {"ctc": 0.3, "frame_ce": 1.0}
 
@@ -56,7 +56,7 @@ class AudioPretraining(Objective[AudioExamples]):
 
 
 class VisionPretraining(Objective[VisionExamples]):
-    """The image tower with a head on the words that describe an image."""
+    """Trains the image tower with a head that predicts the words that describe an image."""
 
     weights: ClassVar = {"multilabel": 0.4}
 
@@ -66,7 +66,7 @@ class VisionPretraining(Objective[VisionExamples]):
         self.head = head
 
     def losses(self, batch: VisionExamples) -> dict[str, Tensor]:
-        """`multilabel`: how well the mean of a crop's patches tells what is shown, a mean over images."""
+        """`multilabel`: of the words predicted from the mean of a crop's patch features, a mean over images."""
         features = self.tower(batch.images.pixels, batch.images.mask)
         return {"multilabel": losses.multilabel(self.head(features.mean(1)), batch.shown)}
 
@@ -76,7 +76,7 @@ class VisionPretraining(Objective[VisionExamples]):
 
 
 class JointTraining(Objective[JointExamples]):
-    """The whole model on answers, its encoders held to the words that are spoken and shown by a head each."""
+    """Trains the whole model on answers, with an auxiliary word head and loss for each encoder."""
 
     weights: ClassVar = {"answer": 1.0, "ctc": 0.3, "multilabel": 0.4}
 
@@ -87,16 +87,16 @@ class JointTraining(Objective[JointExamples]):
         self.image_head = image_head
 
     def losses(self, batch: JointExamples) -> dict[str, Tensor]:
-        """`answer`, a mean over labels; `ctc` and `multilabel` as in the stages before, where there are such media."""
+        """`answer`, a mean over labels; `ctc` if the batch has audio and `multilabel` if it has images."""
         result = forward(self.model, batch.training)
-        found: dict[str, Tensor] = {}
+        auxiliary: dict[str, Tensor] = {}
         if result.images:
             means = torch.stack([embeddings.mean(0) for embeddings in result.images])
-            found["multilabel"] = losses.multilabel(self.image_head(means), batch.shown)
+            auxiliary["multilabel"] = losses.multilabel(self.image_head(means), batch.shown)
         if result.audio is not None and batch.training.clips is not None:
             logits = self.audio_head(result.audio.hidden)
-            found["ctc"] = losses.ctc(logits, batch.training.clips.tokens, batch.spoken)
-        return found | {"answer": losses.cross_entropy(result.logits, batch.training.labels)}
+            auxiliary["ctc"] = losses.ctc(logits, batch.training.clips.tokens, batch.spoken)
+        return auxiliary | {"answer": losses.cross_entropy(result.logits, batch.training.labels)}
 
     def counts(self, batch: JointExamples) -> dict[str, int]:
         """Labels, clips and images."""
@@ -105,7 +105,7 @@ class JointTraining(Objective[JointExamples]):
 
 @dataclass(frozen=True)
 class NanoStages:
-    """The objectives of all stages over one model: what a stage learns apart, `joint` has too."""
+    """The objectives of all stages. They share one model: `joint` contains the encoders of `audio` and `vision`."""
 
     audio: AudioPretraining
     vision: VisionPretraining
@@ -113,7 +113,7 @@ class NanoStages:
 
 
 def new_stages(recipe: NanoRecipe) -> NanoStages:
-    """nano before any training. The same for each stage: it depends on the recipe's seed and data alone."""
+    """nano with its starting weights, which depend only on the recipe's seed and data, so each stage gets the same."""
     maker = open_batch_maker(recipe.folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
@@ -123,7 +123,7 @@ def new_stages(recipe: NanoRecipe) -> NanoStages:
         image_head = nn.Linear(config.text.hidden_size, len(NAMES))
         tower_head = nn.Linear(config.vision.hidden_size, len(NAMES))
     initialize(model, recipe.seed)
-    assert model.audio is not None and model.image is not None, "nano is built whole"
+    assert model.audio is not None and model.image is not None, "nano has both encoders"
     measure_mels(maker.bank, model.audio.encoder)
     return NanoStages(
         AudioPretraining(model.audio.encoder, audio_head),
@@ -133,7 +133,7 @@ def new_stages(recipe: NanoRecipe) -> NanoStages:
 
 
 def init_from_stages(recipe: NanoRecipe, stages: NanoStages) -> None:
-    """Load what the encoders learnt apart, in place.
+    """Load the separately pretrained encoders, in place.
 
     raises  ConfigError when their stages have not run, CheckpointError when their states do not fit
     """
@@ -145,16 +145,19 @@ def init_from_stages(recipe: NanoRecipe, stages: NanoStages) -> None:
 
 
 def prepare(recipe: NanoRecipe, processes: int, report: Callable[[str], None]) -> None:
-    """Make what the stages read and is not there yet: the tokenizer and the speech bank. `report` is told of both."""
+    """Make the tokenizer and the speech bank if they are missing.
+
+    report  called with a line on the progress
+    """
     recipe.folder.mkdir(parents=True, exist_ok=True)
     tokenizer = recipe.folder / "tokenizer.json"
     if not tokenizer.exists():
-        report(f"tokenizer: learning it from {TOKENIZER_EXAMPLES} examples a task")
-        part = tokenizer.with_suffix(".part")
-        with worker_pool(1) as pool:  # the tokenizers library does not see Ctrl-C while it learns
-            learned = pool.submit(train_tokenizer, TOKENIZER_EXAMPLES, recipe.vocabulary).result()
-        part.write_text(learned, encoding="utf-8")
-        os.replace(part, tokenizer)
+        report(f"tokenizer: training it on {TOKENIZER_EXAMPLES} examples per task")
+        unfinished = tokenizer.with_suffix(".part")
+        with worker_pool(1) as pool:  # the tokenizers library ignores Ctrl-C while it trains
+            text = pool.submit(train_tokenizer, TOKENIZER_EXAMPLES, recipe.vocabulary).result()
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, tokenizer)
     if not (recipe.folder / "speech" / "index.json").exists():
         build_bank(recipe.folder / "speech", recipe.utterances, recipe.seed, processes, report)
 
@@ -162,11 +165,11 @@ def prepare(recipe: NanoRecipe, processes: int, report: Callable[[str], None]) -
 def train_stage(
     recipe: NanoRecipe, stage: Stage, *, resume: bool, report: Callable[[Progress], None] | None = None
 ) -> None:
-    """Run one stage to its end; `audio` and `vision` need nothing of each other, `joint` needs both.
+    """Run one stage to its end; `audio` and `vision` are independent, `joint` needs the states of both.
 
-    resume  go on from the stage's saved state
+    resume  continue from the stage's saved state, if there is one
     report  as in Trainer.run
-    raises  ConfigError when a stage before it has not run
+    raises  ConfigError when an earlier stage has not run
     """
     plan, stages = recipe.plan(stage), new_stages(recipe)
     if stage == "joint":

@@ -1,4 +1,4 @@
-"""A byte-level BPE in the manner of the published one, trained on made-up conversations."""
+"""Trains a byte-level BPE tokenizer like the published one on synthetic conversations."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SPECIAL = (
     "<|endoftext|>", "<|endoftext10|>", "<|endoftext11|>", "<|endofprompt|>", "<|assistant|>", "<|end|>", "<|user|>",
     "<|system|>", "<|tool|>", "<|/tool|>", "<|tool_call|>", "<|/tool_call|>", "<|tool_response|>", "<|tag|>",
 )  # fmt: skip
-# Letters with at most one leading mark or space, single digits, marks, line ends, other space.
+# Letters with at most one leading sign or space, single digits, signs, line ends, other space.
 PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def train_tokenizer(examples: int, entries: int) -> str:
-    """tokenizer.json of at most `entries` entries, special ones last, from `examples` training examples a task."""
+    """The text of tokenizer.json: at most `entries` tokens, special ones last; trained on `examples` per task."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = Sequence(
         [Split(Regex(PIECES), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)]

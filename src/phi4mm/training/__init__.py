@@ -1,1 +1,1 @@
-"""Training of any Phi-4-multimodal: data, collation, losses, optimizers, the loop and its state."""
+"""Training of Phi-4-multimodal models: data, collation, losses, optimizers, the training loop and its saved state."""

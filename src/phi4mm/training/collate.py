@@ -1,6 +1,6 @@
-"""Training examples to one packed batch, and the media to encode for it.
+"""Packs training examples into one batch without padding, and gathers the images and audio clips to encode for it.
 
-B sequences, T packed tokens, K labels, M media embeddings.
+M media embeddings.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from phi4mm.training.data import TrainingExample
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """What one pass of training works on.
+    """The input and the labels of one forward pass.
 
-    text         sequences packed without padding; `outputs` are the tokens before the labels, `media_index` (M,) the
-                 placeholders of all images, then those of all clips; `media` is None until they are encoded
-    labels       (K,) int64 ids, in the order of `outputs`
-    images       crops of all images, None without any
-    clips        all audio padded together, None without any; projections  the audio projection of each clip
+    text         sequences packed without padding; `outputs` are the indices of the tokens before the labels,
+                 `media_index` (M,) those of the placeholders of all images, then of all clips; `media` is None until
+                 images and clips are encoded
+    labels       (labels,) int64 ids, in the order of `outputs`
+    images       crops of all images, None without images
+    clips        all clips padded to one length, None without audio
+    projections  the audio projection of each clip
     """
 
     text: ForwardBatch
@@ -36,7 +38,7 @@ class TrainingBatch:
     projections: tuple[AudioProjection, ...]
 
     def to(self, device: torch.device) -> TrainingBatch:
-        """The same on another device."""
+        """This batch on another device."""
         index = self.text.media_index
         text = replace(
             self.text,
@@ -54,10 +56,11 @@ class TrainingBatch:
 
 
 def collate(examples: Sequence[TrainingExample], original_max_positions: int) -> TrainingBatch:
-    """Pack examples end to end, in their order, and gather their media, on the CPU.
+    """Concatenate examples in their order and gather their media, on the CPU.
 
-    The last token of each is a label alone: nothing is to be said after it.
-    original_max_positions  of the model's rope: a longer sequence is rotated with the long factors, as in inference
+    The last token of each example is only a label, not an input: no token follows it.
+
+    original_max_positions  of the model's RoPE; a longer sequence uses the long factors, as in inference
     """
     ids: list[int] = []
     outputs: list[int] = []
@@ -76,18 +79,18 @@ def collate(examples: Sequence[TrainingExample], original_max_positions: int) ->
                 projections.append(prompt.audio_projection)
             else:
                 images.append(to_tiles(span.data))
-        learned = [place for place, flag in enumerate(example.label_mask) if flag]
-        outputs += [start + place - 1 for place in learned]
-        labels += [prompt.ids[place] for place in learned]
+        learned = [position for position, flag in enumerate(example.label_mask) if flag]
+        outputs += [start + position - 1 for position in learned]
+        labels += [prompt.ids[position] for position in learned]
         ids += prompt.ids[:-1]
         tokens = len(ids) - start
         sequences.append(BatchedSequence(tokens, adapter=example.adapter, long_rope=tokens > original_max_positions))
-    places = index["image"] + index["audio"]
+    media_index = index["image"] + index["audio"]
     text = ForwardBatch(
         ids=torch.tensor(ids),
         sequences=tuple(sequences),
         outputs=torch.tensor(outputs),
-        media_index=torch.tensor(places) if places else None,
+        media_index=torch.tensor(media_index) if media_index else None,
     )
     return TrainingBatch(
         text=text,

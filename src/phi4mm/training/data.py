@@ -1,4 +1,4 @@
-"""From a conversation to the ids a model learns from: a prompt, and which of its tokens carry loss."""
+"""Turns a conversation into token ids and a label mask: which of the tokens carry loss."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from phi4mm.protocol.messages import Message, Tool
 
 @dataclass(frozen=True)
 class Example:
-    """A conversation to learn from.
+    """A conversation to train on.
 
-    messages  what came before the answer, with images and audio where they belong
+    messages  the messages before the answer, with their images and audio clips
     answer    the text of the last assistant message; it always carries loss
-    tools     what the model may call
+    tools     the tools that the model may call
     turns     indices in `messages` of earlier assistant messages that carry loss too
     """
 
@@ -30,11 +30,13 @@ class Example:
 
 @dataclass(frozen=True)
 class TrainingExample:
-    """A whole conversation as ids.
+    """A whole conversation as token ids.
 
-    prompt      T ids, answer and `<|endoftext|>` included, and the media that fill its placeholders
-    label_mask  T flags, true where the model is taught to say the token
-    adapter     the LoRA it runs with, None for none
+    S tokens of the conversation.
+
+    prompt      S ids, with the answer and `<|endoftext|>`, and the media that replace its placeholders
+    label_mask  S flags, true for tokens that carry loss
+    adapter     the LoRA adapter used, None for none
     """
 
     prompt: Prompt
@@ -42,27 +44,30 @@ class TrainingExample:
     adapter: Adapter | None
 
     def __post_init__(self) -> None:
-        """Raises InputError for a mask that no prompt of this length can have."""
+        """Raises InputError for a mask of another length than the prompt, or that marks no token or the first."""
         flags, tokens = len(self.label_mask), len(self.prompt.ids)
         if flags != tokens:
-            raise InputError(f"the label mask has {flags} flags for {tokens} tokens; expected one a token")
+            raise InputError(f"the label mask has {flags} flags for {tokens} tokens; expected one flag per token")
         if not any(self.label_mask) or self.label_mask[0]:
-            raise InputError("the label mask must mark a token, and never the first, before which nothing stands")
+            raise InputError(
+                "the label mask must mark at least one token, and never the first, which no logits precede"
+            )
 
 
 def make_training_example(example: Example, processor: Processor, adapter: Adapter | None = None) -> TrainingExample:
-    """The ids of a conversation, with loss on the chosen answers.
+    """The token ids of a conversation, with loss on the last answer and on those in `example.turns`.
 
-    An answer's loss includes the `<|end|>` that closes it; the last one's `<|endoftext|>` too.
+    An answer's loss includes the `<|end|>` that closes it, and for the last answer `<|endoftext|>` too.
 
-    adapter  which LoRA it trains; by default the published rule: any image vision, audio alone speech, text none
-    raises   InputError as the processor does, or when `turns` points at anything but an assistant message
+    adapter  the LoRA adapter to use; None for the published rule: vision with any image, speech with audio alone, none
+             with text alone
+    raises   InputError as the processor does, or when `turns` names a message that is not an assistant message
     """
     assistant = [number for number, message in enumerate(example.messages) if message.role == "assistant"]
     for turn in example.turns:
         if turn not in assistant:
-            found = ", ".join(map(str, assistant)) or "none"
-            raise InputError(f"turn {turn} is no assistant message; the assistant messages are {found}")
+            choices = ", ".join(map(str, assistant)) or "none"
+            raise InputError(f"turn {turn} is not an assistant message; the assistant messages are {choices}")
     whole = (*example.messages, Message.assistant(example.answer))
     prompt = processor.chat(whole, example.tools, add_generation_prompt=False)
     chosen = {assistant.index(turn) for turn in example.turns} | {len(assistant)}
@@ -71,7 +76,10 @@ def make_training_example(example: Example, processor: Processor, adapter: Adapt
 
 
 def _label_mask(ids: tuple[int, ...], tokenizer: Tokenizer, chosen: Collection[int]) -> tuple[bool, ...]:
-    """True for the tokens of the chosen answers, counted from 0. Text never spells the marks this looks for."""
+    """True for the tokens of the chosen answers, which are counted from 0.
+
+    The tokenizer never makes `<|assistant|>` or `<|end|>` from the text of a message.
+    """
     start, end = tokenizer.id(Special.ASSISTANT), tokenizer.id(Special.END)
     mask: list[bool] = []
     answer, learned = -1, False

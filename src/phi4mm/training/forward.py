@@ -1,6 +1,6 @@
-"""One pass of the model over a training batch: encode the media with gradients, splice, decode.
+"""One forward pass over a training batch: encode the media with gradients, insert the embeddings, run the decoder.
 
-K labels, V vocabulary, D model width.
+V vocabulary, D model width.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from phi4mm.training.collate import TrainingBatch
 
 @dataclass(frozen=True)
 class ForwardResult:
-    """What losses are made of.
+    """What the losses are computed from.
 
-    logits  (K, V), one row a label
-    images  one (tokens, D) tensor an image; audio  what became of the clips, None without any
+    logits  (labels, V)
+    images  one (tokens, D) tensor per image
+    audio   the encoded clips, None without audio
     """
 
     logits: Tensor
@@ -29,7 +30,7 @@ class ForwardResult:
 
 
 def forward(model: Phi4MM, batch: TrainingBatch) -> ForwardResult:
-    """Logits before each label, and the embeddings of the media on the way. Raises ConfigError as encoding does."""
+    """The logits that predict each label, and the embeddings of the media. Raises ConfigError as encoding does."""
     images = [] if batch.images is None else encode_images(model, batch.images)
     audio = None if batch.clips is None else encode_audio(model, batch.clips, batch.projections)
     media = images if audio is None else [*images, *audio.embeddings]

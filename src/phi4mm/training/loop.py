@@ -1,7 +1,8 @@
-"""The loop of every training: micro batches, losses, gradients, a step, and a state that a later run goes on from.
+"""The training loop: micro batches, losses, gradients, optimizer steps, and a saved state to resume from.
 
-Batch number n is made by a plain function of n. A step of P processes (torch.distributed, as under torchrun) that
-accumulate A micro batches each takes the next P * A numbers, so the same step learns the same however it is shared out.
+Batch number n is made by a plain function of n. A step of `world_size` processes (torch.distributed, as under torchrun)
+that accumulate A micro batches each takes the next `world_size` * A numbers. So a step trains on the same batches
+however they are divided among processes.
 """
 
 from __future__ import annotations
@@ -29,41 +30,41 @@ from phi4mm.training.workers import worker_pool
 
 REPORT_SECONDS = 10.0
 SAVE_SECONDS = 120.0
-AHEAD = 4  # batches made before they are needed
+PREFETCHED = 4  # batches made before they are needed
 
 T = TypeVar("T")
 
 
 class Batch(Protocol):
-    """What a step works on."""
+    """What a loss is computed from."""
 
     def to(self, device: torch.device, /) -> Any:
-        """The same on another device."""
+        """This batch on another device."""
 
 
 B = TypeVar("B", bound=Batch)
 
 
 class Objective(nn.Module, ABC, Generic[B]):
-    """What is trained, as a module, and what is minimised: the sum of its losses times their `weights`."""
+    """A module to train, and its loss: the sum of its named losses times their `weights`."""
 
     weights: ClassVar[Mapping[str, float]]
 
     @abstractmethod
     def losses(self, batch: B) -> dict[str, Tensor]:
-        """Scalars by name, each a mean over what `counts` tells; a batch may lack some."""
+        """Scalar losses by name, each a mean over as many items as `counts` says; a batch may lack some."""
 
     @abstractmethod
     def counts(self, batch: B) -> dict[str, int]:
-        """How many labels, clips or other things each loss of the batch is a mean over, known before any pass."""
+        """Over how many labels, clips or other items each loss of the batch is a mean; needs no forward pass."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How a training goes.
+    """The progress of a training.
 
-    losses            mean since the last report, by name, of this process's batches; empty before the first step
-    rate              the learning rate of the last step, before the factors of groups
+    losses            mean since the last report, by name, over this process's batches; empty before the first step
+    rate              the learning rate of the last step, before the factors of parameter groups
     gradient_norm     of the last step, before clipping
     steps_per_second  since the last report
     """
@@ -77,33 +78,33 @@ class Progress:
 
 
 class Prefetch(Generic[T]):
-    """Batches made in one other process, a few ahead: numbers `start`, `start + stride` and so on below `end`.
+    """Batches made ahead of time in one other process: numbers `start`, `start + stride` and so on below `end`.
 
-    make  a plain function of the batch's number, which the other process can import
+    make  a function of the batch number that the other process can import
     """
 
     def __init__(self, make: Callable[[int], T], start: int, end: int, stride: int = 1) -> None:
         self._make, self._numbers = make, iter(range(start, end, stride))
 
     def __iter__(self) -> Generator[T, None, None]:
-        waiting: deque[Future[T]] = deque()
+        pending: deque[Future[T]] = deque()
         with worker_pool(1, partial(torch.set_num_threads, 1)) as pool:
             while True:
-                while len(waiting) < AHEAD and (number := next(self._numbers, None)) is not None:
-                    waiting.append(pool.submit(self._make, number))
-                if not waiting:
+                while len(pending) < PREFETCHED and (number := next(self._numbers, None)) is not None:
+                    pending.append(pool.submit(self._make, number))
+                if not pending:
                     return
-                yield waiting.popleft().result()
+                yield pending.popleft().result()
 
 
 class Trainer(Generic[B]):
-    """An objective, its optimizer and how far they are. `state` is the file that keeps all three.
+    """Trains an objective with an optimizer. `state` is the file that keeps both and the progress.
 
-    device      where it is trained; the objective is moved there in place
-    accumulate  micro batches a step in each process: equal to one batch of them all, in the memory of one
-    autocast    bfloat16 to compute the losses under torch's autocast; None in the parameters' own dtype
-    max_norm    gradients longer than this are shortened to it
-    seed        of dropout, which depends on it and the batch's number alone
+    device      where to train; the objective is moved there in place
+    accumulate  micro batches per step in each process: the gradient of one large batch, in the memory of a small one
+    autocast    dtype of torch's autocast for the losses, such as bfloat16; None for the parameters' own dtype
+    max_norm    the gradient is clipped to this norm
+    seed        of dropout, which depends only on the seed and the batch number
     """
 
     def __init__(
@@ -128,12 +129,11 @@ class Trainer(Generic[B]):
         self.step, self.seconds = 0, 0.0
 
     def run(self, make: Callable[[int], B], report: Callable[[Progress], None] | None = None) -> None:
-        """Take the steps that are left, saving the state now and then and at the end.
+        """Take the remaining steps; save the state every SAVE_SECONDS and at the end.
 
-        make    a batch by its number; another process imports and calls it
-        report  told how it goes: before the first step, after it, every REPORT_SECONDS and at the end; in the first
-                process only
-        raises  ConfigError when a gradient is not finite; parameters and state are then those of the step before
+        make    makes a batch from its number; another process imports and calls it
+        report  called before the first step, after it, every REPORT_SECONDS and at the end, in the first process only
+        raises  ConfigError when the gradient is not finite; parameters and state are then those of the step before
         """
         report = report if report is not None and self._rank == 0 else _ignore
         started = saved = reported = time.monotonic()
@@ -145,8 +145,8 @@ class Trainer(Generic[B]):
         self.objective.train()
         with closing(iter(Prefetch(make, *numbers))) as batches:
             while self.step < self.schedule.steps:
-                found, norm = self._take_step([next(batches) for _ in range(self._accumulate)])
-                for name, value in found.items():
+                step_losses, norm = self._take_step([next(batches) for _ in range(self._accumulate)])
+                for name, value in step_losses.items():
                     losses.setdefault(name, []).append(value)
                 steps, now, last = steps + 1, time.monotonic(), self.step == self.schedule.steps
                 if last or self.step == first + 1 or now - reported > REPORT_SECONDS:
@@ -158,27 +158,27 @@ class Trainer(Generic[B]):
                     started = saved = now
                     self.save()
         if self._processes > 1:
-            dist.barrier()  # whoever reads the state next finds it written
+            dist.barrier()  # the first process has written the state when any process reads it
 
     def save(self) -> None:
-        """Write the state, whole or not at all."""
+        """Write the state atomically."""
         save_state(self.state, self.objective, self.optimizer, SavedProgress(self.step, self.seconds))
 
     def resume(self) -> None:
-        """Go on from the saved state. Raises CheckpointError when it does not fit the objective."""
+        """Load the saved state. Raises CheckpointError when it does not fit the objective."""
         progress = load_state(self.state, self.objective, self.optimizer)
         self.step, self.seconds = progress.step, progress.seconds
 
     def _take_step(self, batches: Sequence[B]) -> tuple[dict[str, float], float]:
-        """One step over this process's micro batches: its mean losses by name, and the norm of the gradient."""
+        """One step over this process's micro batches. Returns its mean losses by name, and the norm of the gradient."""
         counts = [self.objective.counts(batch) for batch in batches]
         own = {name: sum(count.get(name, 0) for count in counts) for name in self.objective.weights}
-        whole = self._sum_counts(own)
+        total = self._sum_counts(own)
         means: dict[str, float] = {}
         self.optimizer.zero_grad()
         for number, (batch, count) in enumerate(zip(batches, counts, strict=True)):
             losses = self._losses(batch, number)
-            weights = {name: self.objective.weights[name] * (count[name] / whole[name]) for name in losses}
+            weights = {name: self.objective.weights[name] * (count[name] / total[name]) for name in losses}
             torch.stack([weights[name] * loss for name, loss in losses.items()]).sum().backward()
             for name, loss in losses.items():
                 means[name] = means.get(name, 0.0) + count[name] / own[name] * loss.item()
@@ -186,7 +186,10 @@ class Trainer(Generic[B]):
             self._sum_gradients()
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self._max_norm))
         if not norm < float("inf"):
-            raise ConfigError(f"the gradient of step {self.step} is {norm}; lower the rate or look at its batches")
+            raise ConfigError(
+                f"the gradient norm of step {self.step} is {norm}, expected a finite number; "
+                "lower the learning rate or check the batches of this step"
+            )
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step) * group.get("rate", 1.0)
         self.optimizer.step()
@@ -194,17 +197,17 @@ class Trainer(Generic[B]):
         return means, norm
 
     def _losses(self, batch: B, number: int) -> dict[str, Tensor]:
-        """The losses of micro batch `number` of this step, with random numbers of its own."""
+        """The losses of micro batch `number` of this step, with a random state of its own."""
         devices = [self._device] if self._device.type == "cuda" else []
-        place = (self.step * self._accumulate + number) * self._processes + self._rank
+        batch_number = (self.step * self._accumulate + number) * self._processes + self._rank
         autocast = torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None)
         with torch.random.fork_rng(devices), autocast:
-            # 32 bits, mixed from both: a generator on the CPU reads no more of its seed.
-            torch.manual_seed(random.Random(f"{self._seed} {place}").getrandbits(32))
+            # A hash of both in 32 bits: torch's CPU generator reads no more bits of its seed.
+            torch.manual_seed(random.Random(f"{self._seed} {batch_number}").getrandbits(32))
             return self.objective.losses(batch.to(self._device))
 
     def _sum_counts(self, own: dict[str, int]) -> dict[str, int]:
-        """Counts over all processes: a loss is a mean over the whole step, not a mean of means."""
+        """Counts summed over all processes: a loss is a mean over the whole step, not a mean of means."""
         if self._processes == 1:
             return own
         counts = torch.tensor(list(own.values()), device=self._device)
@@ -212,7 +215,7 @@ class Trainer(Generic[B]):
         return dict(zip(own, counts.tolist(), strict=True))
 
     def _sum_gradients(self) -> None:
-        """Every process to the same gradients; what a batch did not reach counts as zero."""
+        """Sum the gradients over all processes; a parameter without a gradient counts as zero."""
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
@@ -221,10 +224,10 @@ class Trainer(Generic[B]):
         ):
             parameter.grad = gradient.view_as(parameter)
 
-    def _progress(self, losses: dict[str, float], norm: float, pace: float) -> Progress:
+    def _progress(self, losses: dict[str, float], norm: float, steps_per_second: float) -> Progress:
         rate = self.schedule.rate(max(0, self.step - 1))
-        return Progress(self.step, self.schedule.steps, losses, rate, norm, pace)
+        return Progress(self.step, self.schedule.steps, losses, rate, norm, steps_per_second)
 
 
 def _ignore(_: Progress) -> None:
-    """For callers who want no report."""
+    """The report function of callers that want none."""

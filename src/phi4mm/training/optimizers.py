@@ -1,4 +1,4 @@
-"""What is trained and how far a step goes: parameters by name, AdamW over groups of them, the learning rate by step."""
+"""Choice of trained parameters by name, AdamW over parameter groups, and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _ADAPTER = re.compile(r"\.lora_[ab]\.([^.]+)$")
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate: up to `peak` in `warm_up` steps, then down to `floor` times it by the step `decay`.
+    """The learning rate: rises to `peak` in `warm_up` steps, then falls to `floor` times `peak` at step `decay`.
 
-    steps  to take
-    decay  the step at which the way down ends; 0 for the last
-    shape  of the way down; `constant` stays at the peak
-    raises ConfigError for an unknown shape
+    steps   how many steps are taken
+    decay   the step at which the decay ends; 0 for the last step
+    shape   of the decay; `constant` stays at the peak
+    raises  ConfigError for an unknown shape
     """
 
     steps: int
@@ -54,7 +54,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Trained parameters whose names begin with one of `prefixes`, and what AdamW does with them.
+    """AdamW settings of the trained parameters whose names begin with one of `prefixes`.
 
     rate  factor of the schedule's learning rate
     """
@@ -67,14 +67,15 @@ class ParameterGroup:
 def select_trainable(module: nn.Module, *, prefixes: Sequence[str] = (), adapters: Sequence[str] = ()) -> list[str]:
     """Train the parameters whose names begin with a prefix and the LoRA of the named adapters, freeze all others.
 
-    Sets `requires_grad` in place and returns the names of what is trained.
-    raises  ConfigError for a prefix or an adapter that names nothing
+    Sets `requires_grad` in place and returns the names of the trained parameters.
+
+    raises  ConfigError for a prefix or an adapter that matches no parameter
     """
     names = [name for name, _ in module.named_parameters()]
     adapter_of = {name: match[1] for name in names if (match := _ADAPTER.search(name))}
     for prefix in prefixes:
         if not any(name.startswith(prefix) for name in names):
-            raise ConfigError(f"no parameter begins with {prefix!r}; {nearest(prefix, _beginnings(names))}")
+            raise ConfigError(f"no parameter name begins with {prefix!r}; {nearest(prefix, _prefixes(names))}")
     for adapter in adapters:
         if adapter not in adapter_of.values():
             known = sorted(set(adapter_of.values()))
@@ -92,25 +93,28 @@ def make_adamw(
     betas: tuple[float, float] = (0.9, 0.95),
     eps: float = 1e-8,
 ) -> torch.optim.AdamW:
-    """AdamW over the parameters of a module that are trained; each belongs to the first group that names it.
+    """AdamW over the trained parameters of a module; each belongs to the first group whose prefixes match its name.
 
-    The Trainer sets the rates: each group's `rate` times the schedule's.
+    The Trainer sets the learning rates: each group's `rate` times that of the schedule.
+
     raises  ConfigError when nothing is trained, a group is empty or a trained parameter is in no group
     """
     members: list[list[nn.Parameter]] = [[] for _ in groups]
-    homeless = []
+    ungrouped = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             number = next((n for n, group in enumerate(groups) if name.startswith(group.prefixes)), None)
             if number is None:
-                homeless.append(name)
+                ungrouped.append(name)
             else:
                 members[number].append(parameter)
-    if homeless:
-        raise ConfigError(f"no group names {len(homeless)} trained parameters, such as {homeless[0]}; add a group")
+    if ungrouped:
+        raise ConfigError(f"{len(ungrouped)} trained parameters are in no group, such as {ungrouped[0]}; add a group")
     for group, parameters in zip(groups, members, strict=True):
         if not parameters:
-            raise ConfigError(f"no trained parameter is left for the group {group.prefixes}; mend its prefixes")
+            raise ConfigError(
+                f"the group {group.prefixes} matches no trained parameter outside earlier groups; change its prefixes"
+            )
     settings = [
         {"params": parameters, "weight_decay": group.weight_decay, "rate": group.rate}
         for group, parameters in zip(groups, members, strict=True)
@@ -118,6 +122,6 @@ def make_adamw(
     return torch.optim.AdamW(settings, betas=betas, eps=eps, fused=True)
 
 
-def _beginnings(names: Iterable[str]) -> list[str]:
-    """What a prefix may be: every name up to each of its dots."""
-    return sorted({name[:place] for name in names for place, letter in enumerate(name) if letter == "."})
+def _prefixes(names: Iterable[str]) -> list[str]:
+    """The possible prefixes: every name up to each of its dots."""
+    return sorted({name[:index] for name in names for index, letter in enumerate(name) if letter == "."})

@@ -1,7 +1,7 @@
-"""The state of a training in one safetensors file: trained parameters, buffers, optimizer moments, progress.
+"""The saved state of a training in one safetensors file: trained parameters, buffers, optimizer moments, progress.
 
-Tensors are `module.NAME` and `optimizer.KIND.NAME`; the metadata's `progress` is JSON with `step` and `seconds`.
-Frozen parameters are not in it: they are what the training started from.
+Tensors are named `module.NAME` and `optimizer.KIND.NAME`; the metadata's `progress` is JSON with `step` and `seconds`.
+Frozen parameters are not saved: they are those of the checkpoint that the training started from.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from phi4mm.errors import CheckpointError
 
-SHOWN = 5  # names in an error
+MAX_NAMES = 5  # in an error message
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,21 @@ class SavedProgress:
 
 
 def save_state(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, progress: SavedProgress) -> None:
-    """Write the state, whole or not at all: a failure leaves what was saved before."""
+    """Write the state atomically: after a failure the previous file is unchanged."""
     trained = _trained(module)
     tensors = {f"module.{name}": value for name, value in (*trained.items(), *_buffers(module).items())}
     for name, parameter in trained.items():
         moments = optimizer.state.get(parameter, {})
         tensors |= {f"optimizer.{kind}.{name}": value for kind, value in moments.items()}
-    # safetensors refuses tensors that share memory, as tied weights do.
+    # Copied, because safetensors refuses tensors that share memory, as tied weights do.
     copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    part = path.with_suffix(".part")
-    save_file(copies, part, {"progress": json.dumps(asdict(progress))})
-    os.replace(part, path)
+    unfinished = path.with_suffix(".part")
+    save_file(copies, unfinished, {"progress": json.dumps(asdict(progress))})
+    os.replace(unfinished, path)
 
 
 def load_state(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> SavedProgress:
-    """Put a saved state into the module and its optimizer, and tell how far it was.
+    """Load a saved state into the module and its optimizer, and return its progress.
 
     raises  CheckpointError when the file holds other parameters than the module trains
     """
@@ -55,7 +55,7 @@ def load_state(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) 
         kind, _, name = key.partition(".")
         moments.setdefault(name, {})[kind] = value
     if unknown := sorted(moments.keys() - trained.keys()):
-        raise CheckpointError(f"{path} has optimizer moments of what is not trained now: {_some(unknown)}")
+        raise CheckpointError(f"{path} has optimizer moments of parameters that are not trained now: {_some(unknown)}")
     for name, parameter in trained.items():
         optimizer.state.pop(parameter, None)
         if name in moments:
@@ -64,9 +64,9 @@ def load_state(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) 
 
 
 def load_module(path: Path, module: nn.Module) -> None:
-    """The parameters and buffers of a state into the module that it was saved from; frozen ones stay as they are.
+    """Load the parameters and buffers of a saved state into a module; frozen parameters stay as they are.
 
-    raises  CheckpointError when one is missing, unknown or of another shape
+    raises  CheckpointError when a parameter or buffer is missing, unknown or of another shape
     """
     saved = _read(path, "module.")
     expected = {**_trained(module), **_buffers(module)}
@@ -77,24 +77,26 @@ def load_module(path: Path, module: nn.Module) -> None:
         if name in saved and saved[name].shape != value.shape
     ]
     faults = {"missing": missing, "unknown": unknown, "misshaped": shapes}
-    if found := [f"{kind}: {_some(names)}" for kind, names in faults.items() if names]:
-        raise CheckpointError(f"{path} does not fit this model; {'; '.join(found)}")
+    if problems := [f"{kind}: {_some(names)}" for kind, names in faults.items() if names]:
+        raise CheckpointError(f"{path} does not fit this model; {'; '.join(problems)}")
     with torch.no_grad():
         for name, value in expected.items():
             value.copy_(saved[name])
 
 
 def read_progress(path: Path) -> SavedProgress:
-    """How far the training of a state was. Raises CheckpointError for a file that is no state."""
+    """The progress of a saved state. Raises CheckpointError for any other file."""
     with safe_open(path, "pt") as file:
-        stated = (file.metadata() or {}).get("progress")
-    if stated is None:
-        raise CheckpointError(f"{path} is no state of a training: its metadata has no progress")
+        text = (file.metadata() or {}).get("progress")
+    if text is None:
+        raise CheckpointError(f"{path} is not a saved training state: its metadata has no `progress`")
     try:
-        progress = json.loads(stated)
+        progress = json.loads(text)
         return SavedProgress(int(progress["step"]), float(progress["seconds"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no state of a training: its progress is damaged ({error!r})") from None
+        raise CheckpointError(
+            f"{path} is not a saved training state: the `progress` in its metadata is damaged ({error!r})"
+        ) from None
 
 
 def _trained(module: nn.Module) -> dict[str, Tensor]:
@@ -102,7 +104,7 @@ def _trained(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _buffers(module: nn.Module) -> dict[str, Tensor]:
-    """Buffers that are saved; a module may declare some to be made anew each time."""
+    """The persistent buffers."""
     names = module.state_dict(keep_vars=True).keys()
     return {name: buffer for name, buffer in module.named_buffers() if name in names}
 
@@ -114,5 +116,5 @@ def _read(path: Path, prefix: str) -> dict[str, Tensor]:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more

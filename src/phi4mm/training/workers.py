@@ -1,4 +1,4 @@
-"""Processes that make data beside the one that trains. No torch: a worker starts as fast as what it runs."""
+"""Processes that make data while another one trains. Imports no torch, so that workers start fast."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from multiprocessing import active_children, get_context
 
 @contextmanager
 def worker_pool(workers: int, initializer: Callable[[], object] | None = None) -> Iterator[ProcessPoolExecutor]:
-    """A pool whose processes, already started, end with the block: after their work, or at once if it is left early.
+    """A pool of started processes that ends with the block: after all jobs are done, or at once on an exception.
 
-    They do not see Ctrl-C, which a terminal sends to every process: who uses them leaves, and they end in silence.
+    The workers ignore Ctrl-C, which a terminal sends to every process; the process that owns the pool ends them.
+
     initializer  called in each process before its first job
     """
     before = {child.pid for child in active_children()}
-    # Spawned, not forked: a fork of a process whose threads compute can hang at its first tensor.
+    # Spawned, not forked: a fork of a process with torch's threads running can hang at its first tensor operation.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer)
     try:
         _start_without_interrupts(pool, workers)
@@ -33,7 +34,7 @@ def worker_pool(workers: int, initializer: Callable[[], object] | None = None) -
 
 
 def _start_without_interrupts(pool: ProcessPoolExecutor, workers: int) -> None:
-    """Start every process of the pool; each inherits that SIGINT is blocked, also while it still imports."""
+    """Start every process of the pool with SIGINT blocked from its first instruction, inherited from this process."""
     blockable = hasattr(signal, "pthread_sigmask")  # not on Windows
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if blockable else set()
     try:

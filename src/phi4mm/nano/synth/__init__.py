@@ -1,1 +1,1 @@
-"""The world that nano learns."""
+"""The synthetic data that nano is trained on: sentences, speech, drawn images, tool calls and chat."""

@@ -1,6 +1,6 @@
-"""What happens to speech on its way to a microphone: silence around it, a room, a narrow line, noise, gain.
+"""Augmentation of speech as recorded by a microphone: silence around it, room echo, telephone band, noise, gain.
 
-Shape legend: n samples of one channel.
+n samples of one channel.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ STRETCH = (0.85, 1.18)
 
 
 def augment(samples: F32, rate: int, rng: np.random.Generator) -> F32:
-    """`samples` (n,) as a microphone might have heard them: longer by the silence around them, within [-1, 1]."""
+    """Pad `samples` (n,) with silence and degrade them, as a microphone might record them; within [-1, 1]."""
     return degrade(pad_silence(samples, rate, *rng.uniform(*SILENCE, 2)), rate, rng)
 
 
 def stretch(samples: F32, factor: float) -> F32:
-    """The same speech `factor` times as long, and as much deeper: as if from a larger throat."""
-    at = np.arange(int(len(samples) * factor)) / factor
-    return np.interp(at, np.arange(len(samples)), samples).astype(np.float32)
+    """The same speech `factor` times as long and as much lower in pitch."""
+    source = np.arange(int(len(samples) * factor)) / factor
+    return np.interp(source, np.arange(len(samples)), samples).astype(np.float32)
 
 
 def degrade(samples: F32, rate: int, rng: np.random.Generator) -> F32:
-    """What room, line and microphone do to `samples`; the length stays."""
-    heard = samples
+    """Echo, band limit, gain and noise, each drawn from `rng`; the length stays."""
+    degraded = samples
     if rng.random() < 0.25:
-        heard = echo(heard, rate, float(rng.uniform(0.05, 0.25)), rng)
+        degraded = echo(degraded, rate, float(rng.uniform(0.05, 0.25)), rng)
     if rng.random() < 0.15:
-        heard = band_limit(heard, rate, float(rng.uniform(3400, 3900)))
-    heard = set_peak(heard, float(10 ** rng.uniform(-1.3, -0.05)))
+        degraded = band_limit(degraded, rate, float(rng.uniform(3400, 3900)))
+    degraded = set_peak(degraded, float(10 ** rng.uniform(-1.3, -0.05)))
     if rng.random() < 0.6:
-        heard = add_noise(heard, float(rng.uniform(12, 40)), rng)
-    return np.clip(heard, -1, 1)
+        degraded = add_noise(degraded, float(rng.uniform(12, 40)), rng)
+    return np.clip(degraded, -1, 1)
 
 
 def pad_silence(samples: F32, rate: int, before: float, after: float) -> F32:
@@ -44,7 +44,7 @@ def pad_silence(samples: F32, rate: int, before: float, after: float) -> F32:
 
 
 def echo(samples: F32, rate: int, seconds: float, rng: np.random.Generator) -> F32:
-    """A small room: decaying random reflections for `seconds` behind the direct sound; the length stays."""
+    """Echo of a small room: decaying random reflections for `seconds` after the direct signal; the length stays."""
     count = max(1, int(seconds * rate))
     tail = rng.standard_normal(count, np.float32) * np.exp(np.linspace(0, -6, count, dtype=np.float32))
     impulse = np.concatenate([np.ones(1, np.float32), 0.35 * tail / np.sqrt(np.square(tail).sum())])
@@ -61,13 +61,13 @@ def band_limit(samples: F32, rate: int, cutoff: float) -> F32:
 
 
 def set_peak(samples: F32, peak: float) -> F32:
-    """The same sound with its loudest sample at `peak`; silence stays silence."""
+    """The same signal with its loudest sample at `peak`; silence stays silence."""
     loudest = float(np.abs(samples).max(initial=0.0))
     return samples * np.float32(peak / loudest) if loudest > 0 else samples
 
 
 def add_noise(samples: F32, snr: float, rng: np.random.Generator) -> F32:
-    """White or pink noise `snr` decibels below the sound's mean power."""
+    """White or pink noise `snr` decibels below the signal's mean power."""
     noise = rng.standard_normal(_fast_size(len(samples)), np.float32)
     if rng.random() < 0.5:
         spectrum = np.fft.rfft(noise)

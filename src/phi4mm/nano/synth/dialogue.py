@@ -1,4 +1,4 @@
-"""Words alone: tools to call, requests that no tool fits, small talk and small facts."""
+"""Conversations of text alone: tool calls, requests that no tool fits, small talk and simple facts."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ NUMBERS = (
 
 @dataclass(frozen=True)
 class ToolRequest:
-    """A request with the tools it may use, and the one right answer."""
+    """A request, the declared tools, and the one right answer."""
 
     tools: tuple[Tool, ...]
     request: str
@@ -77,10 +77,10 @@ class ToolRequest:
 
 
 def make_tool_call(split: Split, rng: random.Random) -> ToolRequest:
-    """A request that one of 1 to 3 declared tools fits; wording and values are a combination of `split`."""
-    skill, values, request = draw(split, rng, _ask, lambda asked: (asked[2],))
+    """A request that one of 1 to 3 declared tools fits; its text belongs to `split`."""
+    skill, values, request = draw(split, rng, _ask, lambda drawn: (drawn[2],))
     others = rng.sample([other for other in SKILLS if other is not skill], rng.randrange(3))
-    tools = [_declare(made, rng) for made in (skill, *others)]
+    tools = [_declare(offered, rng) for offered in (skill, *others)]
     rng.shuffle(tools)
     call = {"name": skill.name, "arguments": dict(zip(skill.parameters, values, strict=True))}
     answer = f"functools[{json.dumps(call, ensure_ascii=False)}]"
@@ -89,7 +89,7 @@ def make_tool_call(split: Split, rng: random.Random) -> ToolRequest:
 
 def make_no_tool(split: Split, rng: random.Random) -> ToolRequest:
     """A request, or small talk, that none of 1 to 3 declared tools fits."""
-    skill, _, request = draw(split, rng, _ask, lambda asked: (asked[2],))
+    skill, _, request = draw(split, rng, _ask, lambda drawn: (drawn[2],))
     others = rng.sample([other for other in SKILLS if other is not skill], rng.randint(1, 3))
     tools = tuple(_declare(other, rng) for other in others)
     if rng.random() < 0.5:
@@ -98,9 +98,9 @@ def make_no_tool(split: Split, rng: random.Random) -> ToolRequest:
 
 
 def make_chat(split: Split, rng: random.Random, *, spoken: bool = False) -> tuple[str, str]:
-    """Small talk or a small fact and its answer, without digits if it is `spoken`.
+    """Small talk or a simple fact and its answer, without digits if it is `spoken`.
 
-    Sums are combinations of `split`; the rest is learnt by heart and belongs to both.
+    Sums belong to `split`; everything else is to be memorised and belongs to both splits.
     """
     kind = rng.randrange(6)
     if kind == 0:
@@ -122,7 +122,7 @@ def make_chat(split: Split, rng: random.Random, *, spoken: bool = False) -> tupl
 
 
 def make_repeat(split: Split, rng: random.Random) -> tuple[str, str]:
-    """A request to say some words, real ones, made-up ones and numbers, and those words."""
+    """A request to repeat some words (real ones, made-up ones, numbers), and those words."""
 
     def make(rng: random.Random) -> str:
         return " ".join(_word(rng) for _ in range(rng.randint(1, 4)))
@@ -136,9 +136,9 @@ def _word(rng: random.Random) -> str:
     if kind == 0:
         return str(rng.randint(1, 99))
     if kind == 1:
-        return _coin(rng)
+        return _made_up_name(rng)
     if kind == 2:
-        return _coin(rng).lower()
+        return _made_up_name(rng).lower()
     return rng.choice((*CITIES, *ITEMS, *NAMES))
 
 
@@ -153,19 +153,19 @@ def _sum(split: Split, rng: random.Random, *, in_words: bool) -> tuple[str, str]
 
 
 def _ask(rng: random.Random) -> tuple[Skill, tuple[str | int, ...], str]:
-    """A skill, values for its parameters, and a request that says them."""
+    """A skill, values for its parameters, and a request that contains them."""
     skill = rng.choice(SKILLS)
     values = tuple(rng.choice(choices) for choices in skill.values)
     return skill, values, rng.choice(skill.requests).format(*values)
 
 
-def _coin(rng: random.Random) -> str:
-    """A place name that does not exist, so that names are copied and not guessed."""
+def _made_up_name(rng: random.Random) -> str:
+    """A place name that does not exist, so that the model can only copy it."""
     return "".join(rng.choices(SYLLABLES, k=rng.randint(2, 3))).capitalize()
 
 
 def _declare(skill: Skill, rng: random.Random) -> Tool:
-    """A tool for `skill`, its parameters declared in one of the two common forms."""
+    """A tool for `skill`, its parameters as a JSON schema or as a plain dict of types."""
     numeric = [isinstance(choices[0], int) for choices in skill.values]
     described = rng.random() < 0.5
     if rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""What can be asked about a picture, typed or spoken, with the one right answer."""
+"""Questions about an image, typed or spoken, with the one right answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DESCRIBE = (
     "What is shown in this image?", "What is in this picture?", "Describe the image.", "What do you see?",
     "Describe this picture.", "What does the image show?",
 )  # fmt: skip
-# The words that tell one picture from another.
+# The words that describe images: the classes of the `multilabel` loss.
 NAMES = tuple(
     sorted(
         {*SHAPES, *COLORS, *"middle left right top bottom".split(), *(w for sign in SIGNS for w in sign.name.split())}
@@ -22,16 +22,16 @@ NAMES = tuple(
 def ask_scene(scene: Scene, rng: random.Random) -> tuple[str, str]:
     """A question about `scene` and its answer; four of nine ask for a description."""
     thing = rng.choice(scene.things)
-    asked = rng.randrange(9)
-    if asked < 4:
+    kind = rng.randrange(9)
+    if kind < 4:
         return rng.choice(DESCRIBE), describe(scene)
-    if asked < 6:
+    if kind < 6:
         return rng.choice(
             (f"What color is the {thing.shape}?", f"Which color is the {thing.shape}?")
         ), f"{thing.color.capitalize()}."
-    if asked == 6:
+    if kind == 6:
         return f"Where is the {thing.shape}?", f"{thing.position.capitalize()}."
-    if asked == 7:
+    if kind == 7:
         return f"Which object is {thing.color}?", f"The {thing.shape}."
     if len(scene.things) == 2:
         return f"What is {thing.position}?", f"{_article(thing.color)} {thing.color} {thing.shape}."
@@ -39,7 +39,7 @@ def ask_scene(scene: Scene, rng: random.Random) -> tuple[str, str]:
 
 
 def ask_sign(sign: Sign, rng: random.Random) -> tuple[str, str]:
-    """A question about a picture of `sign` and its answer."""
+    """A question about an image of `sign` and its answer."""
     if sign.words and rng.random() < 0.3:
         return rng.choice(("What does the sign say?", "Read the sign.")), f"{sign.words.capitalize()}."
     if rng.random() < 0.4:

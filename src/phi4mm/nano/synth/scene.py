@@ -1,4 +1,4 @@
-"""Drawn pictures: one or two coloured objects on a plain ground.
+"""Drawn images: one or two coloured objects on a plain background.
 
 Objects are drawn in a square of `radius` around their centre, all lengths in pixels.
 """
@@ -29,7 +29,7 @@ POSITIONS: dict[str, tuple[float, float]] = {
     "at the top": (0.5, 0.2),
     "at the bottom": (0.5, 0.8),
 }
-FACING = (("on the left", "on the right"), ("at the top", "at the bottom"))
+OPPOSITE = (("on the left", "on the right"), ("at the top", "at the bottom"))
 GROUNDS: tuple[Color, ...] = (
     (244, 240, 228), (226, 238, 246), (232, 244, 230), (246, 232, 232), (236, 236, 236), (214, 222, 230),
     (238, 232, 246),
@@ -42,7 +42,7 @@ SIZES = (
 
 @dataclass(frozen=True)
 class Thing:
-    """A coloured object and its place, "on the left"."""
+    """A coloured object and its position, such as "on the left"."""
 
     shape: str
     color: str
@@ -51,49 +51,49 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """One thing, or two that differ in shape and colour and face each other."""
+    """One thing, or two of different shape and colour at opposite positions."""
 
     things: tuple[Thing, ...]
 
 
 def make_scene(split: Split, rng: random.Random, count: int) -> Scene:
-    """A scene of `count` (1 or 2) things, every one of them a combination of `split`."""
-    places = rng.choice(FACING) if count == 2 else (rng.choice(tuple(POSITIONS)),)
+    """A scene of `count` (1 or 2) things, each a combination of shape, colour and position that belongs to `split`."""
+    positions = rng.choice(OPPOSITE) if count == 2 else (rng.choice(tuple(POSITIONS)),)
     things: list[Thing] = []
-    for place in places:
+    for position in positions:
         shapes = [shape for shape in SHAPES if shape not in {thing.shape for thing in things}]
         colors = [color for color in COLORS if color not in {thing.color for thing in things}]
-        things.append(_make_thing(split, rng, shapes, colors, place))
+        things.append(_make_thing(split, rng, shapes, colors, position))
     return Scene(tuple(things))
 
 
-def _make_thing(split: Split, rng: random.Random, shapes: list[str], colors: list[str], place: str) -> Thing:
+def _make_thing(split: Split, rng: random.Random, shapes: list[str], colors: list[str], position: str) -> Thing:
     def make(rng: random.Random) -> Thing:
-        return Thing(rng.choice(shapes), rng.choice(colors), place)
+        return Thing(rng.choice(shapes), rng.choice(colors), position)
 
     return draw(split, rng, make, lambda thing: (thing.shape, thing.color, thing.position))
 
 
 def draw_scene(scene: Scene, rng: random.Random) -> Image.Image:
-    """The scene as an RGB picture of 160 to 640 pixels, its size, ground, places and noise drawn from `rng`."""
+    """The scene as an RGB image with sides of 160 to 640 pixels; size, background, offsets, noise from `rng`."""
     width, height = rng.choice(SIZES)
-    picture = Image.new("RGB", (width, height), rng.choice(GROUNDS))
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (width, height), rng.choice(GROUNDS))
+    pen = ImageDraw.Draw(image)
     for thing in scene.things:
         across, down = POSITIONS[thing.position]
         x = (across + rng.uniform(-0.04, 0.04)) * width
         y = (down + rng.uniform(-0.04, 0.04)) * height
         color = _shade(COLORS[thing.color], rng)
         SHAPES[thing.shape](pen, x, y, rng.uniform(0.11, 0.18) * min(width, height), color)
-    return grain(picture, rng)
+    return add_grain(image, rng)
 
 
-def grain(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """The picture with a little noise, as from a camera; one time in two it is left as it is."""
+def add_grain(image: Image.Image, rng: random.Random) -> Image.Image:
+    """The image with a little noise, as from a camera; half of the time unchanged."""
     if rng.random() < 0.5:
-        return picture
-    noise = Image.frombytes("L", picture.size, rng.randbytes(picture.width * picture.height))
-    return Image.blend(picture, noise.convert("RGB"), rng.uniform(0.01, 0.06))
+        return image
+    noise = Image.frombytes("L", image.size, rng.randbytes(image.width * image.height))
+    return Image.blend(image, noise.convert("RGB"), rng.uniform(0.01, 0.06))
 
 
 def _shade(color: Color, rng: random.Random) -> Color:

@@ -1,4 +1,4 @@
-"""The sentences nano learns to hear: two to six words of a small English grammar, about 150 words in all."""
+"""The sentences that nano learns to transcribe: two to six words of a small English grammar, about 150 words in all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tools can do in nano's world: names, parameters, values and ways to ask."""
+"""The tools of nano's synthetic data: names, parameters, values, and texts of requests."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ ROOMS = ("kitchen", "bedroom", "bathroom", "garage", "hall", "office", "garden",
 class Skill:
     """Something a tool can do.
 
-    descriptions  alternatives, one of them is declared
-    values        what each parameter can be; numbers become JSON numbers
-    requests      ways to ask, with one {} a parameter, in their order
+    descriptions  alternatives, of which one is declared
+    values        the possible values of each parameter; numbers become JSON numbers
+    requests      templates of requests, with one {} per parameter, in the order of `parameters`
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""Which combinations training never sees.
+"""The split into training and held-out combinations.
 
-The rule reads only the words of a combination, so it holds across seeds, machines and versions of the generators.
+The rule is a hash of the words of a combination, so it is the same for all seeds, machines and generator versions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HELD_OUT_ONE_IN = 8
 
 
 def is_held_out(*words: str) -> bool:
-    """Whether this combination of words belongs to the held-out eighth."""
+    """Whether this combination of words belongs to the held-out split, an eighth of all."""
     return zlib.crc32("|".join(words).encode()) % HELD_OUT_ONE_IN == 0
 
 
@@ -24,8 +24,8 @@ def draw(
     split: Split, rng: random.Random, make: Callable[[random.Random], T], key: Callable[[T], tuple[str, ...]]
 ) -> T:
     """Draw from `make` until the combination named by `key` belongs to `split`."""
-    wanted = split == "held_out"
+    held_out = split == "held_out"
     while True:
-        made = make(rng)
-        if is_held_out(*key(made)) == wanted:
-            return made
+        item = make(rng)
+        if is_held_out(*key(item)) == held_out:
+            return item

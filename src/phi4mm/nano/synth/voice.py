@@ -1,8 +1,8 @@
-"""Speech from text, by espeak-ng inside this process.
+"""Speech synthesis with espeak-ng, loaded into this process.
 
 The synthesizer comes from the pip package `espeakng-loader` and is used only to make training data and held-out
-tests. It keeps one voice at a time for the whole process, so utterances are made one after another; words, timing and
-tone depend on the arguments alone, the phase of the wave also on what was spoken before.
+tests. It keeps one voice at a time for the whole process, so utterances are made one after another. Words, timing and
+pitch depend only on the arguments; the phase of the wave depends also on earlier utterances.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ HELD_OUT_VOICES = ("en-us+f2", "en-us+m4", "en+m6", "en-us+Annie", "en+f4", "en-
 
 @dataclass(frozen=True)
 class Voice:
-    """One way of speaking.
+    """A voice and its settings.
 
-    name    espeak-ng voice and variant, "en-us+f3"
-    rate    words a minute
-    pitch   0 to 100, 50 is the voice's own
-    range   how much the pitch moves, 0 to 100
-    volume  percent of full, 0 to 200
+    name    espeak-ng voice and variant, such as "en-us+f3"
+    rate    words per minute
+    pitch   0 to 100; 50 is the voice's default
+    range   variation of the pitch, 0 to 100
+    volume  percent of the default, 0 to 200
     """
 
     name: str
@@ -74,12 +74,12 @@ class Speech:
 
 
 def speak(text: str, voice: Voice) -> Speech:
-    """`text` in `voice`. Raises ConfigError."""
+    """`text` spoken by `voice`. Raises ConfigError."""
     return _synthesizer().speak(text, voice)
 
 
 class _Event(ctypes.Structure):
-    """What is said when; `text_position` counts characters from 1, `audio_position` milliseconds."""
+    """When something is spoken: `text_position` counts characters from 1, `audio_position` is in milliseconds."""
 
     _fields_ = (
         ("type", ctypes.c_int),
@@ -98,7 +98,7 @@ class _Synthesizer:
 
     def __init__(self, library: ctypes.CDLL, data_path: str) -> None:
         self.library = library
-        self.chunks: list[F32] = []
+        self.blocks: list[F32] = []
         self.samples = 0
         self.words: dict[int, float] = {}
         callback_type = ctypes.CFUNCTYPE(
@@ -117,32 +117,32 @@ class _Synthesizer:
                 self.words[events[number].text_position - 1] = events[number].audio_position / 1000
             number += 1
         if wave and count > 0:
-            self.chunks.append(np.ctypeslib.as_array(wave, (count,)).astype(np.float32) / np.float32(32768))
+            self.blocks.append(np.ctypeslib.as_array(wave, (count,)).astype(np.float32) / np.float32(32768))
             self.samples += count
         return int(self.samples > MAX_SECONDS * self.rate)
 
     def speak(self, text: str, voice: Voice) -> Speech:
         if self.library.espeak_SetVoiceByName(voice.name.encode()):
-            raise ConfigError(f"espeak-ng has no voice {voice.name!r}")
+            raise ConfigError(f"espeak-ng has no voice {voice.name!r}; use one of TRAIN_VOICES or HELD_OUT_VOICES")
         settings = ((RATE, voice.rate), (VOLUME, voice.volume), (PITCH, voice.pitch), (RANGE, voice.range))
         for parameter, value in settings:
             self.library.espeak_SetParameter(parameter, value, 0)
-        self.chunks, self.samples, self.words = [], 0, {}
+        self.blocks, self.samples, self.words = [], 0, {}
         encoded = text.encode()
         self.library.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, UTF8, None, None)
         self.library.espeak_Synchronize()
-        samples = np.concatenate([np.zeros(0, np.float32), *self.chunks])
+        samples = np.concatenate([np.zeros(0, np.float32), *self.blocks])
         return Speech(samples, self.rate, _onsets(text, self.words, len(samples) / self.rate))
 
 
-def _onsets(text: str, begun: dict[int, float], seconds: float) -> tuple[float, ...]:
-    """When each word begins; words that the synthesizer ran together share the time of the first among them."""
-    starts = [match.start() for match in re.finditer(r"\S+", text)]
-    known = [number for number, start in enumerate(starts) if start in begun or number == 0]
+def _onsets(text: str, starts: dict[int, float], seconds: float) -> tuple[float, ...]:
+    """When each word begins; words that the synthesizer merged divide the time of the merged words evenly."""
+    positions = [match.start() for match in re.finditer(r"\S+", text)]
+    known = [number for number, position in enumerate(positions) if position in starts or number == 0]
     onsets: list[float] = []
-    for number, following in itertools.pairwise([*known, len(starts)]):
-        begin = begun.get(starts[number], 0.0)
-        end = begun[starts[following]] if following < len(starts) else seconds
+    for number, following in itertools.pairwise([*known, len(positions)]):
+        begin = starts.get(positions[number], 0.0)
+        end = starts[positions[following]] if following < len(positions) else seconds
         onsets += [begin + (end - begin) * n / (following - number) for n in range(following - number)]
     return tuple(onsets)
 
@@ -152,5 +152,5 @@ def _synthesizer() -> _Synthesizer:
     try:
         import espeakng_loader
     except ImportError as error:
-        raise ConfigError("making speech needs espeak-ng; run pip install 'phi4mm[synth]'") from error
+        raise ConfigError("speech synthesis needs espeak-ng; run pip install 'phi4mm[synth]'") from error
     return _Synthesizer(ctypes.CDLL(espeakng_loader.get_library_path()), str(espeakng_loader.get_data_path()))

@@ -1,4 +1,4 @@
-"""Examples of everything nano learns: a task, a split and a seed make one conversation with its right answer."""
+"""The examples that nano is trained and scored on: task, split and seed determine a conversation and its answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from phi4mm.protocol.messages import Audio, Image, Message, Tool
 Task: TypeAlias = Literal[
     "scene", "pair", "sign", "transcribe", "spoken_scene", "spoken_chat", "tool_call", "no_tool", "chat", "repeat"
 ]
-Recorder: TypeAlias = Callable[[str, Split, random.Random], Audio]
+Speaker: TypeAlias = Callable[[str, Split, random.Random], Audio]
 TASKS: tuple[Task, ...] = get_args(Task)
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
@@ -30,7 +30,8 @@ TRANSCRIBE = (
 class Example:
     """A conversation and the one right answer.
 
-    spoken  the words of its utterance; shown  a description of its picture
+    spoken  the text of its utterance
+    shown   a description of its image
     """
 
     task: Task
@@ -41,29 +42,29 @@ class Example:
     shown: str = ""
 
 
-def record(text: str, split: Split, rng: random.Random) -> Audio:
-    """`text` spoken by a voice of `split`, as a microphone hears it."""
+def speak(text: str, split: Split, rng: random.Random) -> Audio:
+    """`text` spoken by a voice of `split` and augmented."""
     speech = voice.speak(text, voice.draw_voice(split, rng))
     noise = np.random.default_rng(rng.getrandbits(64))
     return Audio(augment.augment(speech.samples, speech.rate, noise), speech.rate)
 
 
 def silent(_text: str, _split: Split, _rng: random.Random) -> Audio:
-    """In place of `record`, where only the words matter."""
+    """Used instead of `speak` where only the text of an utterance matters."""
     return Audio(np.zeros(1, np.float32), 16000)
 
 
-def example(split: Split, seed: int, task: Task, record: Recorder = record) -> Example:
-    """Example number `seed` of `task`, made from sentences, voices, scenes and tools of `split` alone.
+def example(split: Split, seed: int, task: Task, speak: Speaker = speak) -> Example:
+    """Example number `seed` of `task`, made only from sentences, voices, scenes and tools of `split`.
 
-    `record` speaks a text; training passes one that reads speech made before.
+    speak  makes the utterance of a text; training passes one that reads a speech bank
     """
     rng = random.Random(f"{split} {task} {seed}")
     if task in ("scene", "pair", "sign", "spoken_scene"):
-        return _about_picture(split, rng, task, record)
+        return _about_image(split, rng, task, speak)
     if task == "transcribe":
         text = sentences.make_sentence(split, rng)
-        return Example(task, (Message.user(record(text, split, rng), rng.choice(TRANSCRIBE)),), (), text, text)
+        return Example(task, (Message.user(speak(text, split, rng), rng.choice(TRANSCRIBE)),), (), text, text)
     if task in ("tool_call", "no_tool"):
         made = (dialogue.make_tool_call if task == "tool_call" else dialogue.make_no_tool)(split, rng)
         return Example(task, (*_preface(rng, 0.7), Message.user(made.request)), made.tools, made.answer)
@@ -73,18 +74,18 @@ def example(split: Split, seed: int, task: Task, record: Recorder = record) -> E
         question, answer = dialogue.make_chat(split, rng, spoken=task == "spoken_chat")
     if task != "spoken_chat":
         return Example(task, (*_preface(rng, 0.3), Message.user(question)), (), answer)
-    return Example(task, (Message.user(record(question, split, rng)),), (), answer, question)
+    return Example(task, (Message.user(speak(question, split, rng)),), (), answer, question)
 
 
-def _about_picture(split: Split, rng: random.Random, task: Task, record: Recorder) -> Example:
-    picture, shown, (question, answer) = _picture(split, rng, task)
-    image = Image(np.asarray(picture))
+def _about_image(split: Split, rng: random.Random, task: Task, speak: Speaker) -> Example:
+    drawn, shown, (question, answer) = _draw_image(split, rng, task)
+    image = Image(np.asarray(drawn))
     if task == "spoken_scene":
-        return Example(task, (Message.user(image, record(question, split, rng)),), (), answer, question, shown)
+        return Example(task, (Message.user(image, speak(question, split, rng)),), (), answer, question, shown)
     return Example(task, (*_preface(rng, 0.1), Message.user(image, question)), (), answer, shown=shown)
 
 
-def _picture(split: Split, rng: random.Random, task: Task) -> tuple[PillowImage.Image, str, tuple[str, str]]:
+def _draw_image(split: Split, rng: random.Random, task: Task) -> tuple[PillowImage.Image, str, tuple[str, str]]:
     if task == "sign" or (task == "spoken_scene" and rng.random() < 0.1):
         sign, backdrop = signs.make_sign(split, rng)
         return signs.draw_sign(sign, backdrop, rng), sign.name, questions.ask_sign(sign, rng)
