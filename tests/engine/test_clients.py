@@ -31,6 +31,7 @@ from phi4mm.engine.core import Engine
 from phi4mm.engine.messages import EngineOutput, EngineRequest
 from phi4mm.engine.process_client import ProcessClient
 from phi4mm.engine.thread_client import ThreadClient
+from phi4mm.engine.worker import Abort, Call
 from phi4mm.errors import CapacityError, EngineError, InputError
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.sampling import SamplingParams
@@ -316,6 +317,26 @@ def test_an_abort_from_the_collector_never_waits_for_a_sender(clients: dict[str,
     asked = request("big after dropped", replace(big, ids=(*big.ids[:-1], Dropped())))  # type: ignore[arg-type]
     object.__setattr__(asked.prompt, "ids", tuple(asked.prompt.ids))
     assert len(read(client.submit(asked))[0]) == 8
+    assert not client.stats().busy
+
+
+def test_an_abort_that_an_output_overtakes_still_ends_the_request(
+    clients: dict[str, EngineClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id was forgotten as that of an ended request, the abort never sent, and the request ran on to its end."""
+    client = clients["process"]
+    assert isinstance(client, ProcessClient)
+    write = client._write
+
+    def late(message: EngineRequest | Abort | Call) -> None:
+        if isinstance(message, Abort):
+            time.sleep(0.05)  # some outputs come meanwhile
+        write(message)
+
+    monkeypatch.setattr(client, "_write", late)
+    queue = client.submit(request("overtaken", PROMPTS["text"](), max_tokens=300))
+    queue.get()
+    client.abort("overtaken")
     assert not client.stats().busy
 
 

@@ -176,7 +176,7 @@ class ProcessClient(EngineClient):
                 self._write_request(message)
             elif isinstance(message, Call):
                 self._running().transport.send(message)
-            elif message.id in self._sent:
+            else:  # also of what the worker never had or has ended, which it ignores
                 self._sent.discard(message.id)
                 self._running().transport.send(message)
         except Unsendable as error:
