@@ -43,7 +43,7 @@ clean:
 	touch $@
 
 .venv/dev.stamp: .venv/core.stamp
-	$(PIP) -e '.[synth,train,structured,test,dev]'
+	$(PIP) -e '.[synth,train,structured,test,dev,docs]'
 	touch $@
 
 .venv/docs.stamp: .venv/core.stamp

@@ -22,7 +22,6 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "phi4mm"
 COPIED = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
-AWAITED = {"glossary.md", "contributing.md"}  # left out of the navigation until they are written
 # What `phi4mm.load` returns is public without being a name of phi4mm.
 LOADED = {
     "phi4mm.api.Model": "{inherited_members: true, show_bases: false, merge_init_into_class: false}",
@@ -129,7 +128,7 @@ def expand(entries: list[Any], names: list[str]) -> list[Any]:
         elif "*" in target:
             found = sorted(filter(lambda name: fnmatch(name, target), names), key=lambda n: not n.endswith("README.md"))
         else:
-            found = [] if target in AWAITED.difference(names) else target
+            found = target
         if title is not None and found:
             made.append({title: found})
         elif title is None:
