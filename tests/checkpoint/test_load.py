@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import torch
 from phi4mm.checkpoint import load
 from phi4mm.checkpoint.load import load_model
 from phi4mm.checkpoint.shards import StoredTensor, read_into
-from phi4mm.errors import CheckpointError
+from phi4mm.errors import CheckpointError, ConfigError
+from phi4mm.machine import peak_resident_bytes
 from phi4mm.protocol.inputs import Adapter
 from tests.checkpoint.small import Header, rewrite_header, same, state
 
@@ -143,3 +145,24 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(original: Path, tmp_pa
     path.write_bytes(bytes(10))
     with path.open("rb", buffering=0) as file, pytest.raises(CheckpointError, match="ended 6 bytes early"):
         read_into(file, StoredTensor(path, torch.float32, (4,), 0), torch.empty(4))
+
+
+@pytest.mark.parametrize("layout", ["original", "transformers"])
+@pytest.mark.parametrize("part", ["decoder", "image tower", "audio encoder"])
+def test_case_b3_ten_million_layers_are_refused_at_once(
+    layout: str, part: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """One number in a file of 3 KB built modules for 40 s and took 1.1 GB before the first header was read."""
+    folder = copied(request.getfixturevalue(layout), tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    audio = config["audio_processor"]["config"] if layout == "original" else config["audio_config"]
+    sections = {"decoder": config, "image tower": config["vision_config"], "audio encoder": audio}
+    sections[part]["num_blocks" if part == "audio encoder" else "num_hidden_layers"] = 10_000_000
+    (folder / "config.json").write_text(json.dumps(config))
+    before, start = peak_resident_bytes() or 0, time.process_time()
+    with pytest.raises(
+        ConfigError, match=r"config\.json asks for .*10000000.* layers .*, and the weights are \d+ tensors"
+    ):
+        load_model(folder, device="cpu", dtype=torch.float32)
+    assert time.process_time() - start < 1
+    assert (peak_resident_bytes() or 0) - before < 20e6

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from phi4mm.checkpoint.hub import resolve
 from phi4mm.checkpoint.load import load_model
 from phi4mm.cli.main import main
-from phi4mm.diagnostics.verify import Checker, read_golden, verify
+from phi4mm.diagnostics.verify import Checker, read_golden, verify, verify_folder
 from phi4mm.errors import InputError
 from phi4mm.model.phi4mm import Phi4MM
 
@@ -82,6 +86,39 @@ def test_a_recorded_value_of_another_shape_is_a_miss(rope96: Phi4MM) -> None:
     """Broadcasting must not turn a wrong shape into a small difference."""
     finding = Checker(rope96).check("long.96", {"argmax": np.zeros(3, dtype=np.int32)})[0]
     assert not finding.ok
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize("name", ["tiny", "tiny_rope96"])
+def test_case_b7_a_golden_file_of_other_sizes_is_refused_before_anything_runs(
+    name: str, quantized: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Token ids that nano does not have ended in an IndexError after 31 groups had been computed."""
+    folder = resolve("nano")
+    if quantized:
+        assert main(["quantize", "nano", str(folder := tmp_path / "int8"), "--bits", "8"]) == 0
+        capsys.readouterr()
+    assert main(["verify", str(folder), "--golden", str(GOLDEN / f"golden_{name}.npz")]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "recorded for other sizes" in shown.err
+    assert len(shown.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "recorded", "sizes"),
+    [
+        ("image.1x1.shape", np.array([2, 3, 448, 448]), ("448", "224")),
+        ("tower.image.448x448", np.zeros((545, 64), np.float32), ("64", "192")),
+        ("long.96.argmax", np.zeros(4, np.int32), ("200021", "1024")),
+        ("run.text.logits_last", np.zeros(3280, np.float32), ("3280", "17")),
+        ("long.96.last4", np.zeros((4, 3280), np.float32), ("3280", "17")),
+    ],
+)
+def test_case_b7_both_sizes_are_named(key: str, recorded: npt.NDArray[Any], sizes: tuple[str, str]) -> None:
+    """The reader must see which of the two files is the wrong one."""
+    with pytest.raises(InputError, match=rf"{re.escape(key)} is for .*\b{sizes[0]}\b.* has {sizes[1]};"):
+        next(verify_folder(resolve("nano"), {key: recorded}, device="cpu"))
 
 
 @pytest.mark.gpu

@@ -13,7 +13,9 @@ import pytest
 import phi4mm
 from phi4mm import ChatRequest, EngineError, InputError, Message, Reply, ResponseFormat, SamplingParams
 from phi4mm.inference.model import Model
+from phi4mm.processing.grammar import grammar_source
 from phi4mm.processing.structured import Grammars
+from phi4mm.processing.tool_calls import as_tool
 
 SCHEMA = {
     "type": "object",
@@ -142,3 +144,30 @@ def test_an_impossible_form_is_refused_before_it_runs(small: Model) -> None:
         small.chat("hello", response_format=ResponseFormat(schema={"$ref": "#"}))
     with pytest.raises(InputError, match="tool_choice is 'required'"):
         small.chat("hello", tool_choice="required")
+
+
+def test_case_a9_an_undeclared_call_is_text(nano: Model) -> None:
+    """Nano knows thirteen tools by heart and calls one that was not offered."""
+    reply = nano.chat("Play some jazz.", tools=[{"name": "get_weather", "parameters": {"city": {"type": "str"}}}])
+    assert "play_music" in reply.text
+    assert (reply.tool_calls, reply.finish_reason, reply.content) == ((), "stop", reply.text)
+
+
+@pytest.mark.parametrize("choice", ["required", "weather"])
+def test_case_a9_under_a_forced_choice_only_declared_calls_arise(nano: Model, choice: str) -> None:
+    """A server that forces a call relies on getting one of those that it declared."""
+    asked = [ChatRequest("Play some jazz.", params=wild(s, 400), tools=[TOOL], tool_choice=choice) for s in range(6)]
+    for reply in nano.batch(asked):
+        ended = [reply] if reply.finish_reason != "length" else []
+        assert all(call.name == "weather" for call in reply.tool_calls)
+        assert all(call.arguments.keys() == {"city", "days"} for call in reply.tool_calls)
+        assert all((each.finish_reason, each.content) == ("tool_calls", "") for each in ended)
+
+
+def test_case_a10_what_a_structured_output_quotes_is_no_call(nano: Model) -> None:
+    """A schema's string may speak of a call; taking it out would leave broken JSON."""
+    form = ResponseFormat(choice=('Say functools[{"name": "weather", "arguments": {"city": "x"}}]',))
+    prompt = nano.processor.chat([Message.user("Hello.")], tools=[TOOL])
+    params = SamplingParams(max_tokens=200)
+    reply = nano.submit(prompt, params, tools=[as_tool(TOOL)], grammar=grammar_source(form)).finish()
+    assert (reply.text, reply.tool_calls, reply.content) == (form.choice[0], (), form.choice[0])  # type: ignore[index]

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phi4mm.errors import InputError
-from phi4mm.processing.tool_calls import as_tool, parse_tool_calls, tool_from_function, tools_json
+from phi4mm.processing.tool_calls import (
+    as_tool,
+    declared_tools,
+    find_tool_calls,
+    parse_tool_calls,
+    tool_from_function,
+    tools_json,
+)
 from phi4mm.protocol.messages import Tool, ToolCall
 
 PARIS = ToolCall("get_weather", {"city": "Paris"})
@@ -226,3 +233,100 @@ def test_the_declaration_is_the_cards_json() -> None:
     assert (
         tools_json([Tool("f", "Größe", {"x": 1})]) == '[{"name": "f", "description": "Größe", "parameters": {"x": 1}}]'
     )
+
+
+GET_WEATHER = as_tool({"name": "get_weather", "parameters": {"city": {"type": "str"}, "day": {"type": "str"}}})
+OPEN = Tool("open", "", {"type": "object", "properties": {}, "additionalProperties": True})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        'functools[{"name": "play_music", "arguments": {"genre": "jazz"}}]',
+        'functools[{"name": "get_weather", "arguments": {"city": "Paris", "shell": "rm"}}]',
+        '<|tool_call|>[{"name": "play_music", "arguments": {}}]<|/tool_call|>',
+        'functools[{"name": "get_weather", "arguments": {}}, {"name": "play_music", "arguments": {}}]',
+        'functools[{"name": "play_music", "arguments": {"q": "functools[]"}}] functools[]',
+    ],
+)
+def test_case_a9_what_was_not_declared_stays_text(answer: str) -> None:
+    """A program that runs what it is handed would run, or look up, a function that nobody offered."""
+    assert find_tool_calls(answer, [GET_WEATHER]) == ([], answer)
+
+
+def test_case_a9_a_declaration_that_leaves_arguments_open_takes_any() -> None:
+    """Prevents calls from being lost whose schema says that other arguments may come."""
+    answer = 'functools[{"name": "open", "arguments": {"anything": 1}}]'
+    assert find_tool_calls(answer, [GET_WEATHER, OPEN]) == ([ToolCall("open", {"anything": 1})], "")
+    odd = Tool("odd", "", {"type": "string"})
+    assert find_tool_calls('functools[{"name": "odd", "arguments": {"x": 1}}]', [odd])[0] == []
+    odd = Tool("odd", "", {"type": "object", "properties": 3})
+    assert find_tool_calls('functools[{"name": "odd", "arguments": {"x": 1}}]', [odd])[0] == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "city"),
+    [
+        ('functools[{"name": "get_weather", "arguments": {"city": "Paris\nFrance"}}]', "Paris\nFrance"),
+        ('functools[{"name": "get_weather", "arguments": {"city": "Paris\tFrance"}}]', "Paris\tFrance"),
+        ('functools[{"name": "get_weather", "arguments": "{\\"city\\": \\"a\\nb\\"}"}]', "a\nb"),
+        ('functools[{"name": "get_weather", "arguments": null}]', None),
+        ('functools[{"name": "get_weather", "arguments": null, "parameters": null}]', None),
+    ],
+)
+def test_case_a10_calls_are_read_as_models_write_them(answer: str, city: str | None) -> None:
+    """Strict JSON would show the person a call that anyone can read."""
+    call = ToolCall("get_weather", {} if city is None else {"city": city})
+    assert parse_tool_calls(answer) == [call]
+    assert find_tool_calls(answer, [GET_WEATHER]) == ([call], "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "content"),
+    [
+        ("Let me look.\n{}", "Let me look."),
+        ("{} One moment.", "One moment."),
+        ("I ask {} and wait.", "I ask and wait."),
+        ("```\n{}\n```", "```\n```"),
+        ("Like functools.reduce(f): {}", "Like functools.reduce(f):"),
+        ("functools[1] functools {}", "functools[1] functools"),
+        ('functools[{{"name": "other"}}] {}', 'functools[{"name": "other"}]'),
+    ],
+)
+def test_case_a10_words_beside_a_call_are_content(answer: str, content: str) -> None:
+    """Models announce what they do: the call must not be lost for it, nor the words."""
+    call = 'functools[{"name": "get_weather", "arguments": {"city": "Paris"}}]'
+    marked = '<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Paris"}}]<|/tool_call|>'
+    for form in (call, marked):
+        assert find_tool_calls(answer.format(form), [GET_WEATHER]) == ([PARIS], content)
+    two = [PARIS, PARIS]
+    assert find_tool_calls(f"First {call} then {marked}.", [GET_WEATHER]) == (two, "First then .")
+
+
+def test_case_a10_a_name_that_ends_in_the_mark_begins_no_call() -> None:
+    """Prevents words such as myfunctools from being cut in two."""
+    answer = 'myfunctools[{"name": "get_weather", "arguments": {}}]'
+    assert find_tool_calls(answer, [GET_WEATHER]) == ([], answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("functools" * 120_000, " functools[" * 100_000, ' functools["' * 90_000, "<|tool_call|>[{" * 70_000),
+        *(' functools[{"name": "f", "arguments": {"x": "' * 20_000, ' functools[", ", ' * 60_000),
+        *(" functools" + "[" * 1_000_000, ' functools[{"name":"f"}' * 40_000, ' functools["\\"' * 90_000),
+    ],
+)
+def test_case_a10_looking_for_calls_in_a_megabyte_takes_a_second(answer: str) -> None:
+    """Prevents marks inside the strings of others from being read over and over."""
+    start = time.process_time()
+    assert find_tool_calls(answer, [GET_WEATHER]) == ([], answer.strip())
+    assert time.process_time() - start < 1
+
+
+def test_case_a9_a_raw_prompt_declares_its_tools_too() -> None:
+    """Prevents the raw form of a prompt from being the way around the check."""
+    tools = [GET_WEATHER, OPEN]
+    assert declared_tools(f"<|system|><|tool|>{tools_json(tools)}<|/tool|><|end|><|user|>Hi<|end|>") == tools
+    assert declared_tools("<|tool|>[{}, 3]<|/tool|><|tool|>not json<|/tool|><|tool|>") == []
+    assert declared_tools("<|tool|>" * 100_000) == []

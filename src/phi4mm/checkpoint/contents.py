@@ -15,7 +15,7 @@ from phi4mm.checkpoint.shards import StoredTensor, stored_tensors
 from phi4mm.config.engine import Quantization
 from phi4mm.config.load import load_config
 from phi4mm.config.model import ADAPTER_FOLDERS, Phi4MMConfig
-from phi4mm.errors import CheckpointError
+from phi4mm.errors import CheckpointError, ConfigError
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.model.vision import FEATURE_LAYER
 from phi4mm.protocol.inputs import Adapter
@@ -72,8 +72,9 @@ def read_contents(folder: Path) -> Contents:
     """
     config = load_config(folder)
     scheme = read_scheme(folder)
-    model = skeleton(config) if scheme is None else make_empty(skeleton(config), scheme)
     stored = _stored_by_adapter(folder, config)
+    _check_layers(config, len(stored))
+    model = skeleton(config) if scheme is None else make_empty(skeleton(config), scheme)
     found: dict[str, StoredTensor] = {}
     missing: list[str] = []
     misshaped: list[str] = []
@@ -114,6 +115,16 @@ def _stored_by_adapter(folder: Path, config: Phi4MMConfig) -> dict[tuple[Adapter
                 tensors = stored_tensors(inner, "adapter_model")
                 stored |= {(adapter, name.removeprefix(PEFT_PREFIX)): tensor for name, tensor in tensors.items()}
     return stored
+
+
+def _check_layers(config: Phi4MMConfig, tensors: int) -> None:
+    """Refuse more layers than there are tensors, of which each has several: modules are built one by one."""
+    layers = (config.text.num_layers, config.vision.num_layers, config.audio.num_blocks)
+    if sum(layers) > tensors:
+        raise ConfigError(
+            f"config.json asks for {' + '.join(map(str, layers))} layers (decoder, image tower, audio encoder), and "
+            f"the weights are {tensors} tensors; expected the configuration that belongs to them"
+        )
 
 
 def _label(adapter: Adapter | None, name: str) -> str:

@@ -22,6 +22,8 @@ from torch import Tensor
 from phi4mm.checkpoint.load import load_model
 from phi4mm.checkpoint.synthetic import uniform
 from phi4mm.config.json_file import regular_file_bytes
+from phi4mm.config.load import load_config
+from phi4mm.config.model import Phi4MMConfig
 from phi4mm.engine.core import Engine
 from phi4mm.engine.encoders import encode_clip, encode_image, encode_media
 from phi4mm.engine.messages import EngineRequest
@@ -92,13 +94,15 @@ def read_golden(path: Path) -> dict[str, Array]:
 def verify_folder(folder: Path, golden: dict[str, Array], *, device: str) -> Iterator[Group]:
     """Load the whole checkpoint in `folder` in float32 and compare it, one group at a time.
 
-    raises  ConfigError, CheckpointError, InputError for an unknown key
+    raises  ConfigError, CheckpointError, InputError for an unknown key or numbers of a model of other sizes
     """
+    _check_sizes(load_config(folder), golden)
     yield from verify(load_model(folder, device=device, dtype=torch.float32), golden)
 
 
 def verify(model: Phi4MM, golden: dict[str, Array]) -> Iterator[Group]:
-    """Compute everything the keys ask for, one group at a time. Raises InputError for an unknown key."""
+    """Compute everything the keys ask for, one group at a time. Raises InputError as `verify_folder` does."""
+    _check_sizes(model.config, golden)
     groups: dict[str, dict[str, Array]] = {}
     for key, recorded in golden.items():
         name, field = _split_key(key)
@@ -305,6 +309,29 @@ def text_ids(name: str, count: int) -> npt.NDArray[np.int64]:
     """(count,) ordinary token ids below 199000."""
     unit = (uniform(f"text.{name}", (count,)).astype(np.float64) + 1.0) * 0.5
     return (unit * 199000).astype(np.int64)
+
+
+def _check_sizes(config: Phi4MMConfig, golden: dict[str, Array]) -> None:
+    """Raise InputError where a recorded crop, hidden size or number of logits is not the model's."""
+    side, width, step = config.vision.image_size, config.text.hidden_size, 61
+    logits = -(-config.text.vocab_size // step)
+    for key, recorded in golden.items():
+        field = key.rpartition(".")[2]
+        if key.startswith("image.") and field == "shape" and recorded.shape == (4,):
+            name, found, expected = "crops of {} pixels", int(recorded[-1]), side
+        elif key.startswith("tower.") and recorded.ndim == 2:
+            name, found, expected = "a hidden size of {}", recorded.shape[-1], width
+        elif field in ("logits_last", "last4") and recorded.ndim:
+            name, found, expected = f"{{}} logits, one of {step}", recorded.shape[-1], logits
+        elif key.startswith(("run.", "long.")) and config.text.vocab_size <= USER:
+            name, found, expected = "a vocabulary of more than {}", USER, config.text.vocab_size
+        else:
+            continue
+        if found != expected:
+            raise InputError(
+                f"the golden file was recorded for other sizes: {key} is for {name.format(found)}, "
+                f"and this checkpoint has {expected}; give the file that was recorded for it"
+            )
 
 
 def _frames(samples: int) -> AudioFrames:

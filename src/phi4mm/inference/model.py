@@ -21,8 +21,9 @@ from phi4mm.inference.resolve import resolve
 from phi4mm.inference.stream import Stream
 from phi4mm.processing.grammar import grammar_source
 from phi4mm.processing.processor import Processor
-from phi4mm.processing.tool_calls import as_tool
+from phi4mm.processing.tool_calls import as_tool, declared_tools
 from phi4mm.protocol.inputs import Adapter, Prompt
+from phi4mm.protocol.messages import Tool
 from phi4mm.protocol.request import AUTO, NONE, AudioInput, ChatRequest, Content, ImageInput, ResponseFormat, ToolInput
 from phi4mm.protocol.response import Reply
 from phi4mm.protocol.sampling import GREEDY, SamplingParams
@@ -127,18 +128,18 @@ class Model:
     ) -> Reply:
         """Go on from a raw prompt in the published chat format, with its `<|image_1|>` and `<|audio_1|>` marks."""
         made = self.processor.prompt(prompt, images=as_images(images), audios=as_audios(audios))
-        return self.submit(made, params or GREEDY, tools="<|tool|>" in prompt, adapter=adapter).finish()
+        return self.submit(made, params or GREEDY, tools=declared_tools(prompt), adapter=adapter).finish()
 
     def submit(
         self,
         prompt: Prompt,
         params: SamplingParams,
         *,
-        tools: bool = False,
+        tools: Sequence[Tool] = (),
         grammar: str | None = None,
         adapter: Adapter | None = AUTO,
     ) -> Stream:
-        """Run a processed prompt; with `tools`, calls are read from the answer.
+        """Run a processed prompt; calls of `tools`, those that the prompt declares, are read from the answer.
 
         grammar  source of what the answer must keep to, as `processing.grammar.grammar_source` makes it
         raises   InputError when it can never run; what the engine refuses later is raised by the stream
@@ -194,7 +195,7 @@ class Model:
         tools = [as_tool(tool) for tool in request.tools]
         grammar = grammar_source(request.response_format, tools, request.tool_choice)
         prompt = self.processor.chat(as_messages(request), tools=tools)
-        return self.submit(prompt, request.params, tools=bool(tools), grammar=grammar, adapter=request.adapter)
+        return self.submit(prompt, request.params, tools=tools, grammar=grammar, adapter=request.adapter)
 
     def _finish(self, request: ChatRequest, stream: Stream) -> Reply:
         """The reply; a request that found the queue filled by others is sent again, unless it never fits."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
@@ -13,8 +13,9 @@ from phi4mm.engine.messages import EngineFinishReason, EngineOutput, EngineReque
 from phi4mm.errors import InputError, PhiError
 from phi4mm.processing.detokenizer import TextStream
 from phi4mm.processing.tokenizer import Tokenizer
-from phi4mm.processing.tool_calls import parse_tool_calls
+from phi4mm.processing.tool_calls import find_tool_calls
 from phi4mm.protocol.inputs import Prompt
+from phi4mm.protocol.messages import Tool
 from phi4mm.protocol.response import FinishReason, Reply, TokenLogprobs, Usage
 
 
@@ -60,12 +61,13 @@ class Stream:
         tokenizer: Tokenizer,
         eos_ids: Collection[int],
         *,
-        tools: bool = False,
+        tools: Sequence[Tool] = (),
     ) -> None:
-        """Sends the request. With `tools`, calls are read from the answer. Raises InputError, EngineError."""
+        """Sends the request. Calls of `tools` are read from the answer. Raises InputError, EngineError."""
         self._client = client
         self._eos_ids = eos_ids
         self._tools = tools
+        self._has_grammar = request.grammar is not None
         self._prompt = request.prompt
         self._id = request.id
         self._answers = [
@@ -167,11 +169,13 @@ class Stream:
         if last is None or last.finish_reason in (None, "abort") or self._closed:
             raise InputError("the answer has not ended; iterate to the end first, or call finish()")
         text = answer.text.text
-        calls = tuple(parse_tool_calls(text)) if self._tools else ()
+        calls, content = find_tool_calls(text, self._tools) if self._tools else ([], text)
+        if self._has_grammar and content:  # what stands in a structured output's strings calls nothing
+            calls, content = [], text
         length = last.finish_reason == "length" and not answer.text.stopped
         reason: FinishReason = "tool_calls" if calls else "length" if length else "stop"
         usage = _usage(self._prompt, len(answer.ids), last)
-        return Reply(text, reason, usage, calls, tuple(answer.ids), tuple(answer.logprobs))
+        return Reply(text, reason, usage, tuple(calls), tuple(answer.ids), tuple(answer.logprobs), content=content)
 
 
 def _usage(prompt: Prompt, completion: int, last: EngineOutput) -> Usage:

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from phi4mm.errors import InputError
@@ -16,7 +16,9 @@ from phi4mm.protocol.messages import Tool, ToolCall
 
 MAX_ANSWER = 4 * 2**20  # characters
 MAX_DEPTH = 64  # of brackets in a call or a schema
+MAX_MISSES = 64  # each reads the answer once at most
 CALL, CALL_END, FUNCTOOLS = Special.TOOL_CALL.value, Special.TOOL_CALL_END.value, "functools"
+_MARK = re.compile(rf"(?<!\w){FUNCTOOLS}|{re.escape(CALL)}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BLANK = " \t\r\n"  # the white space of JSON
 _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array"}
@@ -101,30 +103,98 @@ def arguments_schema(tool: Tool) -> dict[str, Any]:
     return {"type": "object", **closed, **given}
 
 
+def declared_tools(prompt: str) -> list[Tool]:
+    """The tools that a raw prompt declares between its tool marks; what is not readable as JSON declares none."""
+    found: list[Tool] = []
+    for text in prompt.split(Special.TOOL.value)[1:]:
+        try:
+            value = _DECODER.decode(text.partition(Special.TOOL_END.value)[0])
+            for tool in value if isinstance(value, list) else [value]:
+                found.append(as_tool(tool))
+        except (ValueError, RecursionError, InputError):
+            continue
+    return found
+
+
+def find_tool_calls(answer: str, tools: Sequence[Tool]) -> tuple[list[ToolCall], str]:
+    """The calls in an answer, and its text without them, stripped of white space at both ends.
+
+    Forms are those of `parse_tool_calls`; words may stand before and after. A list of calls counts only when each of
+    them names one of `tools` and gives arguments that this tool declares; any other list stays in the text, whole.
+    Values are not checked against their types. After MAX_MISSES marks that begin no call, the rest is text.
+    """
+    if len(answer) > MAX_ANSWER:
+        return [], answer
+    allowed = {tool.name: _argument_names(tool) for tool in tools}
+    calls: list[ToolCall] = []
+    text: list[str] = []
+    kept = at = misses = 0  # kept: where text begins that is not yet taken; at: where to look for the next mark
+    for mark in _MARK.finditer(answer):
+        if mark.start() < at:
+            continue
+        try:
+            found, at = _calls_at(answer, mark)
+        except (ValueError, RecursionError):
+            if (misses := misses + 1) == MAX_MISSES:
+                break
+            continue
+        if found and all(_is_declared(call, allowed) for call in found):
+            calls += found
+            text.append(answer[kept : mark.start()])
+            kept = at
+    text.append(answer[kept:])
+    return calls, "".join(text).strip()
+
+
 def parse_tool_calls(answer: str) -> list[ToolCall]:
     """The calls of an answer that is nothing but calls; an empty list when it is text, in whole or in part.
 
     Both published forms are read, with one object or a list of them:
     `functools[{"name": ..., "arguments": {...}}]` and `<|tool_call|>[...]<|/tool_call|>`, whose end mark may be missing
-    at the end of the answer. Arguments may be called `parameters` and may be JSON in a string. Linear in the answer.
+    at the end of the answer. Arguments may be called `parameters`, may be null, and may be JSON in a string; strings
+    may hold line breaks and tabs as they are. Linear in the answer.
     """
     if len(answer) > MAX_ANSWER:
         return []
     calls: list[ToolCall] = []
     at = _skip(answer, 0)
     while at < len(answer):
-        mark = next((mark for mark in (CALL, FUNCTOOLS) if answer.startswith(mark, at)), None)
+        mark = _MARK.match(answer, at)
         if mark is None:
             return []
         try:
-            value, at = _DECODER.raw_decode(answer, _skip(answer, at + len(mark)))
-            calls.extend(map(_call, value if isinstance(value, list) else [value]))
+            found, at = _calls_at(answer, mark)
         except (ValueError, RecursionError):
             return []
-        at = _skip(answer, at)
-        if mark == CALL and answer.startswith(CALL_END, at):
-            at = _skip(answer, at + len(CALL_END))
+        calls += found
     return calls
+
+
+def _calls_at(answer: str, mark: re.Match[str]) -> tuple[list[ToolCall], int]:
+    """The calls after one mark, and where they and the white space after them end; ValueError, RecursionError."""
+    value, at = _DECODER.raw_decode(answer, _skip(answer, mark.end()))
+    calls = [_call(each) for each in (value if isinstance(value, list) else [value])]
+    at = _skip(answer, at)
+    if mark[0] == CALL and answer.startswith(CALL_END, at):
+        at = _skip(answer, at + len(CALL_END))
+    return calls, at
+
+
+def _argument_names(tool: Tool) -> Collection[str] | None:
+    """Names that the tool's arguments may have; None where any may come."""
+    try:
+        schema = arguments_schema(tool)
+    except InputError:
+        return tool.parameters.keys()
+    if schema.get("additionalProperties") is not False or "patternProperties" in schema:
+        return None
+    properties = schema.get("properties")
+    return properties.keys() if isinstance(properties, dict) else ()
+
+
+def _is_declared(call: ToolCall, allowed: Mapping[str, Collection[str] | None]) -> bool:
+    names = allowed.get(call.name, ())
+    return call.name in allowed and (names is None or all(name in names for name in call.arguments))
 
 
 def _from_mapping(tool: Mapping[str, Any]) -> Tool:
@@ -164,6 +234,7 @@ def _call(value: Any) -> ToolCall:
     arguments = value.get("arguments", value.get("parameters", {}))
     if isinstance(arguments, str):
         arguments = _DECODER.decode(arguments)
+    arguments = {} if arguments is None else arguments
     if not isinstance(arguments, dict) or not _shallow(arguments):
         raise ValueError("arguments are not an object, or too deep")
     return ToolCall(name, arguments)
@@ -195,4 +266,5 @@ def _finite(literal: str) -> float:
     return number
 
 
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+# Not strict: small models write line breaks and tabs in strings as they are.
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite, strict=False)

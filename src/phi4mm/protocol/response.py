@@ -40,9 +40,13 @@ class TokenLogprobs:
 class Reply:
     """An answer.
 
+    text          all that the model wrote, calls included
+    tool_calls    calls of declared tools with declared arguments. A call of anything else stays text, and an answer
+                  without calls has finish_reason "stop" or "length"; values may still be of another type than declared
     ids           its tokens, with the one that ended it
     logprobs      one a token where `SamplingParams.logprobs` asked for them
     alternatives  the other answers where `SamplingParams.n` asked for several
+    content       the text without its calls, for the person; all of the text where there are none
     """
 
     text: str
@@ -52,3 +56,8 @@ class Reply:
     ids: tuple[int, ...]
     logprobs: tuple[TokenLogprobs, ...] = ()
     alternatives: tuple[Reply, ...] = ()
+    content: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.tool_calls:
+            object.__setattr__(self, "content", self.text)
