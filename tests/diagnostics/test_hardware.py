@@ -1,3 +1,5 @@
+"""The report of `phi4mm doctor`."""
+
 from __future__ import annotations
 
 import json
@@ -19,19 +21,19 @@ def test_cpu_features_are_those_that_decide_speed(monkeypatch: pytest.MonkeyPatc
     assert hardware.cpu()["features"] == []
 
 
-def test_cores_are_those_that_a_container_pays_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report of 64 cores explains nothing where the quota is of two."""
+def test_cores_are_those_that_a_container_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report of 64 cores would be misleading with a quota of two."""
     monkeypatch.setattr(machine, "usable_cores", lambda: 2)
     assert hardware.cpu()["cores"] == 2
 
 
-def test_memory_is_the_part_of_it_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same figures decide how large the cache becomes; another source would explain another choice."""
+def test_memory_is_the_memory_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size of the KV cache is chosen from the same figures."""
     monkeypatch.setattr(machine, "memory", lambda: Memory(5, 9))
     assert hardware.memory() == {"free": 5, "total": 9}
 
 
-def test_the_description_is_ready_for_json() -> None:
+def test_the_report_can_be_written_as_json() -> None:
     """A server's health page and `doctor --json` print it as it is."""
     report = hardware.describe()
     assert json.loads(json.dumps(report)).keys() == report.keys()

@@ -1,4 +1,4 @@
-"""Scores that are too kind or too strict make every other number worthless."""
+"""Word error rate, exact match and comparison of tool calls."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from phi4mm.metrics.words import exact_match, normalise, word_error_rate, word_e
 CALL = 'functools[{"name": "set_timer", "arguments": {"minutes": 5}}]'
 
 
-def test_normalising_keeps_words_and_drops_case_marks_and_spaces() -> None:
-    """Prevents errors counted for a comma, and words glued together by removed punctuation."""
+def test_normalising_keeps_words_and_drops_case_punctuation_and_spaces() -> None:
+    """Prevents errors counted for a comma, and words joined where punctuation was removed."""
     assert normalise("  The RED-hot soup,  isn’t cold! ") == "the red hot soup isn't cold"
 
 
 @pytest.mark.parametrize(
-    ("truth", "heard", "errors"),
+    ("reference", "hypothesis", "errors"),
     [
         ("the cat sat", "the cat sat", 0),
         ("the cat sat", "the hat sat", 1),
@@ -27,9 +27,9 @@ def test_normalising_keeps_words_and_drops_case_marks_and_spaces() -> None:
         ("a b c d", "b c d e", 2),
     ],
 )
-def test_word_errors_are_the_fewest_edits(truth: str, heard: str, errors: int) -> None:
-    """Prevents position-wise comparison, which counts every word after a missing one."""
-    assert word_errors(truth, heard) == (errors, len(truth.split()))
+def test_word_errors_are_the_fewest_edits(reference: str, hypothesis: str, errors: int) -> None:
+    """Prevents comparison position by position, which counts every word after a missing one."""
+    assert word_errors(reference, hypothesis) == (errors, len(reference.split()))
 
 
 def test_the_error_rate_weighs_sentences_by_their_words() -> None:
@@ -37,19 +37,19 @@ def test_the_error_rate_weighs_sentences_by_their_words() -> None:
     assert word_error_rate([("one two three four five six seven eight nine", "one"), ("ten", "ten")]) == 8 / 10
 
 
-def test_an_empty_truth_has_no_rate() -> None:
+def test_an_empty_reference_has_rate_zero() -> None:
     """Prevents a division by zero on silence."""
     assert word_error_rate([("", "noise")]) == 0.0
 
 
-def test_exact_match_forgives_only_case_marks_and_spaces() -> None:
-    """Prevents a colour from passing for another, and a full stop from failing an answer."""
+def test_exact_match_ignores_only_case_punctuation_and_spaces() -> None:
+    """Prevents a missing phrase from being accepted, and a missing full stop from being an error."""
     assert exact_match("A red circle.", "a red  circle")
     assert not exact_match("A red circle.", "A red circle on the left.")
 
 
-def test_calls_match_as_json_whatever_their_spacing_and_order_of_keys() -> None:
-    """Prevents text comparison, which fails equal calls."""
+def test_calls_are_compared_as_json_without_spacing_and_order_of_keys() -> None:
+    """Prevents comparison as text, by which equal calls can differ."""
     assert same_calls(CALL, 'functools[{"arguments":{"minutes":5},"name":"set_timer"}]')
     assert same_calls(CALL, '<|tool_call|>[{"name": "set_timer", "arguments": {"minutes": 5}}]<|/tool_call|>')
 
@@ -68,6 +68,6 @@ def test_calls_match_as_json_whatever_their_spacing_and_order_of_keys() -> None:
         "functools" + "[" * 100_000,
     ],
 )
-def test_a_call_of_another_type_value_name_or_form_is_wrong(answer: str) -> None:
-    """Prevents numbers passing as strings, broken JSON passing at all, and hostile nesting ending the run."""
+def test_a_call_with_another_type_value_name_or_syntax_is_wrong(answer: str) -> None:
+    """Prevents accepting strings as numbers and broken JSON, and a crash on deeply nested input."""
     assert not same_calls(CALL, answer)

@@ -1,4 +1,4 @@
-"""transformers' own class on the weights of the `rope96` fixture, whose numbers are the published code's."""
+"""transformers' own class with the weights of the `rope96` fixture, which matches the published code's numbers."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def native_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def loaded(native_folder: Path) -> tuple[Theirs, dict[str, Any]]:
-    """The class with both adapters, and its report on the weights it read."""
+    """The class with both adapters, and its report on the loaded weights."""
     return load_theirs(native_folder)
 
 
 @pytest.fixture(scope="session")
 def theirs(loaded: tuple[Theirs, dict[str, Any]]) -> Theirs:
-    """The class as it computes what is published: eager attention, adapters at hand. Choose one with `adapted`."""
+    """The class set up to compute what the published code does: eager attention, adapters loaded; see `adapted`."""
     return loaded[0]
 
 
 @pytest.fixture(scope="session")
 def bare(native_folder: Path) -> Theirs:
-    """The class as `from_pretrained(folder)` alone gives it: PyTorch's attention, no adapter."""
+    """The class as `from_pretrained(folder)` returns it: PyTorch's SDPA attention, no adapter."""
     return Phi4MultimodalForCausalLM.from_pretrained(native_folder)

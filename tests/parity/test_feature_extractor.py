@@ -1,6 +1,6 @@
-"""Where transformers' own audio features are right, and where they are not.
+"""Cases in which the audio features of transformers are right, and cases in which they are wrong.
 
-phi4mm is the measure: its log-mel equals numbers recorded from the published code, at both rates (tests/golden).
+phi4mm is the reference: its log-mel matches numbers recorded from the published code, at both rates (tests/golden).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def largest(difference: npt.NDArray[np.float32]) -> float:
     return float(np.abs(difference).max())
 
 
-def test_features_agree_but_for_the_last_filter() -> None:
-    """The published triangles end below the FFT bin that holds 7690 Hz; theirs gives that bin to filter 79."""
+def test_features_agree_except_for_the_last_filter() -> None:
+    """The published triangles end below the FFT bin that holds 7690 Hz; theirs assign that bin to filter 79."""
     samples = audio(24_000, WIDE)
     assert largest(their_features(samples)[0, :, :79] - log_mel(samples, WIDE)[:, :79]) <= MEL_BOUND
     tone = (0.3 * np.sin(2 * np.pi * 246 * WIDE / 512 * np.arange(WIDE) / WIDE)).astype(np.float32)
@@ -40,16 +40,16 @@ def test_features_agree_but_for_the_last_filter() -> None:
     assert EXTRACTOR.mel_filters[246, 79] == pytest.approx(0.00972, abs=1e-5)
 
 
-def test_their_batch_leaves_sound_in_the_frames_past_a_shorter_clips_end() -> None:
-    """Past its end a clip must be silent: its last row sees seven frames beyond.
+def test_their_batch_leaves_signal_in_the_padding_frames_of_a_shorter_clip() -> None:
+    """The frames after a clip's end must be zero, because its last embedding depends on seven of them.
 
-    Frames of its last samples and padding are to be zero; theirs leaves one or two of them at full level.
+    The frames that contain both its last samples and padding must be zero too; theirs keep one or two at full level.
     """
     short, long = audio(7_000, WIDE), audio(16_000, WIDE)
-    right = log_mel(short, WIDE)
-    found = their_features(short, long)[0]
-    assert largest(found[: len(right), :79] - right[:, :79]) <= MEL_BOUND
-    past = np.abs(found[len(right) :]).max(1)
+    expected = log_mel(short, WIDE)
+    actual = their_features(short, long)[0]
+    assert largest(actual[: len(expected), :79] - expected[:, :79]) <= MEL_BOUND
+    past = np.abs(actual[len(expected) :]).max(1)
     assert (past[:2] > 10).all() and not past[2:].any()
 
 
@@ -61,12 +61,12 @@ def test_their_batch_leaves_sound_in_the_frames_past_a_shorter_clips_end() -> No
         pytest.param(audio(300, WIDE), WIDE, "maximum size for tensor", 1, id="below one window"),
     ],
 )
-def test_what_their_extractor_refuses_phi4mm_takes(samples: F32, rate: int, refusal: str, frames: int) -> None:
-    """Telephone sound has a path of its own in the published model, stereo is averaged, and short clips are padded."""
+def test_phi4mm_accepts_audio_that_their_extractor_refuses(samples: F32, rate: int, refusal: str, frames: int) -> None:
+    """The published model has its own path for 8 kHz audio; stereo is averaged, and short clips are padded."""
     with pytest.raises((ValueError, RuntimeError), match=refusal):
         EXTRACTOR(samples, sampling_rate=rate)
-    found = log_mel(*open_audio(Audio(samples, rate)))
-    assert found.shape == (frames, 80)
-    assert largest(found[:, :40]) > 10, "a sound of speech level"
+    features = log_mel(*open_audio(Audio(samples, rate)))
+    assert features.shape == (frames, 80)
+    assert largest(features[:, :40]) > 10, "no signal"
     if rate == NARROW:
-        assert not found[:, 79].any(), "nothing above 4 kHz"
+        assert not features[:, 79].any(), "signal above 4 kHz"

@@ -1,9 +1,9 @@
 """Runs transformers' own class on phi4mm's prompts.
 
-The class computes what is published in eager attention, one request at a time, with its adapter chosen by hand.
-test_differences.py holds what happens otherwise.
+The class computes the same as the published code in eager attention, one request at a time, with its adapter chosen by
+hand. test_differences.py shows what happens otherwise.
 
-B requests, S tokens of one request, D width, V vocabulary, N images or clips, F mel frames.
+B sequences of a batch, S tokens of one sequence, D model width, V vocabulary, N images or clips, F mel frames.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from phi4mm.processing.audio import audio_tokens
 from phi4mm.processing.pixels import to_tiles
 from phi4mm.protocol.inputs import Adapter, AudioFrames, ImageTiles, Prompt
 
-Theirs: TypeAlias = Any  # transformers types its classes in part, and not what peft adds to them
+Theirs: TypeAlias = Any  # transformers types its classes only in part, without the methods of peft
 Inputs: TypeAlias = "dict[str, Tensor]"
 PAD = 199999
-DIFFERENT = 1e-2  # of the largest value: fifty times what still counts as equal
+DIFFERENT = 1e-2  # of the largest value: fifty times the bound below which results count as equal
 
 
 def load_theirs(folder: Path) -> tuple[Theirs, dict[str, Any]]:
-    """The class in eager attention with both adapters, and its report on the weights it read."""
+    """The class in eager attention with both adapters, and its report on the loaded weights."""
     loaded: Any = Phi4MultimodalForCausalLM.from_pretrained(
         folder, attn_implementation="eager", dtype=torch.float32, output_loading_info=True
     )
@@ -50,11 +50,11 @@ def adapted(theirs: Theirs, adapter: Adapter | None) -> Theirs:
 
 
 def inputs(prompt: Prompt) -> Inputs:
-    """A prompt under the class's names, as its processor batches: clips are padded to the longest."""
-    given: Inputs = {"input_ids": torch.tensor([prompt.ids])}
+    """A prompt as arguments of the class, with clips padded to the longest, as its processor does."""
+    text: Inputs = {"input_ids": torch.tensor([prompt.ids])}
     tiles = [to_tiles(span.data) for span in prompt.spans if not isinstance(span.data, AudioFrames)]
     clips = [span.data for span in prompt.spans if isinstance(span.data, AudioFrames)]
-    return given | (_image_inputs(*tiles) if tiles else {}) | (_audio_inputs(clips) if clips else {})
+    return text | (_image_inputs(*tiles) if tiles else {}) | (_audio_inputs(clips) if clips else {})
 
 
 def _image_inputs(tiles: ImageTiles) -> Inputs:
@@ -67,12 +67,12 @@ def _image_inputs(tiles: ImageTiles) -> Inputs:
 
 def _audio_inputs(clips: Sequence[AudioFrames]) -> Inputs:
     frames = torch.tensor([len(clip.features) for clip in clips])
-    given = {
+    audio = {
         "audio_input_features": padded([torch.from_numpy(clip.features) for clip in clips]),
         "audio_embed_sizes": torch.tensor([audio_tokens(int(count)) for count in frames]),
     }
     mask = torch.arange(int(frames.max()))[None] < frames[:, None]
-    return given | ({"audio_attention_mask": mask} if len(clips) > 1 else {})
+    return audio | ({"audio_attention_mask": mask} if len(clips) > 1 else {})
 
 
 def padded(features: list[Tensor]) -> Tensor:
@@ -80,26 +80,26 @@ def padded(features: list[Tensor]) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
 
 
-def batch_of_ids(*rows: Sequence[int]) -> Inputs:
-    """Rows of ids padded at the left, as a decoder needs, with the positions that `generate` gives them."""
-    longest = max(len(row) for row in rows)
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+def batch_of_ids(*sequences: Sequence[int]) -> Inputs:
+    """Sequences of ids, padded on the left, with the positions that `generate` uses."""
+    longest = max(len(ids) for ids in sequences)
+    mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in sequences])
     return {
-        "input_ids": torch.tensor([[PAD] * (longest - len(row)) + list(row) for row in rows]),
+        "input_ids": torch.tensor([[PAD] * (longest - len(ids)) + list(ids) for ids in sequences]),
         "attention_mask": mask,
         "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
     }
 
 
 def logits(theirs: Theirs, given: Inputs, *, last: int = 0) -> Tensor:
-    """(B, S, V) logits in one uncached pass; of the `last` tokens alone if that is not 0."""
+    """(B, S, V) logits of one forward pass without cache; only of the `last` tokens if that is not 0."""
     with torch.inference_mode():
-        found: Tensor = theirs(**given, use_cache=False, logits_to_keep=last).logits
-    return found
+        result: Tensor = theirs(**given, use_cache=False, logits_to_keep=last).logits
+    return result
 
 
 def their_answer(theirs: Theirs, prompt: Prompt, tokens: int) -> list[int]:
-    """What the class generates greedily, whatever ends an answer."""
+    """The `tokens` tokens that the class generates greedily; EOS does not end the answer."""
     ids: Tensor = theirs.generate(
         **inputs(prompt), max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False, pad_token_id=PAD
     )
@@ -107,17 +107,17 @@ def their_answer(theirs: Theirs, prompt: Prompt, tokens: int) -> list[int]:
 
 
 def encoder_tokens(theirs: Theirs, given: Inputs) -> Tensor:
-    """(placeholders, D): what the class puts in the place of all placeholders, row by row of the batch."""
+    """(placeholders, D): the embeddings that the class inserts at the placeholders, in the order of the batch."""
     ids = given["input_ids"]
     media = {name: value for name, value in given.items() if name.startswith(("image_", "audio_"))}
     with torch.inference_mode():
-        nothing = torch.zeros(*ids.shape, theirs.config.hidden_size)
-        filled: Tensor = theirs.model.embed_tokens_extend(ids, nothing, **media)
+        zeros = torch.zeros(*ids.shape, theirs.config.hidden_size)
+        filled: Tensor = theirs.model.embed_tokens_extend(ids, zeros, **media)
     return filled[torch.isin(ids, torch.tensor(list(PLACEHOLDER.values())))]
 
 
-def error(found: Tensor, right: Tensor) -> float:
-    """The largest difference, as a share of the largest value of `right`."""
-    assert found.shape == right.shape, f"{tuple(found.shape)} beside {tuple(right.shape)}"
+def error(actual: Tensor, expected: Tensor) -> float:
+    """The largest difference divided by the largest value of `expected`."""
+    assert actual.shape == expected.shape, f"{tuple(actual.shape)}, expected {tuple(expected.shape)}"
     with torch.inference_mode():
-        return float((found - right).abs_().max() / right.abs().max())
+        return float((actual - expected).abs_().max() / expected.abs().max())

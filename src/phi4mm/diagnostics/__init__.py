@@ -1,1 +1,1 @@
-"""Libraries of the commands that look at machines, checkpoints and speed."""
+"""What the commands doctor, inspect, verify and bench compute."""

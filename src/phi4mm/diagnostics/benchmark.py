@@ -1,7 +1,7 @@
-"""How fast a model runs here, and how near that is to what the machine could do.
+"""How fast a model runs on this machine, and which fraction of the machine's limits it reaches.
 
-Prompts go through the processing and the engine that answer people; a token counts when the engine hands it out. No
-prompt is used twice, or the engine's caches would answer for the model.
+Prompts go through the same processing and engine as users' requests; a token's time is when the engine returns it. No
+prompt is used twice, because the engine's caches would make the second one faster.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ from phi4mm.protocol.sampling import SamplingParams
 
 IMAGE_SIDE = 448
 AUDIO_SECONDS = 30.0
-QUESTION = 16  # tokens of words beside a media item
-FEW = 2  # tokens of a warm-up's answer
+QUESTION_TOKENS = 16  # text tokens after a media item
+WARM_UP_TOKENS = 2  # of the answers that are not timed
 Record: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One answer: seconds to its first token, media processing included, and of each later step."""
+    """One answer: seconds to the first token, including media processing, and seconds of each later step."""
 
     first_s: float
     steps_s: tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Together:
-    """Several requests at once, and others like them one after the other; answer tokens a second.
+class Concurrency:
+    """Answer tokens per second of several requests at once, and of similar requests one after the other.
 
-    decode_tok_s  at once, while every prompt is in and every answer runs; None where answers were too short for that
+    decode_tok_s  at once, after all prompts are prefilled and before any answer ends; None if answers were too short
     """
 
     tok_s: float
@@ -62,12 +62,15 @@ class Together:
 
 
 class Speed:
-    """Measures one loaded model; `seed` begins the random prompts."""
+    """Measures one loaded model.
+
+    seed  of the random prompts
+    """
 
     def __init__(self, model: Phi4MM, *, seed: int = 0) -> None:
         self._model = model
         self._config = model.config
-        # No end of sequence, and no speculative decoding: a noise model repeats itself more than text does.
+        # No EOS, so that answers have full length. No speculation: answers to noise repeat more than real text.
         self._engine = Engine(model, eos_ids=(), engine_args=EngineArgs(num_speculative_tokens=0))
         self._rng = np.random.default_rng(seed)
 
@@ -83,18 +86,18 @@ class Speed:
         """Answer a short question about an audio clip."""
         return self._ask(lambda: self._prompt(audio_seconds=seconds), tokens)
 
-    def together(self, count: int, tokens: int) -> Together:
-        """`count` requests of text, image, audio clip and both in turn, with `tokens` tokens each, two ways."""
+    def concurrent(self, count: int, tokens: int) -> Concurrency:
+        """Time `count` requests of text, image, audio and both in turn, `tokens` tokens each, at once and singly."""
         mixed, alone = ([self._mixed(n) for n in range(count)] for _ in range(2))
         stamps = self._run(mixed, tokens)
         one_by_one = sum(self._run([prompt], tokens)[0][-1] for prompt in alone)
-        begun, ended = max(row[0] for row in stamps), min(row[-1] for row in stamps)
-        steps = sum(begun < stamp <= ended for row in stamps for stamp in row)
+        start, end = max(times[0] for times in stamps), min(times[-1] for times in stamps)
+        steps = sum(start < stamp <= end for times in stamps for stamp in times)
         total = count * tokens
-        return Together(
-            tok_s=total / max(row[-1] for row in stamps),
+        return Concurrency(
+            tok_s=total / max(times[-1] for times in stamps),
             one_at_a_time_tok_s=total / one_by_one,
-            decode_tok_s=steps / (ended - begun) if ended > begun else None,
+            decode_tok_s=steps / (end - start) if end > start else None,
         )
 
     def _mixed(self, number: int) -> Prompt:
@@ -106,25 +109,25 @@ class Speed:
         )
         return makers[number % len(makers)]()
 
-    def _prompt(self, *, words: int = QUESTION, image_side: int = 0, audio_seconds: float = 0) -> Prompt:
-        """Media first, then words, all of them noise."""
+    def _prompt(self, *, words: int = QUESTION_TOKENS, image_side: int = 0, audio_seconds: float = 0) -> Prompt:
+        """A prompt of random media, then random text tokens."""
         spans: list[MediaSpan] = []
         if image_side:
-            spans.append(self._valid_patches(image_side))
+            spans.append(self._image_span(image_side))
         if audio_seconds:
-            spans.append(self._clip(audio_seconds, start=sum(span.length for span in spans)))
+            spans.append(self._audio_span(audio_seconds, start=sum(span.length for span in spans)))
         length = sum(span.length for span in spans) + words
-        ids = self._rng.integers(0, self._config.text.vocab_size, length)  # ids under media are not read
+        ids = self._rng.integers(0, self._config.text.vocab_size, length)  # those at the media's positions are not used
         return Prompt(tuple(ids.tolist()), tuple(spans))
 
-    def _valid_patches(self, side: int) -> MediaSpan:
+    def _image_span(self, side: int) -> MediaSpan:
         vision = self._config.vision
         processor = ImageProcessor(vision.image_size, vision.patch_size)
         noise = self._rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
         tiles = processor(PIL.Image.fromarray(noise))
         return MediaSpan("image", 0, processor.plan(side, side).tokens, media_digest(tiles), tiles)
 
-    def _clip(self, seconds: float, start: int) -> MediaSpan:
+    def _audio_span(self, seconds: float, start: int) -> MediaSpan:
         noise = self._rng.normal(size=int(seconds * WIDE)).astype(np.float32) * 0.1
         frames = AudioFrames(log_mel(noise, WIDE), seconds)
         return MediaSpan("audio", start, audio_tokens(len(frames.features)), media_digest(frames), frames)
@@ -137,7 +140,7 @@ class Speed:
         return Timing(processing + stamps[0], tuple(after - before for before, after in pairwise(stamps)))
 
     def _run(self, prompts: Sequence[Prompt], tokens: int) -> list[list[float]]:
-        """Answer prompts side by side; for each the seconds from now to every token. Raises EngineError."""
+        """Answer prompts at once. Returns the seconds from the start to every token of each. Raises EngineError."""
         start = time.perf_counter()
         params = SamplingParams(max_tokens=tokens)
         requests = [
@@ -148,8 +151,8 @@ class Speed:
         while self._engine.busy:
             self._engine.step()
             now = time.perf_counter() - start
-            for request, row in zip(requests, stamps, strict=True):
-                row += [now] * (len(request.answer) - len(row))
+            for request, times in zip(requests, stamps, strict=True):
+                times += [now] * (len(request.answer) - len(times))
         for request in requests:
             if request.error is not None:
                 raise request.error
@@ -166,13 +169,13 @@ def measure(
     concurrent: int | None = None,
     threads: int | None = None,
 ) -> Record:
-    """Load, warm up every part, then time each kind of request `turns` times; the record is ready for JSON.
+    """Load, warm up, then time each kind of request `turns` times. The record can be written as JSON.
 
     model       "nano", a folder or a hub id
     prompt      tokens of text prompts
-    tokens      of each answer, 2 or more
-    concurrent  so many mixed requests besides, at once and one at a time
-    threads     of torch, set for the whole process and left so; None leaves them as they are
+    tokens      tokens of each answer, 2 or more
+    concurrent  also time this many mixed requests, at once and one at a time
+    threads     number of torch threads, set for the whole process; None leaves it unchanged
     raises      ConfigError, CheckpointError, InputError when prompt and answer exceed the context
     """
     if threads is not None:
@@ -183,11 +186,11 @@ def measure(
     weights = load_weights(folder, settings)
     speed = Speed(weights)
     load_s = time.perf_counter() - start
-    speed.text(min(prompt, 32), FEW)
+    speed.text(min(prompt, 32), WARM_UP_TOKENS)
     ready_s = time.perf_counter() - start
-    speed.image(FEW, side=28)
-    speed.audio(FEW, seconds=1)
-    resident = resident_bytes()  # here, when every weight was touched once: a mapped one is not resident before
+    speed.image(WARM_UP_TOKENS, side=28)
+    speed.audio(WARM_UP_TOKENS, seconds=1)
+    resident = resident_bytes()  # after the warm-up, because mapped weights are resident only once they are read
     before = ceilings(torch.device(settings.device))
     texts = [speed.text(prompt, tokens) for _ in range(turns)]
     images = [speed.image(tokens) for _ in range(turns)]
@@ -218,7 +221,7 @@ def measure(
 
 
 def _prefill(timings: list[Timing], prompt: int, flops: int, limits: Ceilings) -> Record:
-    """Prompt tokens a second up to the first token, beside what a large floating-point product would allow."""
+    """Prompt tokens per second up to the first token, and their fraction of what a large matrix product allows."""
     rate = prompt / statistics.median(timing.first_s for timing in timings)
     return {
         "prefill_tok_s": rate,
@@ -227,7 +230,7 @@ def _prefill(timings: list[Timing], prompt: int, flops: int, limits: Ceilings) -
 
 
 def _decode(timings: list[Timing], step: int, limits: Ceilings, name: str) -> Record:
-    """Tokens a second after the first, beside what reading `step` bytes a token would allow."""
+    """Tokens per second after the first, and their fraction of what reading `step` bytes per token allows."""
     rate = 1 / statistics.median(seconds for timing in timings for seconds in timing.steps_s)
     return {
         f"{name}_tok_s": rate,
@@ -237,12 +240,12 @@ def _decode(timings: list[Timing], step: int, limits: Ceilings, name: str) -> Re
 
 
 def _concurrent(speed: Speed, count: int, tokens: int) -> Record:
-    """`count` mixed requests at once, beside others like them one at a time."""
-    found = speed.together(count, tokens)
+    """`count` mixed requests at once, compared with similar requests one at a time."""
+    result = speed.concurrent(count, tokens)
     return {
         "concurrent": count,
-        "concurrent_tok_s": found.tok_s,
-        "one_at_a_time_tok_s": found.one_at_a_time_tok_s,
-        "concurrent_ratio": found.tok_s / found.one_at_a_time_tok_s,
-        "concurrent_decode_tok_s": found.decode_tok_s,
+        "concurrent_tok_s": result.tok_s,
+        "one_at_a_time_tok_s": result.one_at_a_time_tok_s,
+        "concurrent_ratio": result.tok_s / result.one_at_a_time_tok_s,
+        "concurrent_decode_tok_s": result.decode_tok_s,
     }

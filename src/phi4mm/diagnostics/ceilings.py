@@ -1,9 +1,8 @@
-"""What a machine could do at best, and what a model asks of it: bytes of a decoding step, operations of a prefill.
+"""The limits of a machine, and what a model needs: bytes read by a decode step, operations of a prefill.
 
-Decoding is bound by reading weights and prefill by multiplying, so a stream read and a large matrix product are
-measured.
+Decode is bound by memory bandwidth and prefill by arithmetic, so a stream read and a large matrix product are measured.
 
-S prompt tokens.
+S tokens of the prompt.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What this machine reaches with all its threads.
+    """The speed of this machine with all threads.
 
-    The product is in floating point; integer products of packed weights may pass it, with a fraction above 1.
+    The product is in floating point; integer products of packed weights may be faster, which gives fractions above 1.
     """
 
     read_gb_s: float
     product_gflop_s: float
 
     def best(self, other: Ceilings) -> Ceilings:
-        """Of two measurements the larger of each: a neighbour's load only ever lowers one."""
+        """The larger of each of two measurements, because other load on the machine only lowers them."""
         return Ceilings(max(self.read_gb_s, other.read_gb_s), max(self.product_gflop_s, other.product_gflop_s))
 
 
 def ceilings(device: torch.device) -> Ceilings:
-    """A stream read of 1 GiB, and a float32 or a bfloat16 product, whichever is faster here."""
+    """A stream read of 1 GiB, and the faster of a float32 and a bfloat16 product."""
     block = torch.ones(READ_BYTES // 4, device=device)
     rows, inputs, outputs = PRODUCT
     products = []
@@ -52,21 +51,21 @@ def ceilings(device: torch.device) -> Ceilings:
 
 
 def _best(work: Callable[[], torch.Tensor], device: torch.device) -> float:
-    """Seconds of the fastest of BEST_OF runs: a ceiling is what the machine reaches, not what it reaches on average."""
-    found = []
+    """Seconds of the fastest of BEST_OF runs: a ceiling is the best that the machine reaches, not an average."""
+    seconds = []
     for _ in range(BEST_OF):
         start = time.perf_counter()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        found.append(time.perf_counter() - start)
-    return min(found)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 def step_bytes(model: Phi4MM, adapter: Adapter | None) -> int:
-    """Bytes of weights that one decoding step reads: the decoder with its tied head, and the row's adapter.
+    """Bytes of weights that one decode step reads: the decoder with its tied head, and the sequence's adapter.
 
-    Keys and values come on top: 0.13 MB a cached token as published.
+    Keys and values are not counted: 0.13 MB per cached token at the published sizes.
     """
     tensors = model.text.state_dict()
     return sum(
@@ -77,9 +76,9 @@ def step_bytes(model: Phi4MM, adapter: Adapter | None) -> int:
 
 
 def prefill_flops(config: TextConfig, tokens: int) -> int:
-    """Floating-point operations of a text prompt's prefill: products, causal attention, and one position's head."""
+    """Floating-point operations of a text prompt's prefill: products, causal attention, the head at one position."""
     width, head = config.hidden_size, config.head_dim
     attended = (config.num_heads + 2 * config.num_kv_heads) * head + config.num_heads * head
     layer = width * attended + 3 * width * config.intermediate_size
-    attention = config.num_heads * head * tokens * (tokens + 1)  # half of two S x S products a head
+    attention = config.num_heads * head * tokens * (tokens + 1)  # half of two S x S products per head
     return 2 * (config.num_layers * (tokens * layer + attention) + width * config.vocab_size)

@@ -1,4 +1,4 @@
-"""What a model takes in memory, known from its configuration alone."""
+"""The memory that a model needs, computed from its configuration alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FLOATS = (torch.float32, torch.bfloat16)
 
 
 def weight_bytes(config: Phi4MMConfig) -> dict[str, int]:
-    """Bytes of all weights by precision; with int8 and int4, what is not packed stays in bfloat16."""
+    """Bytes of all weights by precision; with int8 and int4, weights that are not packed stay in bfloat16."""
     models = {_name(dtype): skeleton(config).to(dtype) for dtype in FLOATS}
     models |= {scheme: make_empty(skeleton(config).to(torch.bfloat16), scheme) for scheme in QUANTIZATIONS}
     return {name: sum(tensor.nbytes for tensor in model.state_dict().values()) for name, model in models.items()}

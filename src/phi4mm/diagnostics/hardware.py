@@ -1,4 +1,4 @@
-"""What this machine can do, and what would be chosen on it, with reasons."""
+"""The features of this machine, and the settings that would be chosen on it, with reasons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PUBLISHED_BYTES = 11_148_920_768
 
 
 def describe() -> Report:
-    """Everything below by its name; plain values, ready for JSON."""
+    """All reports of this module by name, as plain values for JSON."""
     return {
         "versions": versions(),
         "cpu": cpu(),
@@ -36,7 +36,7 @@ def describe() -> Report:
 
 
 def versions() -> dict[str, str]:
-    """phi4mm, Python, the system, and the packages of the core."""
+    """phi4mm, Python, the system, and the required packages."""
     return {
         "phi4mm": version("phi4mm"),
         "python": platform.python_version(),
@@ -46,7 +46,7 @@ def versions() -> dict[str, str]:
 
 
 def cpu() -> dict[str, Any]:
-    """Cores this process may use, torch's threads, the instructions that decide speed, and the kernels in C."""
+    """Usable cores, torch's threads, the instruction sets that decide speed, and the state of the C kernels."""
     flags = machine.cpu_flags()
     return {
         "name": machine.cpu_name(),
@@ -59,9 +59,9 @@ def cpu() -> dict[str, Any]:
 
 
 def kernels() -> str:
-    """Whether the kernels in C run on this machine, and if not, why not."""
-    found = library.status()
-    return found.reason if found.library is not None else f"slow, through torch: {found.reason}"
+    """Whether the C kernels run on this machine, and if not, why."""
+    status = library.status()
+    return status.reason if status.library is not None else f"slow, through torch: {status.reason}"
 
 
 def cuda() -> dict[str, Any]:
@@ -81,7 +81,7 @@ def cuda() -> dict[str, Any]:
 
 
 def memory() -> dict[str, int]:
-    """Bytes of main memory: `free` without swapping, and within a container's limit where there is one; `total`."""
+    """Bytes of main memory: `free` is usable without swapping and within a container's limit, if any; `total`."""
     return machine.memory()._asdict()
 
 
@@ -92,6 +92,6 @@ def codecs() -> dict[str, list[str]]:
 
 
 def chosen() -> dict[str, Any]:
-    """What `load` would choose for nano and for the published model if nothing were asked for, with its reasons."""
+    """The settings that `load` would choose by default for nano and for the published model, with its reasons."""
     sizes = {"nano": 0, "published": PUBLISHED_BYTES}
     return {name: asdict(resolve(EngineConfig(), weight_bytes=size)) for name, size in sizes.items()}

@@ -1,4 +1,4 @@
-"""What is in a checkpoint, known from its headers; no weight is read."""
+"""What a checkpoint contains, read from its headers without reading weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARTS = (
 
 
 def describe(folder: Path) -> Report:
-    """Layout, parts, what is never read, memory in bytes, files, and training.json where there is one.
+    """Layout, parts, unused tensors, memory in bytes, files, and training.json if there is one.
 
     raises  ConfigError, CheckpointError
     """
@@ -60,5 +60,5 @@ def describe(folder: Path) -> Report:
 def files(folder: Path) -> dict[str, int]:
     """Bytes of each JSON and safetensors file of a model folder, adapter folders included."""
     paths = (path for pattern in ("*", "*-lora/*") for path in folder.glob(pattern))
-    found = sorted(path for path in paths if path.suffix in {".json", ".safetensors"} and path.is_file())
-    return {str(path.relative_to(folder)): path.stat().st_size for path in found}
+    chosen = sorted(path for path in paths if path.suffix in {".json", ".safetensors"} and path.is_file())
+    return {str(path.relative_to(folder)): path.stat().st_size for path in chosen}

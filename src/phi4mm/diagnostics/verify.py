@@ -1,7 +1,7 @@
-"""Compare a checkpoint with numbers recorded from the published implementation.
+"""Compares a checkpoint with numbers recorded from the published implementation.
 
-A golden file is an npz whose keys say what to compute; the inputs (images, audio clips, token ids) are formulas. So a
-comparison needs nothing but `config.json`, weights and the golden file.
+A golden file is an npz whose keys say what to compute. The inputs (images, audio clips, token ids) are formulas, so a
+comparison needs only `config.json`, the weights and the golden file.
 
 S prompt tokens, V vocabulary.
 """
@@ -43,7 +43,7 @@ PIXELS_BOUND = 1e-5  # absolute, on values in about [-1, 1]
 MEL_BOUND = 1e-3  # absolute, natural log of power
 VALUES_BOUND = 2e-4  # towers and logits, relative to the largest recorded value; float32 rounding is 1e-6
 MAX_CROPS = 36
-PREFILL = 256  # prompt tokens whose logits are held at a time
+PREFILL = 256  # prompt tokens per forward pass
 USER, ASSISTANT, END = 200021, 200019, 200020
 PLACEHOLDER = {"image": 200010, "audio": 200011}
 MODES: dict[int, Adapter | None] = {0: None, 1: "vision", 2: "speech", 3: "vision"}
@@ -51,7 +51,7 @@ MODES: dict[int, Adapter | None] = {0: None, 1: "vision", 2: "speech", 3: "visio
 
 @dataclass(frozen=True)
 class Finding:
-    """How one key of a golden file compares: `error` against `bound`, both in the key's own measure."""
+    """The comparison of one key of a golden file: `error` and `bound` are in the measure of this key."""
 
     key: str
     error: float
@@ -65,19 +65,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Group:
-    """The keys that one computation answers, as `tower.image.448x448` or `run.text`."""
+    """The keys that are checked by one computation, such as `tower.image.448x448` or `run.text`."""
 
     name: str
     findings: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether every finding is."""
+        """Whether every finding is within its bound."""
         return all(finding.ok for finding in self.findings)
 
     @property
     def worst(self) -> Finding:
-        """The finding nearest to, or farthest past, its bound."""
+        """The finding closest to its bound or farthest above it."""
         return max(self.findings, key=lambda f: (not f.ok, f.error / f.bound if f.bound else f.error))
 
 
@@ -88,7 +88,7 @@ def read_golden(path: Path) -> dict[str, Array]:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except (OSError, ValueError, EOFError, AttributeError) as error:
-        raise InputError(f"{path} is no golden file: expected an .npz of plain arrays ({error})") from None
+        raise InputError(f"{path} is not a golden file: expected an .npz of plain arrays ({error})") from None
 
 
 def verify_folder(folder: Path, golden: dict[str, Array], *, device: str) -> Iterator[Group]:
@@ -101,7 +101,7 @@ def verify_folder(folder: Path, golden: dict[str, Array], *, device: str) -> Ite
 
 
 def verify(model: Phi4MM, golden: dict[str, Array]) -> Iterator[Group]:
-    """Compute everything the keys ask for, one group at a time. Raises InputError as `verify_folder` does."""
+    """Compute what the keys name and compare, one group at a time. Raises InputError as `verify_folder` does."""
     _check_sizes(model.config, golden)
     groups: dict[str, dict[str, Array]] = {}
     for key, recorded in golden.items():
@@ -110,9 +110,9 @@ def verify(model: Phi4MM, golden: dict[str, Array]) -> Iterator[Group]:
     checker = Checker(model)
     for name, fields in groups.items():
         findings = checker.check(name, fields)
-        missed = set(fields) - {finding.key for finding in findings}
-        if missed:
-            raise InputError(f"golden group {name} has keys that phi4mm cannot compute: {', '.join(sorted(missed))}")
+        unchecked = set(fields) - {finding.key for finding in findings}
+        if unchecked:
+            raise InputError(f"golden group {name} has keys that phi4mm cannot compute: {', '.join(sorted(unchecked))}")
         yield Group(name, tuple(findings))
 
 
@@ -123,7 +123,7 @@ class Checker:
         vision = model.config.vision
         self._model = model
         self._device = model.text.norm.weight.device
-        self._switch = model.config.text.rope.original_max_positions
+        self._original_max_positions = model.config.text.rope.original_max_positions
         self._images = ImageProcessor(vision.image_size, vision.patch_size, MAX_CROPS)
 
     def check(self, name: str, recorded: dict[str, Array]) -> list[Finding]:
@@ -146,14 +146,14 @@ class Checker:
         rows, columns = tiles.grid
         side = self._model.config.vision.image_size
         step = int(recorded["pixels_step"]) if "pixels_step" in recorded else 1
-        mine: dict[str, Array] = {
+        computed: dict[str, Array] = {
             "tokens": np.array([image_tokens(crops.side, *crops.valid)]),
             "canvas_hw": np.array([[rows * side, columns * side]]),
             "shape": np.array(tiles.pixels.shape),
             "mask_valid_per_crop": tiles.mask.sum((1, 2)),
             "pixels_step": np.array(step),
         }
-        findings = [_same(key, mine[key], value) for key, value in recorded.items() if key in mine]
+        findings = [_same(key, computed[key], value) for key, value in recorded.items() if key in computed]
         if "pixels_sample" in recorded:
             sample = tiles.pixels.reshape(-1)[::step]
             findings.append(_close("pixels_sample", sample, recorded["pixels_sample"], PIXELS_BOUND))
@@ -172,8 +172,8 @@ class Checker:
     def _tower(self, name: str, recorded: dict[str, Array]) -> list[Finding]:
         kind, _, rest = name.partition(".")
         if kind == "image":
-            rows = encode_image(self._model, self._crops(*_numbers(rest, "x")), self._device)
-            return [_values("rows", rows, recorded["rows"])]
+            embeddings = encode_image(self._model, self._crops(*_numbers(rest, "x")), self._device)
+            return [_values("rows", embeddings, recorded["rows"])]
         frames = _frames(_numbers(rest, "@")[0])
         projections: tuple[AudioProjection, ...] = ("speech", "vision")
         return [
@@ -187,12 +187,14 @@ class Checker:
         prompt = Prompt(tuple(ids.tolist()), spans)
         mode = int(recorded["mode"])
         if prompt.adapter != MODES.get(mode):
-            raise InputError(f"run.{name}: mode {mode} does not fit its images and audios; expected 0 to 3 accordingly")
-        logits = _Columns(recorded, len(ids))
+            raise InputError(
+                f"run.{name} has mode {mode}; expected 0 for text, 1 for images, 2 for audio or 3 for both"
+            )
+        logits = _RecordedLogits(recorded, len(ids))
         for start, part in self._all_logits(prompt):
-            logits.take(start, part)
-        given = ("mode", "images", "audios", "words")  # the inputs themselves
-        findings = [Finding(key, 0.0, 0.0) for key in given if key in recorded]
+            logits.add(start, part)
+        inputs = ("mode", "images", "audios", "words")
+        findings = [Finding(key, 0.0, 0.0) for key in inputs if key in recorded]
         if "ids" in recorded:
             findings.append(_same("ids", ids, recorded["ids"]))
         findings += logits.findings()
@@ -203,9 +205,9 @@ class Checker:
     def _long(self, name: str, recorded: dict[str, Array]) -> list[Finding]:
         count = int(name)
         ids = text_ids(f"long{count}", count)
-        row = BatchedSequence(count, long_rope=count > self._switch)
+        sequence = BatchedSequence(count, long_rope=count > self._original_max_positions)
         outputs = torch.arange(count - 4, count, device=self._device)
-        logits = self._model(ForwardBatch(torch.from_numpy(ids).to(self._device), (row,), outputs)).float()
+        logits = self._model(ForwardBatch(torch.from_numpy(ids).to(self._device), (sequence,), outputs)).float()
         findings = []
         if "last4" in recorded:
             findings.append(_values("last4", logits[:, ::61], recorded["last4"]))
@@ -217,7 +219,7 @@ class Checker:
         return self._images(PIL.Image.fromarray(image(width, height)))
 
     def _prompt(self, name: str, recorded: dict[str, Array]) -> tuple[tuple[MediaSpan, ...], npt.NDArray[np.int64]]:
-        """The run's media spans and its ids: user, images, audios, words, end, assistant."""
+        """The run's media spans and its ids: user tag, images, audio clips, text, end tag, assistant tag."""
         media: list[tuple[str, int, MediaData]] = []
         for width, height in recorded["images"].tolist():
             crops = self._crops(width, height)
@@ -233,20 +235,20 @@ class Checker:
         return tuple(spans), np.array(ids)
 
     def _all_logits(self, prompt: Prompt) -> Iterator[tuple[int, Tensor]]:
-        """(start, logits (S', V) float32) for the whole prompt, PREFILL tokens at a time through the cache."""
+        """(start, logits (S', V) float32) of the whole prompt, PREFILL tokens per pass through the KV cache."""
         total = len(prompt.ids)
         media = encode_media(self._model, prompt, self._device)
-        places = torch.tensor([i for span in prompt.spans for i in range(span.start, span.start + span.length)])
+        placeholders = torch.tensor([i for span in prompt.spans for i in range(span.start, span.start + span.length)])
         weight = self._model.text.norm.weight
         cache = PagedKVCache(self._model.config.text, pages=1, page_size=total, device=self._device, dtype=weight.dtype)
         for start in range(0, total, PREFILL):
             ids = torch.tensor(prompt.ids[start : start + PREFILL], device=self._device)
-            inside = (places >= start) & (places < start + len(ids))
-            here = None if media is None else media[inside.to(self._device)]
-            index = (places[inside] - start).to(self._device)
-            row = BatchedSequence(len(ids), start, prompt.adapter, total > self._switch, (0,))
+            inside = (placeholders >= start) & (placeholders < start + len(ids))
+            embeddings = None if media is None else media[inside.to(self._device)]
+            index = (placeholders[inside] - start).to(self._device)
+            sequence = BatchedSequence(len(ids), start, prompt.adapter, total > self._original_max_positions, (0,))
             outputs = torch.arange(len(ids), device=self._device)
-            yield start, self._model(ForwardBatch(ids, (row,), outputs, here, index, cache)).float()
+            yield start, self._model(ForwardBatch(ids, (sequence,), outputs, embeddings, index, cache)).float()
 
     def _greedy(self, prompt: Prompt, count: int) -> Array:
         engine = Engine(self._model, eos_ids=())
@@ -256,15 +258,15 @@ class Checker:
         return np.array(request.answer)
 
 
-class _Columns:
-    """The parts of a run's logits (S, V) that its golden keys hold, gathered piece by piece."""
+class _RecordedLogits:
+    """Those samples of a run's logits (S, V) that its golden keys record, collected pass by pass."""
 
     def __init__(self, recorded: dict[str, Array], tokens: int) -> None:
         self._recorded = {k: v for k, v in recorded.items() if k.startswith("logits_")}
         self._tokens = tokens
         self._parts: dict[str, list[Tensor]] = {key: [] for key in self._recorded}
 
-    def take(self, start: int, logits: Tensor) -> None:
+    def add(self, start: int, logits: Tensor) -> None:
         """logits (S', V) of prompt positions start .. start + S'."""
         parts = {
             "logits_all_sample": logits[:, 7::9973],
@@ -276,19 +278,21 @@ class _Columns:
                 self._parts[key].append(part)
 
     def findings(self) -> list[Finding]:
-        whole = {key: torch.cat(parts) for key, parts in self._parts.items() if parts}
-        found = [
+        logits = {key: torch.cat(parts) for key, parts in self._parts.items() if parts}
+        findings = [
             _values(key, value.reshape(self._recorded[key].shape), self._recorded[key])
-            for key, value in whole.items()
+            for key, value in logits.items()
             if key != "logits_argmax"
         ]
-        if "logits_argmax" in whole:
-            found.append(_same("logits_argmax", whole["logits_argmax"].cpu().numpy(), self._recorded["logits_argmax"]))
-        return found
+        if "logits_argmax" in logits:
+            findings.append(
+                _same("logits_argmax", logits["logits_argmax"].cpu().numpy(), self._recorded["logits_argmax"])
+            )
+        return findings
 
 
 def image(width: int, height: int) -> npt.NDArray[np.uint8]:
-    """(height, width, 3): a ramp, a ripple and a checkerboard, as when the numbers were recorded."""
+    """(height, width, 3): a ramp, a wave and a checkerboard; the image that the numbers were recorded with."""
     y, x = np.mgrid[0:height, 0:width].astype(np.int64)
     channels = (
         x * 255 // max(width - 1, 1),
@@ -299,7 +303,7 @@ def image(width: int, height: int) -> npt.NDArray[np.uint8]:
 
 
 def audio(samples: int, rate: int) -> npt.NDArray[np.float32]:
-    """(samples,) in [-1, 1]: a rising tone, a steady one and a little noise, as when the numbers were recorded."""
+    """(samples,) in [-1, 1]: two tones and a little noise; the clip that the numbers were recorded with."""
     t = np.arange(samples, dtype=np.float64) / rate
     tones = 0.3 * np.sin(2 * np.pi * (180 * t + 35 * t**1.5)) + 0.2 * np.sin(2 * np.pi * 660 * t)
     return (tones + 0.02 * uniform(f"audio.{rate}", (samples,))).astype(np.float32)
@@ -347,7 +351,7 @@ def _split_key(key: str) -> tuple[str, str]:
         parts[0] in ("image", "audio", "run", "long") and len(parts) == 3
     ):
         return key.rpartition(".")[0], parts[-1]
-    raise InputError(f"golden key {key!r} asks for nothing known; expected image., audio., tower., run. or long. keys")
+    raise InputError(f"golden key {key!r} is unknown; expected image., audio., tower., run. or long. keys")
 
 
 def _numbers(text: str, separator: str) -> tuple[int, int]:
@@ -357,23 +361,23 @@ def _numbers(text: str, separator: str) -> tuple[int, int]:
     return int(first), int(second or 0)
 
 
-def _same(key: str, mine: Array, recorded: Array) -> Finding:
-    """Error: how many entries differ; a wrong shape counts every one."""
-    if mine.shape != recorded.shape:
+def _same(key: str, computed: Array, recorded: Array) -> Finding:
+    """The error is the number of entries that differ; with a wrong shape, all of them."""
+    if computed.shape != recorded.shape:
         return Finding(key, float(max(recorded.size, 1)), 0.0)
-    return Finding(key, float((mine != recorded).sum()), 0.0)
+    return Finding(key, float((computed != recorded).sum()), 0.0)
 
 
-def _close(key: str, mine: Array, recorded: Array, bound: float) -> Finding:
-    """Error: the largest absolute difference."""
-    if mine.shape != recorded.shape:
+def _close(key: str, computed: Array, recorded: Array, bound: float) -> Finding:
+    """The error is the largest absolute difference."""
+    if computed.shape != recorded.shape:
         return Finding(key, float("inf"), bound)
-    worst = float(np.abs(mine.astype(np.float64) - recorded).max())
+    worst = float(np.abs(computed.astype(np.float64) - recorded).max())
     return Finding(key, worst if np.isfinite(worst) else float("inf"), bound)
 
 
-def _values(key: str, mine: Tensor, recorded: Array) -> Finding:
-    """Error: the largest difference over the largest recorded value."""
+def _values(key: str, computed: Tensor, recorded: Array) -> Finding:
+    """The error is the largest absolute difference, divided by the largest recorded value."""
     scale = float(np.abs(recorded).max()) or 1.0
-    close = _close(key, mine.float().cpu().numpy(), recorded, VALUES_BOUND)
+    close = _close(key, computed.float().cpu().numpy(), recorded, VALUES_BOUND)
     return Finding(key, close.error / scale, VALUES_BOUND)

@@ -1,1 +1,1 @@
-"""How answers are scored."""
+"""Scores of answers: word error rate, exact match, equal tool calls."""

@@ -9,29 +9,29 @@ _NOT_A_WORD = re.compile(r"[^\w' ]+")
 
 
 def normalise(text: str) -> str:
-    """English text as a plain line of words: lower case, no punctuation, single spaces."""
+    """English text reduced to words: lower case, no punctuation, single spaces."""
     return " ".join(_NOT_A_WORD.sub(" ", text.lower().replace("’", "'")).split())
 
 
-def word_errors(truth: str, heard: str) -> tuple[int, int]:
-    """Substituted, missing and extra words of `heard`, and the words of `truth`, both normalised first."""
-    wanted, found = normalise(truth).split(), normalise(heard).split()
-    distances = list(range(len(found) + 1))
-    for row, word in enumerate(wanted, start=1):
+def word_errors(reference: str, hypothesis: str) -> tuple[int, int]:
+    """The number of substituted, missing and extra words, and of words in the reference, after normalisation."""
+    expected, actual = normalise(reference).split(), normalise(hypothesis).split()
+    distances = list(range(len(actual) + 1))
+    for row, word in enumerate(expected, start=1):
         diagonal, distances[0] = distances[0], row
-        for column, other in enumerate(found, start=1):
+        for column, other in enumerate(actual, start=1):
             best = min(diagonal + (word != other), distances[column] + 1, distances[column - 1] + 1)
             diagonal, distances[column] = distances[column], best
-    return distances[-1], len(wanted)
+    return distances[-1], len(expected)
 
 
 def word_error_rate(pairs: Sequence[tuple[str, str]]) -> float:
-    """Word errors over words of the truths, for (truth, heard) pairs; 0.0 when the truths hold no word."""
-    counts = [word_errors(truth, heard) for truth, heard in pairs]
+    """Word errors divided by reference words, for (reference, hypothesis) pairs; 0.0 without reference words."""
+    counts = [word_errors(reference, hypothesis) for reference, hypothesis in pairs]
     words = sum(count for _, count in counts)
     return sum(errors for errors, _ in counts) / words if words else 0.0
 
 
-def exact_match(truth: str, answer: str) -> bool:
-    """Whether the answer is the truth, but for letter case, punctuation and spaces."""
-    return normalise(truth) == normalise(answer)
+def exact_match(reference: str, answer: str) -> bool:
+    """Whether the answer equals the reference, apart from letter case, punctuation and spaces."""
+    return normalise(reference) == normalise(answer)
