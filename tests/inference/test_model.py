@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import pytest
+import torch
 
 import phi4mm
 from phi4mm import ChatRequest, InputError, Message, SamplingParams
@@ -216,3 +217,23 @@ def test_speculative_decoding_changes_nothing_that_a_user_sees(small: Model, mon
     assert speculative == alone
     assert small.batch([ChatRequest(wording, params=params) for params in asked[:2]]) == alone[:2]
     assert len({reply.usage.completion_tokens for reply in alone}) > 2, "stops must come at different tokens"
+
+
+@pytest.mark.parametrize(("cores", "stated", "threads"), [(1, None, 1), (4, None, 2), (1, "2", 2)])
+def test_case_b1_threads_stay_within_the_cpu_quota(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch, cores: int, stated: str | None, threads: int
+) -> None:
+    """Under a quota of one core two threads wait for each other; a number that the user set is kept."""
+    monkeypatch.setattr("phi4mm.inference.load.usable_cores", lambda: cores)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if stated is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", stated)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with phi4mm.load(small_folder, device="cpu") as model:
+            assert torch.get_num_threads() == threads
+            told = [reason for reason in model.settings.reasons if reason.startswith("threads ")]
+            assert len(told) == (threads == 1)
+    finally:
+        torch.set_num_threads(before)

@@ -24,6 +24,7 @@ from phi4mm.errors import ConfigError
 from phi4mm.inference.inputs import adapter_folder
 from phi4mm.inference.model import Model
 from phi4mm.inference.resolve import resolve_in
+from phi4mm.machine import usable_cores
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.structured import Grammars
@@ -76,10 +77,23 @@ def load_model(
     processor = load_processor(folder, max_crops=max_crops)
     ends = eos_ids(folder, info)
     paths = {name: adapter_folder(name, path) for name, path in (adapters or {}).items()}
+    threads = keep_within_quota() if resolved.device == "cpu" else ()
     client = _client(EngineFactory(folder, resolved, ends, paths), engine, processor.tokenizer)
-    reasons = (*resolved.reasons, *client.info.reasons)
+    reasons = (*resolved.reasons, *threads, *client.info.reasons)
     settings = replace(resolved, engine_args=client.info.engine_args, reasons=reasons)
     return kind(client, processor, config=info, eos_ids=ends, settings=settings)
+
+
+def keep_within_quota() -> tuple[str, ...]:
+    """Lower torch's threads, for the whole process, to the cores that its CPU quota pays for; the reason if it did.
+
+    More threads would wait for each other while the quota is used up. OMP_NUM_THREADS decides instead where it is set.
+    """
+    cores, threads = usable_cores(), torch.get_num_threads()
+    if cores >= threads or "OMP_NUM_THREADS" in os.environ:
+        return ()
+    torch.set_num_threads(cores)
+    return (f"threads {cores}: this process may use no more cores, and torch had {threads} threads",)
 
 
 def _client(make: EngineFactory, form: EngineMode, tokenizer: Tokenizer) -> EngineClient:
