@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-fast test-native check format docs docs-serve clean
+.PHONY: demo test test-fast test-native test-coverage test-packages check format docs docs-serve clean
 
 demo: .venv/core.stamp
 	.venv/bin/python examples/demo.py
@@ -17,6 +17,14 @@ test-fast: .venv/dev.stamp
 # The kernels' tests on portable C, and on a build that ends at undefined behaviour.
 test-native: .venv/dev.stamp
 	.venv/bin/python -m tests.kernels.builds
+
+# Fails below the floor in pyproject.toml. A run of its own: tracing makes the whole suite a third slower.
+test-coverage: .venv/dev.stamp
+	.venv/bin/python -m pytest -q --cov tests/engine tests/processing tests/invariants
+
+# The wheel and the sdist, each installed in an empty environment and tried.
+test-packages: .venv/dev.stamp
+	.venv/bin/python -m tests.packages
 
 check: .venv/dev.stamp
 	.venv/bin/ruff check
