@@ -1,4 +1,4 @@
-"""A small tokenizer in the published form: byte-level BPE, the pre-tokenizer's pattern, the special strings."""
+"""A small tokenizer built like the published one: byte-level BPE, its pre-tokenizer's pattern, its special tokens."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PATTERN = (
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-PLAIN_MARKS = ("<|endoftext|>", "{image}", "{audio}")
-ROLE_MARKS = (
+PLAIN_TOKENS = ("<|endoftext|>", "{image}", "{audio}")
+ROLE_TOKENS = (
     "<|assistant|>",
     "<|end|>",
     "<|user|>",
@@ -34,7 +34,7 @@ ROLE_MARKS = (
 def tokenizer_json(
     image: str = "<|endoftext10|>", audio: str = "<|endoftext11|>", leave_out: tuple[str, ...] = ()
 ) -> bytes:
-    """The bytes of a tokenizer.json; role marks swallow the white space after them, as published."""
+    """The bytes of a tokenizer.json; role tokens remove the white space after them, as published."""
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -49,14 +49,16 @@ def tokenizer_json(
     words = "what is in the image red green blue circle hello world end user weather <| |> tool call".split()
     chooser = random.Random(7)
     tokenizer.train_from_iterator([" ".join(chooser.choices(words, k=2000))], trainer)
-    plain = [mark.format(image=image, audio=audio) for mark in PLAIN_MARKS]
-    tokenizer.add_special_tokens([tokenizers.AddedToken(m, normalized=False) for m in plain if m not in leave_out])
-    # Some of the published role marks are added tokens that are not flagged special; they match in text all the same.
+    plain = [token.format(image=image, audio=audio) for token in PLAIN_TOKENS]
+    tokenizer.add_special_tokens(
+        [tokenizers.AddedToken(token, normalized=False) for token in plain if token not in leave_out]
+    )
+    # Some of the published role tokens are added tokens without the flag `special`; they still match in text.
     tokenizer.add_tokens(
         [
-            tokenizers.AddedToken(m, normalized=False, rstrip=True, special="tool" not in m)
-            for m in ROLE_MARKS
-            if m not in leave_out
+            tokenizers.AddedToken(token, normalized=False, rstrip=True, special="tool" not in token)
+            for token in ROLE_TOKENS
+            if token not in leave_out
         ]
     )
     return tokenizer.to_str().encode()
@@ -74,5 +76,5 @@ def native_tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def processor(tokenizer: Tokenizer) -> Processor:
-    """The published image sizes with a context of 4096 tokens."""
+    """A processor with the published image sizes and a context of 4096 tokens."""
     return Processor(tokenizer, ImageProcessor(), 4096)

@@ -1,4 +1,4 @@
-"""Audio clips: features of the published code, honest resampling, and damaged or hostile files refused in words."""
+"""Audio clips: features equal to the published code, correct resampling, damaged or hostile files refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ with np.load(GOLDEN) as _file:
 
 
 def noise(name: str, count: int) -> npt.NDArray[np.float64]:
-    """The recorded noise: splitmix64 of the index, keyed by the name's CRC."""
+    """The noise of the golden file: splitmix64 of the index, keyed by the CRC of the name."""
     with np.errstate(over="ignore"):
         z = np.arange(count, dtype=np.uint64) + (np.uint64(zlib.crc32(name.encode())) << np.uint64(32))
         z += np.uint64(0x9E3779B97F4A7C15)
@@ -35,7 +35,7 @@ def noise(name: str, count: int) -> npt.NDArray[np.float64]:
 
 
 def sweep(count: int, rate: int) -> F32:
-    """The recorded sound: a rising tone, a steady one, a little noise."""
+    """The audio of the golden file: a rising tone, a steady one, a little noise."""
     t = np.arange(count) / rate
     tones = 0.3 * np.sin(2 * np.pi * (180 * t + 35 * t**1.5)) + 0.2 * np.sin(2 * np.pi * 660 * t)
     return (tones + 0.02 * noise(f"audio.{rate}", count)).astype(np.float32)
@@ -52,13 +52,13 @@ def encoded(samples: npt.NDArray[Any], rate: int, format: str = "WAV", subtype: 
 
 
 def wav(count: int = 16_000, **changes: int) -> bytes:
-    """A 16-bit mono WAV with lies in its header: fields are `riff`, `tag`, `channels`, `rate` and `data`."""
+    """A 16-bit mono WAV whose header fields `riff`, `tag`, `channels`, `rate` and `data` can be changed."""
     body = (tone(count, 16_000) * 32767).astype("<i2").tobytes()
-    said = {"riff": 36 + len(body), "tag": 1, "channels": 1, "rate": 16_000, "data": len(body), **changes}
+    header = {"riff": 36 + len(body), "tag": 1, "channels": 1, "rate": 16_000, "data": len(body), **changes}
     return (
-        struct.pack("<4sI4s4sI", b"RIFF", said["riff"], b"WAVE", b"fmt ", 16)
-        + struct.pack("<HHIIHH", said["tag"], said["channels"], said["rate"], said["rate"] * 2, 2, 16)
-        + struct.pack("<4sI", b"data", said["data"])
+        struct.pack("<4sI4s4sI", b"RIFF", header["riff"], b"WAVE", b"fmt ", 16)
+        + struct.pack("<HHIIHH", header["tag"], header["channels"], header["rate"], header["rate"] * 2, 2, 16)
+        + struct.pack("<4sI", b"data", header["data"])
         + body
     )
 
@@ -69,7 +69,7 @@ def samples(source: object, rate: int | None = None) -> F32:
 
 @pytest.mark.parametrize("key", sorted(key for key in GOLDEN_AUDIO if key.endswith(".features")))
 def test_features_and_tokens_equal_the_published_code(key: str) -> None:
-    """Prevents any drift in framing, pre-emphasis, scale, window, filters, floor or logarithm, at both rates."""
+    """Framing, pre-emphasis, scale, window, filters, floor and logarithm must agree, at both rates."""
     count, rate = map(int, key.split(".")[1].split("@"))
     features = log_mel(sweep(count, rate), rate)
     np.testing.assert_allclose(features, GOLDEN_AUDIO[key], atol=1e-3)
@@ -77,7 +77,7 @@ def test_features_and_tokens_equal_the_published_code(key: str) -> None:
 
 
 def test_a_steady_tone_has_the_published_features() -> None:
-    """Prevents an error in both the golden file's formula and ours: these numbers were computed elsewhere."""
+    """These numbers were computed independently: the golden file and phi4mm could share an error."""
     wide, narrow = log_mel(tone(16_000, 16_000), 16_000), log_mel(tone(8_000, 8_000), 8_000)
     assert wide.shape == narrow.shape == (98, 80)
     np.testing.assert_allclose([wide.mean(), wide.std(), wide.min()], [13.21802, 2.97566, 9.85646], atol=1e-3)
@@ -87,68 +87,68 @@ def test_a_steady_tone_has_the_published_features() -> None:
 
 
 def test_frames_do_not_depend_on_the_block_they_are_computed_in() -> None:
-    """Prevents a seam where one block of frames ends."""
-    sound = sweep(16_000 * 45, 16_000)
+    """The first frame of a block must not differ from the same frame inside a block."""
+    clip = sweep(16_000 * 45, 16_000)
     at = 4_090
-    whole, part = log_mel(sound, 16_000), log_mel(sound[at * 160 :], 16_000)
+    whole, part = log_mel(clip, 16_000), log_mel(clip[at * 160 :], 16_000)
     np.testing.assert_allclose(whole[at : at + 20], part[:20], atol=1e-5)
 
 
 def test_token_counts_of_long_clips() -> None:
-    """Prevents an off-by-one where a frame begins an eighth token."""
+    """One token stands for 8 frames, the last for fewer."""
     for count, frames, tokens in ((16_000, 98, 13), (640_399, 4000, 500), (640_400, 4001, 501)):
         features = log_mel(np.zeros(count, np.float32), 16_000)
         assert (len(features), audio_tokens(len(features))) == (frames, tokens)
 
 
 def test_silence_is_exactly_zero() -> None:
-    """Prevents a floor of the logarithm other than 1, which would make silence look like sound."""
+    """The floor of the logarithm is 1 as published; with another one, silence would have other features."""
     assert not log_mel(np.zeros(600 * 16_000, np.float32), 16_000).any()
 
 
 @pytest.mark.parametrize(("count", "rate"), [(1, 16_000), (399, 16_000), (400, 16_000), (199, 8_000)])
 def test_clips_shorter_than_a_window_are_padded_with_zeros(count: int, rate: int) -> None:
-    """Prevents the published code's crash on clips under 25 ms."""
-    sound = tone(count, rate) + np.float32(0.1)
-    padded = np.pad(sound, (0, rate // 40 - count))
-    np.testing.assert_array_equal(log_mel(sound, rate), log_mel(padded, rate))
-    assert len(log_mel(sound, rate)) == 1
+    """The published code crashes on clips under 25 ms."""
+    clip = tone(count, rate) + np.float32(0.1)
+    padded = np.pad(clip, (0, rate // 40 - count))
+    np.testing.assert_array_equal(log_mel(clip, rate), log_mel(padded, rate))
+    assert len(log_mel(clip, rate)) == 1
 
 
 def test_log_mel_refuses_other_rates() -> None:
-    """Prevents 44.1 kHz from being read as 16 kHz, as the published code does."""
+    """The published code reads 44.1 kHz as if it were 16 kHz."""
     with pytest.raises(InputError, match="log_mel was given 44100 Hz; expected 16000 or 8000, so resample first"):
         log_mel(tone(4_000, 44_100), 44_100)
 
 
 @pytest.mark.parametrize("rate", [11_025, 12_000, 22_050, 24_000, 44_100, 48_000, 96_000, 192_000, 655_350])
-def test_every_rate_is_brought_to_16_khz_at_the_right_pitch(rate: int) -> None:
-    """Prevents the published code's wrong pitch for rates that are no whole multiple."""
-    sound, target = resample(tone(rate, rate), rate)
+def test_every_rate_is_resampled_to_16_khz_at_the_right_pitch(rate: int) -> None:
+    """The published code has a wrong pitch for rates that are not a multiple of 16 kHz."""
+    clip, target = resample(tone(rate, rate), rate)
     assert target == 16_000
-    assert abs(len(sound) - 16_000) <= 1
-    np.testing.assert_allclose(sound[1000:15_000], tone(16_000, 16_000)[1000:15_000], atol=2e-3)
+    assert abs(len(clip) - 16_000) <= 1
+    np.testing.assert_allclose(clip[1000:15_000], tone(16_000, 16_000)[1000:15_000], atol=2e-3)
 
 
 @pytest.mark.parametrize(("rate", "target"), [(4_000, 8_000), (7_999, 8_000), (8_000, 8_000), (16_000, 16_000)])
-def test_narrow_band_recordings_take_the_8_khz_path(rate: int, target: int) -> None:
-    """Prevents telephone audio from being stretched to 16 kHz, for which the model has a path of its own."""
-    sound, got = resample(tone(rate, rate), rate)
-    assert got == target
-    np.testing.assert_allclose(sound[500:-500], tone(target, target)[500 : len(sound) - 500], atol=2e-3)
+def test_narrow_band_audio_is_resampled_to_8_khz(rate: int, target: int) -> None:
+    """The model has its own features for telephone audio, which must not be upsampled to 16 kHz."""
+    clip, rate_after = resample(tone(rate, rate), rate)
+    assert rate_after == target
+    np.testing.assert_allclose(clip[500:-500], tone(target, target)[500 : len(clip) - 500], atol=2e-3)
     if rate == target:
-        np.testing.assert_array_equal(sound, tone(rate, rate))
+        np.testing.assert_array_equal(clip, tone(rate, rate))
 
 
-def test_frequencies_past_the_new_limit_do_not_fold_back() -> None:
-    """Prevents aliasing, which plain decimation has."""
+def test_resampling_does_not_alias() -> None:
+    """Frequencies above the new limit must be filtered out; plain decimation would fold them back."""
     assert np.abs(resample(tone(48_000, 48_000, 10_000), 48_000)[0][2000:-2000]).max() < 1e-3
 
 
-def test_block_by_block_equals_all_at_once() -> None:
-    """Prevents a click where one decoded block ends, in files of more than one block at another rate."""
-    sound = sweep(200_000, 44_100)
-    np.testing.assert_allclose(samples(encoded(sound, 44_100, "WAV", "FLOAT")), resample(sound, 44_100)[0], atol=1e-6)
+def test_resampling_in_blocks_equals_resampling_at_once() -> None:
+    """In files of several blocks there must be no click between two of them."""
+    clip = sweep(200_000, 44_100)
+    np.testing.assert_allclose(samples(encoded(clip, 44_100, "WAV", "FLOAT")), resample(clip, 44_100)[0], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -175,19 +175,19 @@ def test_block_by_block_equals_all_at_once() -> None:
     ],
 )
 def test_every_common_encoding_is_read(format: str, subtype: str, close: float, tmp_path: Path) -> None:
-    """Prevents a container check that refuses good files, and a scale that is not [-1, 1]."""
-    sound = tone(16_000, 16_000)
-    data = encoded(sound, 16_000, format, subtype)
-    path = tmp_path / "sound.bin"
+    """The checks of containers must accept valid files, and samples must be in [-1, 1]."""
+    clip = tone(16_000, 16_000)
+    data = encoded(clip, 16_000, format, subtype)
+    path = tmp_path / "clip.bin"
     path.write_bytes(data)
-    got, rate = open_audio(Audio(path))
+    decoded, rate = open_audio(Audio(path))
     assert rate == 16_000
-    np.testing.assert_allclose(got[2000:14_000], sound[2000:14_000], atol=close)
-    np.testing.assert_array_equal(samples(data), got)
+    np.testing.assert_allclose(decoded[2000:14_000], clip[2000:14_000], atol=close)
+    np.testing.assert_array_equal(samples(data), decoded)
 
 
 def test_channels_are_averaged() -> None:
-    """Prevents the second channel from being dropped, or read as later samples."""
+    """The second channel must not be dropped, or read as later samples."""
     left, right = tone(4_000, 16_000), tone(4_000, 16_000, 900)
     both = np.stack([left, right], 1)
     np.testing.assert_allclose(samples(encoded(both, 16_000, "WAV", "FLOAT")), (left + right) / 2, atol=1e-6)
@@ -198,39 +198,39 @@ def test_channels_are_averaged() -> None:
         np.testing.assert_allclose(samples(encoded(many, 16_000, "CAF", "FLOAT")), left, atol=1e-6)
 
 
-def test_arrays_of_every_documented_type_mean_the_same() -> None:
-    """Prevents int16 samples from being taken for values in [-1, 1]."""
-    sound = tone(4_000, 16_000)
+def test_arrays_of_every_documented_dtype_are_equivalent() -> None:
+    """Integer samples must be scaled to [-1, 1]."""
+    clip = tone(4_000, 16_000)
     for array in (
-        sound.astype(np.float64),
-        sound.astype(np.float16),
-        (sound * 32768).astype(np.int16),
-        (sound.astype(np.float64) * 2**31).astype(np.int32),
+        clip.astype(np.float64),
+        clip.astype(np.float16),
+        (clip * 32768).astype(np.int16),
+        (clip.astype(np.float64) * 2**31).astype(np.int32),
     ):
-        np.testing.assert_allclose(samples(array, 16_000), sound, atol=3e-4)
+        np.testing.assert_allclose(samples(array, 16_000), clip, atol=3e-4)
 
 
 @pytest.mark.parametrize(
     ("array", "rate", "message"),
     [
         (np.zeros(10, np.uint8), 16_000, "is uint8; expected int16, int32 or floats"),
-        (np.zeros(10), None, "came with rate None; give its samples a second"),
-        (np.zeros(10), 16_000.5, "came with rate 16000.5"),
-        (np.zeros(10), 0, "has 0 samples a second; expected 4000 to 768000"),
-        (np.zeros(10), -16_000, "has -16000 samples a second"),
-        (np.zeros(10), 3_999, "has 3999 samples a second"),
+        (np.zeros(10), None, "has rate None; expected its samples per second"),
+        (np.zeros(10), 16_000.5, "has rate 16000.5"),
+        (np.zeros(10), 0, "has 0 samples per second; expected 4000 to 768000"),
+        (np.zeros(10), -16_000, "has -16000 samples per second"),
+        (np.zeros(10), 3_999, "has 3999 samples per second"),
         (np.zeros(0), 16_000, r"has shape \(0,\)"),
-        (np.zeros((2, 16_000)), 16_000, r"has shape \(2, 16000\); expected \(n,\) or \(n, channels\), at most 64"),
+        (np.zeros((2, 16_000)), 16_000, r"has shape \(2, 16000\); expected \(n,\) or \(n, channels\) with at most 64"),
         (np.zeros((10, 0)), 16_000, r"has shape \(10, 0\)"),
         (np.zeros((1, 1, 1)), 16_000, r"has shape \(1, 1, 1\)"),
         (np.array([0.0, np.nan]), 16_000, "NaN or infinite"),
         (np.array([0.0, -np.inf]), 16_000, "NaN or infinite"),
-        (np.array([0.0, 32767.0]), 16_000, "samples reach 32767; expected .*, so divide by the full scale"),
+        (np.array([0.0, 32767.0]), 16_000, "samples reach 32767; expected .*, so divide them by the full scale"),
         (np.broadcast_to(np.float32(0), (28_800_001,)), 16_000, "longer than 1800 seconds .* cut it into pieces"),
     ],
 )
-def test_impossible_arrays_are_refused_in_words(array: object, rate: Any, message: str) -> None:
-    """Prevents silent misreadings of scale, layout and rate."""
+def test_invalid_arrays_are_refused(array: object, rate: Any, message: str) -> None:
+    """Scale, layout and rate must not be misread silently."""
     with pytest.raises(InputError, match=message):
         samples(array, rate)
 
@@ -247,14 +247,14 @@ def test_impossible_arrays_are_refused_in_words(array: object, rate: Any, messag
         (b"\0\0\0\x18ftypisom" + bytes(400), "cannot be decoded"),
         (wav()[:12], "cannot be decoded"),
         (wav()[:36], "cannot be decoded"),
-        (wav(0), "the audio clip holds no samples|cannot be decoded"),
+        (wav(0), "the audio clip has no samples|cannot be decoded"),
         (wav(channels=0), "cannot be decoded|0 channels"),
         (wav(channels=65), "cannot be decoded|65 channels; expected 1 to 64"),
-        (wav(rate=0), "cannot be decoded|0 samples a second"),
-        (wav(rate=1_000_000), "has 1000000 samples a second; expected 4000 to 768000"),
-        (wav(rate=3_999), "has 3999 samples a second"),
-        (wav(tag=0x11), "IMA ADPCM, which is refused .*; convert it to PCM, FLAC or Opus"),
-        (wav(data=64_000), "cut short: its header states 64000 bytes of samples, it holds 32000; send it whole"),
+        (wav(rate=0), "cannot be decoded|0 samples per second"),
+        (wav(rate=1_000_000), "has 1000000 samples per second; expected 4000 to 768000"),
+        (wav(rate=3_999), "has 3999 samples per second"),
+        (wav(tag=0x11), "IMA ADPCM, which libsndfile decodes unsafely .*; convert it to PCM, FLAC or Opus"),
+        (wav(data=64_000), "cut short: its header states 64000 bytes of samples, it has 32000; send the whole file"),
         (wav(data=0xFFFF_FFFE), "cut short: its header states 4294967294 bytes"),
         (b"RIFF\x10\0\0\0WAVE" + b"junk\0\0\0\0" * 2000, "more than 1000 chunks"),
         (encoded(np.array([0.0, np.nan]), 16_000, "WAV", "FLOAT"), "NaN or infinite"),
@@ -266,8 +266,8 @@ def test_impossible_arrays_are_refused_in_words(array: object, rate: Any, messag
         (encoded(np.zeros(3 * 3600 * 4000, np.int16), 4000, "FLAC"), "longer than 1800 seconds"),
     ],
 )
-def test_what_is_no_recording_is_refused_in_words(source: object, message: str) -> None:
-    """Prevents crashes, audio bombs, unsafe codecs and silently shortened uploads."""
+def test_damaged_and_hostile_audio_is_refused(source: object, message: str) -> None:
+    """No crash, no audio bomb, no unsafe codec and no silently shortened clip; messages hold no memory addresses."""
     with pytest.raises(InputError, match=message) as caught:
         samples(source)
     assert " at 0x" not in str(caught.value)
@@ -287,22 +287,22 @@ def test_what_is_no_recording_is_refused_in_words(source: object, message: str) 
     ],
 )
 @pytest.mark.parametrize("part", [0.4, 0.7])
-def test_a_recording_cut_in_the_middle_is_refused(format: str, subtype: str, part: float) -> None:
-    """Prevents the first half of an upload from being transcribed as if it were all: libsndfile says nothing of it."""
+def test_an_audio_file_cut_in_the_middle_is_refused(format: str, subtype: str, part: float) -> None:
+    """libsndfile reports no error, and half a file would be transcribed as if it were complete."""
     data = encoded(sweep(80_000, 16_000), 16_000, format, subtype)
     with pytest.raises(InputError, match=r"cut short|cannot be decoded") as caught:
         samples(data[: int(len(data) * part)])
     assert " at 0x" not in str(caught.value)
 
 
-def test_recordings_whose_length_was_never_written_are_read() -> None:
-    """Prevents refusing what a recorder writes into a pipe: sizes of 0 or all ones, and a riff size that lies."""
+def test_audio_files_without_a_length_in_the_header_are_read() -> None:
+    """Programs that write into a pipe leave sizes of 0 or of all ones, and a wrong RIFF size."""
     for changes in ({"riff": 0}, {"riff": 0xFFFF_FFFF}, {"riff": 0xFFFF_FFFF, "data": 0xFFFF_FFFF}):
         assert len(samples(wav(**changes))) == 16_000
 
 
-def test_a_forged_length_allocates_nothing() -> None:
-    """Prevents a FLAC header of a few bytes from claiming hours, whether or not the claim is within the limit."""
+def test_a_false_length_allocates_nothing() -> None:
+    """A FLAC header of a few bytes can state hours of audio, within the limit or beyond it."""
     for claimed, message in ((2**36 - 1, "longer than 1800 seconds"), (16_000 * 1700, "cut short|cannot be decoded")):
         data = bytearray(encoded(tone(16_000, 16_000), 16_000, "FLAC"))
         data[21:26] = bytes([data[21] & 0xF0 | claimed >> 32, *(claimed & 0xFFFF_FFFF).to_bytes(4, "big")])
@@ -310,23 +310,23 @@ def test_a_forged_length_allocates_nothing() -> None:
             samples(bytes(data))
 
 
-def test_the_limit_of_length_can_be_moved() -> None:
-    """Prevents a limit that names one number and checks another."""
-    sound = tone(32_000, 16_000)
-    assert len(open_audio(Audio(sound, 16_000), max_seconds=2)[0]) == 32_000
-    for audio in (Audio(sound, 16_000), Audio(encoded(sound, 16_000))):
+def test_the_limit_of_length_can_be_set() -> None:
+    """The check and the message must use the same number."""
+    clip = tone(32_000, 16_000)
+    assert len(open_audio(Audio(clip, 16_000), max_seconds=2)[0]) == 32_000
+    for audio in (Audio(clip, 16_000), Audio(encoded(clip, 16_000))):
         with pytest.raises(InputError, match=r"longer than 1.5 seconds \(at least 2.0\)"):
             open_audio(audio, max_seconds=1.5)
 
 
-def test_a_rate_beside_a_file_is_refused() -> None:
-    """Prevents an argument that does nothing: the file states its own rate."""
-    with pytest.raises(InputError, match="rate 8000 was given with an audio clip that states its own"):
+def test_a_rate_given_with_a_file_is_refused() -> None:
+    """A file states its own rate, so the argument would be ignored."""
+    with pytest.raises(InputError, match="rate 8000 was given with an audio file, which has its own"):
         samples(wav(), 8_000)
 
 
-def test_flipped_bytes_are_read_or_refused_and_never_more() -> None:
-    """Prevents any other exception than InputError from escaping a decoder."""
+def test_flipped_bytes_raise_nothing_but_input_errors() -> None:
+    """A decoder may raise other exceptions on damaged data; none of them may reach the caller."""
     chooser = random.Random(5)
     messages: set[str] = set()
     for format, subtype in (("WAV", "PCM_16"), ("AIFF", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "OPUS"), ("AU", "ULAW")):

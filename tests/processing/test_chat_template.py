@@ -1,4 +1,4 @@
-"""The published chat format in every form of the model card, and conversations it does not allow."""
+"""The published chat format for every example of the model card, and conversations that it does not allow."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 
 from phi4mm.errors import InputError
-from phi4mm.processing.chat_template import Piece, render, resolve_marks
+from phi4mm.processing.chat_template import Piece, render, resolve_media_tags
 from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.protocol.messages import Audio, Image, Message, Tool
 
-IMAGE, SOUND = Image(b"p"), Audio(b"s")
+IMAGE, AUDIO = Image(b"p"), Audio(b"s")
 TOOL = Tool("f", "d", {"x": 1})
 TOOL_JSON = '[{"name": "f", "description": "d", "parameters": {"x": 1}}]'
 CALL = '[{"name": "f", "arguments": {"x": 1}}]'
 user, system, assistant, tool = Message.user, Message.system, Message.assistant, Message.tool
 
 
-def written(pieces: Sequence[Piece]) -> str:
-    """The conversation as one writes it in the published form, with numbered media tags."""
+def as_text(pieces: Sequence[Piece]) -> str:
+    """The conversation as text in the published format, with numbered media tags."""
     text, images, audios = "", 0, 0
     for piece in pieces:
         if isinstance(piece, Image):
@@ -46,9 +46,9 @@ def written(pieces: Sequence[Piece]) -> str:
             [],
             "<|user|><|image_1|><|image_2|>both?<|end|><|assistant|>",
         ),
-        ([user(SOUND, "Transcribe.")], [], "<|user|><|audio_1|>Transcribe.<|end|><|assistant|>"),
-        ([user(SOUND)], [], "<|user|><|audio_1|><|end|><|assistant|>"),
-        ([user(IMAGE, SOUND)], [], "<|user|><|image_1|><|audio_1|><|end|><|assistant|>"),
+        ([user(AUDIO, "Transcribe.")], [], "<|user|><|audio_1|>Transcribe.<|end|><|assistant|>"),
+        ([user(AUDIO)], [], "<|user|><|audio_1|><|end|><|assistant|>"),
+        ([user(IMAGE, AUDIO)], [], "<|user|><|image_1|><|audio_1|><|end|><|assistant|>"),
         (
             [user(IMAGE, "a"), assistant("b"), user("c", IMAGE)],
             [],
@@ -68,27 +68,27 @@ def written(pieces: Sequence[Piece]) -> str:
         ),
     ],
 )
-def test_every_form_of_the_model_card_is_written_exactly(
+def test_every_example_of_the_model_card_is_rendered_exactly(
     messages: list[Message], tools: list[Tool], expected: str, tokenizer: Tokenizer
 ) -> None:
-    """Prevents a newline, a lost tag or another order, each of which costs quality without an error."""
+    """A newline, a lost tag or another order would lower the quality of answers without an error."""
     pieces = render(messages, tools)
-    assert written(pieces) == expected
-    placed: dict[type, Special] = {Image: Special.IMAGE, Audio: Special.AUDIO}
-    plain = [p if isinstance(p, (str, Special)) else placed[type(p)] for p in pieces]
+    assert as_text(pieces) == expected
+    placeholders: dict[type, Special] = {Image: Special.IMAGE, Audio: Special.AUDIO}
+    plain = [p if isinstance(p, (str, Special)) else placeholders[type(p)] for p in pieces]
     images, audios = plain.count(Special.IMAGE), plain.count(Special.AUDIO)
-    raw = resolve_marks(expected, tokenizer, images, audios)
+    raw = resolve_media_tags(expected, tokenizer, images, audios)
     assert tokenizer.encode(plain) == tokenizer.encode_prompt(raw)
 
 
 def test_a_finished_conversation_ends_with_endoftext() -> None:
-    """Prevents training from learning to answer after its own answer."""
+    """Training must not learn to go on after an answer."""
     pieces = render([user("q"), assistant("a")], add_generation_prompt=False)
-    assert written(pieces) == "<|user|>q<|end|><|assistant|>a<|end|><|endoftext|>"
+    assert as_text(pieces) == "<|user|>q<|end|><|assistant|>a<|end|><|endoftext|>"
 
 
-def test_only_a_whole_tool_call_of_the_model_is_given_its_marks_back() -> None:
-    """Prevents a client from closing a turn in an earlier answer, and a person from writing a call."""
+def test_only_a_complete_tool_call_of_the_assistant_becomes_special_tokens() -> None:
+    """A client must not end a turn inside an earlier answer, and a user must not write a call."""
     call = f"<|tool_call|>{CALL}<|/tool_call|>"
     for message in (user(call), system(call)):
         messages = [message] if message.role == "user" else [message, user("q")]
@@ -102,7 +102,7 @@ def test_only_a_whole_tool_call_of_the_model_is_given_its_marks_back() -> None:
 @pytest.mark.parametrize(
     ("messages", "message"),
     [
-        ([], "no user message; add what the model shall answer"),
+        ([], "no user message; add one for the model to answer"),
         ([system("s")], "no user message"),
         ([user("a"), system("s")], "message 2 has role system and follows a user message; it may follow the start"),
         ([assistant("a")], "message 1 has role assistant and is the first; it may follow user or tool"),
@@ -115,65 +115,65 @@ def test_only_a_whole_tool_call_of_the_model_is_given_its_marks_back() -> None:
         ([user(" \n")], r"message 1 \(user\) is empty"),
         ([user("q"), assistant("")], r"message 2 \(assistant\) is empty"),
         ([user(None)], "message 1 holds a NoneType; expected text, Image or Audio"),  # type: ignore[arg-type]
-        ([Message("user", None)], "message 1 is no Message with a tuple of parts"),  # type: ignore[arg-type]
-        ([{"role": "user", "content": "hi"}], "message 1 is no Message with a tuple of parts"),
+        ([Message("user", None)], "message 1 is not a Message with a tuple of parts"),  # type: ignore[arg-type]
+        ([{"role": "user", "content": "hi"}], "message 1 is not a Message with a tuple of parts"),
         ([Message("system", (IMAGE,)), user("q")], "message 1 is a system message with media; only user messages"),
     ],
 )
 def test_conversations_the_format_does_not_allow_are_refused(messages: list[Any], message: str) -> None:
-    """Prevents prompts the model never saw in training, and empty turns."""
+    """The model never saw such prompts in training."""
     with pytest.raises(InputError, match=message):
         render(messages)
 
 
 def test_two_tools_of_one_name_are_refused() -> None:
-    """Prevents a call that could mean either."""
-    with pytest.raises(InputError, match="two tools are named f; each needs a name of its own"):
+    """It would be unclear which of them a call means."""
+    with pytest.raises(InputError, match="two tools are named f; give each tool its own name"):
         render([user("q")], [TOOL, Tool("f", "other")])
 
 
-def test_marks_and_bare_placeholders_of_either_layout_are_resolved(
+def test_media_tags_and_placeholders_of_both_layouts_are_resolved(
     tokenizer: Tokenizer, native_tokenizer: Tokenizer
 ) -> None:
-    """Prevents raw prompts of the published form from failing on a model in transformers' layout."""
+    """Raw prompts in the published format must also work with a model in the transformers layout."""
     text = "<|image_1|>a<|audio_1|><|image_2|>"
     published = "<|endoftext10|>a<|endoftext11|><|endoftext10|>"
-    assert resolve_marks(text, tokenizer, 2, 1) == resolve_marks(published, tokenizer, 2, 1) == published
-    assert resolve_marks("<|endoftext10|><|image_2|>", tokenizer, 2, 0) == "<|endoftext10|>" * 2
-    assert resolve_marks(text, native_tokenizer, 2, 1) == "<|image|>a<|audio|><|image|>"
+    assert resolve_media_tags(text, tokenizer, 2, 1) == resolve_media_tags(published, tokenizer, 2, 1) == published
+    assert resolve_media_tags("<|endoftext10|><|image_2|>", tokenizer, 2, 0) == "<|endoftext10|>" * 2
+    assert resolve_media_tags(text, native_tokenizer, 2, 1) == "<|image|>a<|audio|><|image|>"
 
 
 @pytest.mark.parametrize(
     ("text", "images", "audios", "message"),
     [
-        ("no mark", 1, 0, r"has 0 image tags and 1 were given; write one <\|image_n\|> for each"),
-        ("<|image_1|>", 0, 0, "has 1 image tags and 0 were given"),
-        ("<|image_1|><|endoftext10|>", 1, 0, "has 2 image tags and 1 were given"),
-        ("<|audio_1|>", 1, 1, "has 0 image tags and 1 were given"),
-        ("<|endoftext11|>", 0, 2, "has 1 audio tags and 2 were given"),
+        ("no tag", 1, 0, r"has 0 image tags for 1 image items; write one <\|image_n\|> for each"),
+        ("<|image_1|>", 0, 0, "has 1 image tags for 0 image items"),
+        ("<|image_1|><|endoftext10|>", 1, 0, "has 2 image tags for 1 image items"),
+        ("<|audio_1|>", 1, 1, "has 0 image tags for 1 image items"),
+        ("<|endoftext11|>", 0, 2, "has 1 audio tags for 2 audio items"),
         (
             "<|image_3|>",
             1,
             0,
-            r"<\|image_3\|> is the prompt's image tag number 1; number the marks 1, 2, ... in order",
+            r"<\|image_3\|> is image tag number 1 of the prompt; number the tags 1, 2, ... in order",
         ),
-        ("<|image_1|><|image_1|>", 2, 0, r"<\|image_1\|> is the prompt's image tag number 2"),
-        ("<|image_2|><|image_1|>", 2, 0, r"<\|image_2\|> is the prompt's image tag number 1"),
-        ("<|image_0|>", 1, 0, "is the prompt's image tag number 1"),
-        ("<|image_01|>", 1, 0, "is the prompt's image tag number 1"),
-        ("<|audio_" + "9" * 9000 + "|>", 0, 1, r"<\|audio_9{32} is the prompt's audio tag number 1"),
+        ("<|image_1|><|image_1|>", 2, 0, r"<\|image_1\|> is image tag number 2 of the prompt"),
+        ("<|image_2|><|image_1|>", 2, 0, r"<\|image_2\|> is image tag number 1 of the prompt"),
+        ("<|image_0|>", 1, 0, "is image tag number 1 of the prompt"),
+        ("<|image_01|>", 1, 0, "is image tag number 1 of the prompt"),
+        ("<|audio_" + "9" * 9000 + "|>", 0, 1, r"<\|audio_9{32} is audio tag number 1 of the prompt"),
     ],
 )
-def test_marks_that_do_not_match_the_media_are_refused(
+def test_media_tags_that_do_not_match_the_media_are_refused(
     text: str, images: int, audios: int, message: str, tokenizer: Tokenizer
 ) -> None:
-    """Prevents an image from being shown in another's place: the published code never looks at the numbers."""
+    """The published code ignores the numbers, so images could be exchanged without an error."""
     with pytest.raises(InputError, match=message):
-        resolve_marks(text, tokenizer, images, audios)
+        resolve_media_tags(text, tokenizer, images, audios)
 
 
-def test_marks_are_found_in_linear_time(tokenizer: Tokenizer) -> None:
-    """Prevents a pattern that scans the same digits again and again."""
+def test_media_tags_are_found_in_linear_time(tokenizer: Tokenizer) -> None:
+    """The pattern must not scan the same digits again and again."""
     start = time.process_time()
-    resolve_marks("<|image_" * 200_000 + "1" * 1_000_000, tokenizer, 0, 0)
+    resolve_media_tags("<|image_" * 200_000 + "1" * 1_000_000, tokenizer, 0, 0)
     assert time.process_time() - start < 2

@@ -12,20 +12,20 @@ from phi4mm.processing.detokenizer import TextStream
 MIXED = "aé€😀ñ"
 
 
-def stream(chunks: list[bytes], stop: tuple[str, ...] = ()) -> tuple[TextStream, list[str]]:
-    """Feeds chunks as tokens until stopped; returns the stream and its pieces, the one from finish last."""
-    out = TextStream(lambda i: chunks[i], stop)
-    pieces = [out.push(i) for i in range(len(chunks))]
+def stream(tokens: list[bytes], stop: tuple[str, ...] = ()) -> tuple[TextStream, list[str]]:
+    """Feeds all tokens; returns the stream and its pieces, with that of `finish` last."""
+    out = TextStream(lambda i: tokens[i], stop)
+    pieces = [out.push(i) for i in range(len(tokens))]
     pieces.append(out.finish())
     return out, pieces
 
 
-def cuts(data: bytes, places: tuple[int, ...]) -> list[bytes]:
-    return [data[a:b] for a, b in itertools.pairwise((0, *places, len(data)))]
+def cuts(data: bytes, positions: tuple[int, ...]) -> list[bytes]:
+    return [data[a:b] for a, b in itertools.pairwise((0, *positions, len(data)))]
 
 
 def before_stop(text: str, stop: tuple[str, ...]) -> str:
-    """The rule written as slowly as possible: look at ever longer beginnings."""
+    """A slow reference: tests every beginning of the text, the shortest first."""
     for end in range(1, len(text) + 1):
         begins = [end - len(s) for s in stop if text[:end].endswith(s)]
         if begins:
@@ -33,67 +33,67 @@ def before_stop(text: str, stop: tuple[str, ...]) -> str:
     return text
 
 
-def test_every_split_of_many_byte_text_gives_the_text_and_only_whole_characters() -> None:
-    """Byte-level tokens cut characters anywhere; half of one must never be shown as U+FFFD."""
+def test_every_split_of_multi_byte_text_gives_only_whole_characters() -> None:
+    """Byte-level tokens can split characters anywhere; half a character must never be shown as U+FFFD."""
     data = MIXED.encode()
     for count in range(4):
-        for places in itertools.combinations(range(1, len(data)), count):
-            out, pieces = stream(cuts(data, places))
+        for positions in itertools.combinations(range(1, len(data)), count):
+            out, pieces = stream(cuts(data, positions))
             assert "".join(pieces) == out.text == MIXED
             assert not any("\ufffd" in piece for piece in pieces)
 
 
-def test_a_character_is_given_out_with_its_last_byte() -> None:
-    """Holding a whole character back until the next token would delay every piece."""
+def test_a_character_is_returned_with_its_last_byte() -> None:
+    """Waiting for the next token would delay every piece."""
     out, pieces = stream([bytes([b]) for b in "é😀".encode()])
     assert pieces == ["", "é", "", "", "", "😀", ""]
     assert not out.stopped
 
 
-def test_bytes_that_are_no_text_become_replacement_characters() -> None:
-    """A model can emit any byte; the stream must neither fail nor swallow what follows."""
+def test_invalid_bytes_become_replacement_characters() -> None:
+    """A model can produce any byte; the stream must neither fail nor lose the text that follows."""
     assert stream([b"a\xff", b"b"])[1] == ["a\ufffd", "b", ""]
     assert stream([b"a\xe2\x82"])[1] == ["a", "\ufffd"]
     assert stream([b"\xf0\x9f", b"x"])[1] == ["", "\ufffdx", ""]
 
 
 @settings(deadline=None)
-@given(data=st.binary(max_size=40), places=st.sets(st.integers(0, 40)))
-def test_any_bytes_in_any_pieces_decode_as_they_would_at_once(data: bytes, places: set[int]) -> None:
-    """The streamed text and the final text of the same tokens must be one."""
-    out, pieces = stream(cuts(data, tuple(sorted(p for p in places if p <= len(data)))))
+@given(data=st.binary(max_size=40), positions=st.sets(st.integers(0, 40)))
+def test_any_split_of_any_bytes_decodes_as_the_whole(data: bytes, positions: set[int]) -> None:
+    """The streamed text and the final text of the same tokens must be equal."""
+    out, pieces = stream(cuts(data, tuple(sorted(p for p in positions if p <= len(data)))))
     assert "".join(pieces) == out.text == data.decode(errors="replace")
 
 
 @pytest.mark.parametrize("stop", ["STOP", "é€", "\n\n"])
-def test_a_stop_string_split_at_every_byte_never_shows(stop: str) -> None:
-    """The beginning of a stop string that was already given out cannot be taken back."""
+def test_a_stop_string_split_anywhere_is_never_returned(stop: str) -> None:
+    """The start of a stop string cannot be taken back once it was returned."""
     data = f"one€{stop}two".encode()
     for count in (1, 2):
-        for places in itertools.combinations(range(1, len(data)), count):
-            out, pieces = stream(cuts(data, places), (stop,))
+        for positions in itertools.combinations(range(1, len(data)), count):
+            out, pieces = stream(cuts(data, positions), (stop,))
             assert "".join(pieces) == out.text == "one€"
             assert out.stopped
     out, pieces = stream([bytes([b]) for b in data], (stop,))
     assert "".join(pieces) == "one€"
 
 
-def test_what_only_looked_like_a_stop_string_is_given_out_as_soon_as_that_is_certain() -> None:
-    """Text held back for ever would be lost; held back too long would stutter."""
+def test_text_that_only_began_like_a_stop_string_is_returned_as_soon_as_possible() -> None:
+    """It must not be lost, and not be held back longer than necessary."""
     assert stream([b"a<", b"|en", b"x", b"<|e"], ("<|end|>",))[1] == ["a", "", "<|enx", "", "<|e"]
 
 
 def test_the_held_part_is_as_short_as_possible() -> None:
-    """After "aab" of the stop "aaba", only "a" of a following "a" run may still begin it."""
+    """Only the longest suffix that may still be the start of the stop string is held back."""
     assert stream([b"aa", b"a", b"b", b"b"], ("aabb",))[1] == ["", "a", "", "", ""]
     assert stream([b"ab", b"ab", b"c"], ("ababd",))[1] == ["", "", "ababc", ""]
 
 
 def test_of_overlapping_stop_strings_the_one_complete_first_ends_the_text() -> None:
-    """The rule must not depend on how tokens cut the text: "bc" is complete before "abcd"."""
-    for places in [(), (1,), (2,), (3,), (1, 2, 3)]:
-        assert stream(cuts(b"abcd", places), ("abcd", "bc"))[0].text == "a"
-        assert stream(cuts(b"abcd", places), ("abc", "bc", "c"))[0].text == ""
+    """The result must not depend on how tokens split the text: "bc" is complete before "abcd"."""
+    for positions in [(), (1,), (2,), (3,), (1, 2, 3)]:
+        assert stream(cuts(b"abcd", positions), ("abcd", "bc"))[0].text == "a"
+        assert stream(cuts(b"abcd", positions), ("abc", "bc", "c"))[0].text == ""
 
 
 def test_nothing_changes_after_a_stop() -> None:
@@ -106,20 +106,20 @@ def test_nothing_changes_after_a_stop() -> None:
 @given(
     text=st.text("abé", max_size=30),
     stop=st.lists(st.text("abé", min_size=1, max_size=5), max_size=4).map(tuple),
-    places=st.sets(st.integers(0, 60)),
+    positions=st.sets(st.integers(0, 60)),
 )
-def test_any_text_with_any_stops_in_any_pieces_equals_the_slow_rule(
-    text: str, stop: tuple[str, ...], places: set[int]
+def test_any_text_stop_strings_and_split_equal_the_slow_reference(
+    text: str, stop: tuple[str, ...], positions: set[int]
 ) -> None:
-    """Few letters make many overlaps, where matchers go wrong."""
+    """With few letters there are many overlaps, in which matchers can go wrong."""
     data = text.encode()
-    out, pieces = stream(cuts(data, tuple(sorted(p for p in places if p <= len(data)))), stop)
+    out, pieces = stream(cuts(data, tuple(sorted(p for p in positions if p <= len(data)))), stop)
     assert "".join(pieces) == out.text == before_stop(text, stop)
     assert out.stopped == (out.text != text)
 
 
 def test_time_is_linear_on_hostile_stop_strings() -> None:
-    """64 stop strings that nearly match everywhere, 200,000 characters: seconds, not hours."""
+    """64 stop strings that nearly match everywhere in 200,000 characters must take seconds, not hours."""
     stop = tuple("a" * (900 + i) + "b" for i in range(64))
     out = TextStream(lambda _: b"a" * 100, stop)
     begin = time.perf_counter()

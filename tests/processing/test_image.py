@@ -1,4 +1,4 @@
-"""Images: the grid and pixels of the published code, and every damaged or hostile file refused in words."""
+"""Images: grid and pixels equal to the published code; damaged or hostile files are refused."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def ramp(width: int, height: int) -> Bytes:
-    """The recorded image: a ramp, a ripple and a checkerboard."""
+    """The image of the golden file: a ramp, a ripple and a checkerboard."""
     x, y = np.arange(width), np.arange(height)[:, None]
     red = np.broadcast_to(x * 255 // max(width - 1, 1), (height, width)).astype(np.uint8)
-    green = (3 * y).astype(np.uint8) + (x * x // 64).astype(np.uint8)  # bytes wrap at 256, as they should
+    green = (3 * y).astype(np.uint8) + (x * x // 64).astype(np.uint8)  # bytes wrap at 256 on purpose
     tiles = (x // 24 % 2).astype(np.uint8) ^ (y // 40 % 2).astype(np.uint8)
     blue = tiles * np.uint8(180) + ((7 * x % 61).astype(np.uint8) + (13 * y % 61).astype(np.uint8)) % np.uint8(61)
     return np.stack([red, green, blue], -1)
@@ -55,7 +55,7 @@ def chunk(name: bytes, body: bytes) -> bytes:
 
 
 def png(width: int, height: int, extra: bytes = b"", rows: bytes = b"") -> bytes:
-    """A grey PNG written by hand, with any header one likes."""
+    """A grey PNG with any size in its header and any chunks."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
@@ -65,7 +65,7 @@ SMALL = PIL.Image.fromarray(ramp(40, 30))
 
 @pytest.mark.parametrize("size", GOLDEN_SIZES)
 def test_pixels_masks_and_tokens_equal_the_published_code(size: str) -> None:
-    """Prevents a drift in resize, padding, normalisation, bicubic global view, crop order or token count."""
+    """Resize, padding, normalisation, bicubic global view, crop order and token count must agree."""
     width, height = map(int, size.split("x"))
     processor = ImageProcessor()
     tiles = to_tiles(processor(open_image(Image(ramp(width, height)))))
@@ -90,7 +90,7 @@ def test_pixels_masks_and_tokens_equal_the_published_code(size: str) -> None:
         ((448 * 36, 448), (1, 36), (16128, 448), (0, 0), (1152, 32), 9505),
     ],
 )
-def test_a_plan_decides_grid_padding_and_tokens_as_published(
+def test_a_plan_has_the_published_grid_padding_and_tokens(
     size: tuple[int, int],
     grid: tuple[int, int],
     resized: tuple[int, int],
@@ -98,27 +98,27 @@ def test_a_plan_decides_grid_padding_and_tokens_as_published(
     valid: tuple[int, int],
     tokens: int,
 ) -> None:
-    """Prevents rounding for truncation, swapped axes, and a token count that differs at the extremes."""
+    """Sizes are truncated and not rounded; the extreme shapes show swapped axes and wrong token counts."""
     plan = ImageProcessor().plan(*size)
     assert (plan.grid, plan.resized, plan.padding, plan.valid, plan.tokens) == (grid, resized, padding, valid, tokens)
 
 
-def test_other_sizes_count_tokens_by_patches_a_side() -> None:
-    """Prevents the published 256 tokens a crop from being taken for a constant."""
+def test_tokens_follow_from_the_patches_of_other_crop_sizes() -> None:
+    """The published 256 tokens per crop are not a constant."""
     assert ImageProcessor(crop_size=224, patch_size=28).plan(224, 224).tokens == 4 * 5 + 1 + 4 * 5
     assert ImageProcessor(crop_size=224, patch_size=28).plan(448, 100).tokens == 4 * 5 + 1 + 2 * (8 + 1)
 
 
 def test_impossible_processors_are_refused() -> None:
-    """Prevents odd patch counts, which 2x2 pooling cannot halve, and crops past the model's training."""
+    """2x2 pooling needs an even number of patches, and the model was not trained with more crops."""
     with pytest.raises(ConfigError, match="448 is not an even number of patches of patch_size 15"):
         ImageProcessor(patch_size=15)
     with pytest.raises(ConfigError, match="max_crops is 65; expected 1 to 64"):
         ImageProcessor(max_crops=65)
 
 
-def test_many_pictures_share_a_budget_of_crops() -> None:
-    """Prevents 64 images from taking 36 crops each, about 600,000 tokens."""
+def test_many_images_share_a_budget_of_crops() -> None:
+    """64 images with 36 crops each would take about 600,000 tokens."""
     assert [crop_limit(n, 36) for n in (1, 4, 5, 9, 64)] == [36, 36, 28, 16, 2]
     assert crop_limit(64, 1) == 1
     assert ImageProcessor().plan(2688, 2688, 16).grid == (4, 4)
@@ -126,7 +126,7 @@ def test_many_pictures_share_a_budget_of_crops() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(1, 10_000), (10_000, 1), (100, 1)])
 def test_extreme_shapes_are_refused_with_both_sizes(width: int, height: int) -> None:
-    """Prevents an image that shrinks to a sliver, as the published code also refuses."""
+    """Such an image would be resized to a few pixels; the published code refuses it too."""
     with pytest.raises(InputError, match=rf"the image of {width} x {height} pixels would be resized to .* 10 pixels"):
         ImageProcessor().plan(width, height)
 
@@ -135,10 +135,8 @@ def test_extreme_shapes_are_refused_with_both_sizes(width: int, height: int) -> 
     ("format", "exact"),
     [("PNG", True), ("BMP", True), ("PPM", True), ("TIFF", True), ("WEBP", False), ("JPEG", False)],
 )
-def test_every_format_gives_the_same_picture_from_path_bytes_and_array(
-    format: str, exact: bool, tmp_path: Path
-) -> None:
-    """Prevents a decoder that is listed and does not work, and a file told by its extension."""
+def test_every_format_gives_the_same_image_from_a_path_and_from_bytes(format: str, exact: bool, tmp_path: Path) -> None:
+    """Every listed decoder must work, and the format is recognised by content and not by extension."""
     data = encoded(SMALL, format)
     path = tmp_path / "wrong_extension.gif"
     path.write_bytes(data)
@@ -150,7 +148,7 @@ def test_every_format_gives_the_same_picture_from_path_bytes_and_array(
 
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_exif_orientation_is_applied(turn: int) -> None:
-    """Prevents photos of phones from being read lying on their side."""
+    """Phones store photos rotated, with the orientation in EXIF."""
     undo: dict[int, PIL.Image.Transpose | None] = {
         1: None,
         2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
@@ -168,8 +166,8 @@ def test_exif_orientation_is_applied(turn: int) -> None:
     np.testing.assert_array_equal(rgb(encoded(stored, "PNG", exif=exif)), np.asarray(SMALL))
 
 
-def test_transparency_is_laid_over_white() -> None:
-    """Prevents invisible pixels from showing the black that usually hides below them, in all five ways of PNG."""
+def test_transparent_pixels_become_white() -> None:
+    """Transparent pixels are often stored as black; PNG has five ways to mark them."""
     black = PIL.Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     palette = PIL.Image.new("P", (4, 4), 1)
     palette.putpalette([255, 0, 0, 0, 0, 0])
@@ -191,7 +189,7 @@ def test_transparency_is_laid_over_white() -> None:
 
 
 def test_deep_grey_is_scaled_and_other_modes_are_converted() -> None:
-    """Prevents 16-bit scans from being cut to white, CMYK from being inverted, and 1-bit fax from being black."""
+    """16-bit scans must not be clipped to white, CMYK not be inverted, and 1-bit images not be black."""
     deep = np.array([[0, 257, 32896, 65535]], np.uint16)
     for format in ("PNG", "TIFF"):
         assert rgb(encoded(PIL.Image.fromarray(deep), format))[0, :, 1].tolist() == [0, 1, 128, 255]
@@ -205,8 +203,8 @@ def test_deep_grey_is_scaled_and_other_modes_are_converted() -> None:
         rgb(PIL.Image.fromarray(np.array([[0, 70000]], np.int32)))
 
 
-def test_arrays_are_taken_in_every_documented_shape_and_no_other() -> None:
-    """Prevents a float image from being cut to zeros, or a channels-first array from being read as a thin strip."""
+def test_arrays_of_documented_shapes_are_accepted_and_others_refused() -> None:
+    """A float image must not be truncated to zeros, and a channels-first array not be read as an image of 3 lines."""
     colour = ramp(6, 5)
     np.testing.assert_array_equal(rgb(colour), colour)
     np.testing.assert_array_equal(rgb(colour.astype(np.float32) / 255), colour)
@@ -214,7 +212,7 @@ def test_arrays_are_taken_in_every_documented_shape_and_no_other() -> None:
     np.testing.assert_array_equal(rgb(colour[:, :, :1]), rgb(colour[:, :, 0]))
     np.testing.assert_array_equal(rgb(colour[::-1, ::2]), colour[::-1, ::2])
     for array, message in (
-        (np.zeros((3, 8, 8), np.uint8), r"has shape \(3, 8, 8\); expected \(H, W\)"),
+        (np.zeros((3, 8, 8), np.uint8), r"has shape \(3, 8, 8\); expected \(height, width\)"),
         (np.zeros((0, 8), np.uint8), r"has shape \(0, 8\)"),
         (np.zeros((8, 8), np.uint16), "is uint16; expected uint8, or floats"),
         (np.full((8, 8), 200.0), "runs from 200.0 to 200.0; expected 0 to 1"),
@@ -238,17 +236,17 @@ def test_arrays_are_taken_in_every_documented_shape_and_no_other() -> None:
         (".", "is not a regular file"),
         ("/dev/zero", "is not a regular file"),
         (random.Random(1).randbytes(4000), "the image is not recognised; expected one of JPEG, PNG"),
-        (b"GIF89a" + bytes(40), "GIF is not read; convert the image to one of JPEG, PNG"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is not read"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0", "EPS is not read"),
-        (b"%PDF-1.7", "PDF is not read"),
-        (b"SIMPLE  =                    T", "FITS is not read"),
-        (b"icns\0\0\0\x10", "ICNS is not read"),
-        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000 is not read"),
-        (b"8BPS\0\1" + bytes(30), "PSD is not read"),
-        (b"\0\0\0\x1cftypavif", "AVIF, HEIC or MP4 is not read"),
-        (png(30_000, 30_000), f"30000 x 30000 pixels; at most {MAX_PIXELS}|more than {MAX_PIXELS} pixels"),
-        (png(9_500, 9_500), f"has 9500 x 9500 pixels; at most {MAX_PIXELS}|more than {MAX_PIXELS} pixels"),
+        (b"GIF89a" + bytes(40), "GIF is not supported; convert the image to one of JPEG, PNG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is not supported"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "EPS is not supported"),
+        (b"%PDF-1.7", "PDF is not supported"),
+        (b"SIMPLE  =                    T", "FITS is not supported"),
+        (b"icns\0\0\0\x10", "ICNS is not supported"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000 is not supported"),
+        (b"8BPS\0\1" + bytes(30), "PSD is not supported"),
+        (b"\0\0\0\x1cftypavif", "AVIF, HEIC or MP4 is not supported"),
+        (png(30_000, 30_000), f"30000 x 30000 pixels; expected at most {MAX_PIXELS}|more than {MAX_PIXELS} pixels"),
+        (png(9_500, 9_500), f"has 9500 x 9500 pixels; expected at most {MAX_PIXELS}|more than {MAX_PIXELS} pixels"),
         (png(8, 8)[:33], "the PNG image is damaged or cut short"),
         (png(8, 8)[:8], "the PNG image is damaged or cut short"),
         (png(8, 8), "the PNG image is damaged or cut short"),
@@ -257,11 +255,11 @@ def test_arrays_are_taken_in_every_documented_shape_and_no_other() -> None:
             png(8, 8, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(100 * 2**20))), bytes(72)),
             "the PNG image is damaged",
         ),
-        (png(8, 8, chunk(b"tEXt", b"a\0" + bytes(65 * 2**20)), bytes(72)), "bytes; at most 67108864 are read"),
+        (png(8, 8, chunk(b"tEXt", b"a\0" + bytes(65 * 2**20)), bytes(72)), "bytes; expected at most 67108864"),
     ],
 )
-def test_what_is_no_picture_is_refused_in_words(source: object, message: str) -> None:
-    """Prevents crashes, decompression bombs, blocking reads and decoders outside the allow-list."""
+def test_damaged_and_hostile_images_are_refused(source: object, message: str) -> None:
+    """No crash, no decompression bomb, no blocking read, no decoder outside the list; messages hold no addresses."""
     with pytest.raises(InputError, match=message) as caught:
         rgb(source)
     assert " at 0x" not in str(caught.value)
@@ -269,8 +267,8 @@ def test_what_is_no_picture_is_refused_in_words(source: object, message: str) ->
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP"])
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
-def test_a_picture_cut_in_the_middle_is_refused(format: str, part: float) -> None:
-    """Prevents a half-uploaded image from being answered as if its grey rest were real."""
+def test_an_image_cut_in_the_middle_is_refused(format: str, part: float) -> None:
+    """The rest of an incomplete image would be grey, and the model would describe it."""
     data = encoded(PIL.Image.fromarray(ramp(64, 64)), format)
     with pytest.raises(InputError, match="damaged or cut short") as caught:
         rgb(data[: int(len(data) * part)])
@@ -278,7 +276,7 @@ def test_a_picture_cut_in_the_middle_is_refused(format: str, part: float) -> Non
 
 
 def test_files_of_several_frames_are_refused_with_their_number() -> None:
-    """Prevents an animation from being answered by its first frame alone, and a frame flood from being decoded."""
+    """The model would see only the first frame of an animation; and many frames must not all be decoded."""
     frames = [PIL.Image.fromarray(ramp(16, 16) // n) for n in (1, 2, 3)]
     for format, name in (("PNG", "PNG"), ("WEBP", "WEBP"), ("TIFF", "TIFF")):
         data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
@@ -290,7 +288,7 @@ def test_files_of_several_frames_are_refused_with_their_number() -> None:
 
 
 def test_a_tiff_whose_directories_form_a_loop_ends() -> None:
-    """Prevents an endless walk through directories that point at each other."""
+    """Directories that point at each other must not lead to an endless loop."""
     data = bytearray(encoded(SMALL, "TIFF"))
     first = struct.unpack_from("<I", data, 4)[0]
     entries = struct.unpack_from("<H", data, first)[0]
@@ -298,8 +296,8 @@ def test_a_tiff_whose_directories_form_a_loop_ends() -> None:
     np.testing.assert_array_equal(rgb(bytes(data)), np.asarray(SMALL))
 
 
-def test_harmless_oddities_are_read() -> None:
-    """Prevents refusing what every viewer shows: broken colour profiles, and a ZIP behind a JPEG."""
+def test_harmless_irregularities_are_read() -> None:
+    """Image viewers accept a broken colour profile, and a ZIP archive after a JPEG."""
     np.testing.assert_array_equal(rgb(encoded(SMALL, "PNG", icc_profile=b"broken")), np.asarray(SMALL))
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
@@ -310,8 +308,8 @@ def test_harmless_oddities_are_read() -> None:
     assert rgb(both).shape == (30, 40, 3)
 
 
-def test_flipped_bytes_are_read_or_refused_and_never_more() -> None:
-    """Prevents any other exception than InputError from escaping a decoder."""
+def test_flipped_bytes_raise_nothing_but_input_errors() -> None:
+    """A decoder may raise other exceptions on damaged data; none of them may reach the caller."""
     chooser = random.Random(3)
     messages: set[str] = set()
     for format in ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP"):

@@ -1,4 +1,4 @@
-"""Crops of 8 bits cross the engine's border, and the floats made of them are those that crossed it before."""
+"""Crops are sent to the engine in 8 bits; the floats made from them equal those made from the image itself."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def noise(width: int, height: int, seed: int = 0) -> PIL.Image.Image:
     return PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
 
 
-def straight_from_the_image(processor: ImageProcessor, image: PIL.Image.Image) -> ImageTiles:
-    """Tiles by the formula that stood here while floats were what crossed the border: the reference."""
+def tiles_of_the_image(processor: ImageProcessor, image: PIL.Image.Image) -> ImageTiles:
+    """The reference: tiles computed in floats from the resized image, without 8-bit crops."""
     plan, size = processor.plan(*image.size), processor.crop_size
     (rows, columns), side = plan.grid, plan.side
     canvas = np.full((rows * size, columns * size, 3), 255, np.uint8)
@@ -39,7 +39,7 @@ def straight_from_the_image(processor: ImageProcessor, image: PIL.Image.Image) -
 
 
 def sampled(lines: F32, factor: int) -> F32:
-    """The middle of each `factor` lines: itself, or four taps around it."""
+    """The middle of each group of `factor` lines: the line itself, or four taps around it."""
     if factor % 2:
         return lines[factor // 2 :: factor]
     first = np.arange(len(lines) // factor) * factor + factor // 2 - 2
@@ -51,21 +51,21 @@ def sampled(lines: F32, factor: int) -> F32:
 
 @pytest.mark.parametrize("seed", range(24))
 def test_tiles_of_crops_equal_tiles_of_the_image_bit_for_bit(seed: int) -> None:
-    """Prevents a number that changes because the image went through 8-bit crops: another rounding, order or border."""
+    """The way through 8-bit crops must not change rounding, order or borders."""
     chooser = np.random.default_rng(seed)
     crop, patch = ((56, 14), (28, 14), (84, 14), (112, 28))[seed % 4]
     processor = ImageProcessor(crop, patch, int(chooser.integers(1, 37)))
     width, height = (int(n) for n in chooser.integers(crop // 2, 6 * crop, 2))
     image = noise(width, height, seed)
-    made, expected = to_tiles(processor(image)), straight_from_the_image(processor, image)
-    np.testing.assert_array_equal(made.pixels, expected.pixels)
-    np.testing.assert_array_equal(made.mask, expected.mask)
-    assert made.grid == expected.grid
-    assert (str(made.pixels.dtype), str(made.mask.dtype)) == ("float32", "bool")
+    tiles, expected = to_tiles(processor(image)), tiles_of_the_image(processor, image)
+    np.testing.assert_array_equal(tiles.pixels, expected.pixels)
+    np.testing.assert_array_equal(tiles.mask, expected.mask)
+    assert tiles.grid == expected.grid
+    assert (str(tiles.pixels.dtype), str(tiles.mask.dtype)) == ("float32", "bool")
 
 
 def test_the_global_view_equals_torch_bicubic() -> None:
-    """Prevents wrong taps or borders for even and odd numbers of crops; the golden files sample only every so often."""
+    """Taps and borders must be right for even and odd numbers of crops; the golden files have only some pixels."""
     torch = pytest.importorskip("torch")
     processor = ImageProcessor(crop_size=56, patch_size=14, max_crops=64)
     for rows, columns in ((1, 2), (2, 1), (3, 2), (4, 3), (5, 6), (8, 8)):
@@ -76,8 +76,8 @@ def test_the_global_view_equals_torch_bicubic() -> None:
         np.testing.assert_allclose(view, expected.numpy(), atol=1e-5)
 
 
-def test_crops_stand_row_by_row_behind_the_global_view() -> None:
-    """Prevents column-major crops, which shape checks cannot see."""
+def test_crops_follow_the_global_view_row_by_row() -> None:
+    """Crops in column order would have the same shapes."""
     canvas = np.zeros((112, 168, 3), np.uint8)
     for row in range(2):
         for column in range(3):
@@ -87,15 +87,15 @@ def test_crops_stand_row_by_row_behind_the_global_view() -> None:
     np.testing.assert_allclose(to_tiles(crops).pixels[1:, 0, 0, 0], np.arange(6) * 40 / 255 * 2 - 1, atol=1e-6)
 
 
-def test_tiles_that_are_ready_are_left_alone() -> None:
-    """The model card's scripts hand floats over, which may be anything: they are not made bytes and back."""
+def test_image_tiles_are_returned_unchanged() -> None:
+    """Scripts of the model card pass floats, which may have any values and must not be converted to bytes."""
     tiles = to_tiles(ImageProcessor(56, 14)(noise(80, 60)))
     assert to_tiles(tiles) is tiles
 
 
 @pytest.mark.parametrize("size", [(2688, 2688), (448 * 36, 448), (448, 448 * 36)])
-def test_an_image_of_36_published_crops_crosses_in_22_megabytes(size: tuple[int, int]) -> None:
-    """Prevents floats, a second copy or Python objects in what goes to another process: it was 89 MB."""
+def test_an_image_of_36_crops_is_sent_to_the_engine_in_22_megabytes(size: tuple[int, int]) -> None:
+    """As floats it would take 89 MB."""
     crops = ImageProcessor()(noise(*size))
     assert len(crops.crops) == 36
     prompt = Prompt((1,) * 9, (MediaSpan("image", 0, 9, media_digest(crops), crops),))
@@ -107,8 +107,8 @@ def test_an_image_of_36_published_crops_crosses_in_22_megabytes(size: tuple[int,
 
 
 @pytest.mark.parametrize("shape", [(1, 36), (36, 1), (2, 18), (18, 2), (6, 6)])
-def test_floats_of_an_image_are_held_once(shape: tuple[int, int]) -> None:
-    """Prevents whole-image copies while tiles are made: of 36 published crops each would be 89 MB."""
+def test_the_floats_of_an_image_are_held_only_once(shape: tuple[int, int]) -> None:
+    """Each further copy of 36 crops of the published size would take 89 MB."""
     (rows, columns), size = shape, 112
     pixels: npt.NDArray[np.uint8] = np.zeros((rows * columns, size, size, 3), np.uint8)
     image = ImageCrops(pixels, (rows, columns), (4 * columns, 4 * rows), 4)
@@ -121,8 +121,8 @@ def test_floats_of_an_image_are_held_once(shape: tuple[int, int]) -> None:
     assert peak < tiles.pixels.nbytes * 1.5
 
 
-def test_digests_hold_every_fact_and_the_kind_of_value() -> None:
-    """Prevents an image from being answered with the encoder outputs of another that has the same bytes."""
+def test_digests_depend_on_every_field_and_on_the_class() -> None:
+    """Otherwise an image could get the cached encoder output of another one with the same bytes."""
     crops = ImageProcessor(56, 14)(noise(110, 55))
     assert crops.grid == (1, 2)
     others: list[ImageCrops | ImageTiles] = [
@@ -137,8 +137,8 @@ def test_digests_hold_every_fact_and_the_kind_of_value() -> None:
     assert media_digest(replace(crops, crops=crops.crops.copy())) == media_digest(crops)
 
 
-def test_an_images_plan_is_made_once(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prevents pixels by one plan and placeholders by another, and a search for the grid that is paid for twice."""
+def test_the_plan_of_an_image_is_made_once(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pixels and placeholders must come from the same plan, and the grid is searched only once."""
     sizes: list[tuple[int, int]] = []
     plan = ImageProcessor.plan
 

@@ -23,12 +23,12 @@ from tests.processing.conftest import tokenizer_json
 
 IMAGE = Image(np.full((448, 448, 3), 90, np.uint8))  # 545 tokens
 WIDE = Image(np.full((100, 1000, 3), 9, np.uint8))
-SOUND = Audio(np.sin(np.arange(16_000) / 9).astype(np.float32), 16_000)  # 13 tokens
+CLIP = Audio(np.sin(np.arange(16_000) / 9).astype(np.float32), 16_000)  # 13 tokens
 
 
-def test_placeholders_are_repeated_where_the_media_stand(processor: Processor) -> None:
-    """Prevents a span that points beside its placeholders, or media that swap places."""
-    prompt = processor.chat([Message.user("a", SOUND, IMAGE), Message.user(WIDE, "b", SOUND)])
+def test_placeholders_are_repeated_at_the_position_of_the_media(processor: Processor) -> None:
+    """Each span must cover exactly the placeholders of its media item, in the order of the message."""
+    prompt = processor.chat([Message.user("a", CLIP, IMAGE), Message.user(WIDE, "b", CLIP)])
     image, audio = (processor.tokenizer.id(special) for special in (Special.IMAGE, Special.AUDIO))
     assert [span.kind for span in prompt.spans] == ["audio", "image", "image", "audio"]
     covered: set[int] = set()
@@ -44,15 +44,15 @@ def test_placeholders_are_repeated_where_the_media_stand(processor: Processor) -
 
 
 def test_a_chat_equals_the_same_raw_prompt(processor: Processor) -> None:
-    """Prevents the two doors into the model from leading to different places."""
-    chat = processor.chat([Message.user(IMAGE, SOUND, " what is this?")])
-    raw = processor.prompt("<|user|><|image_1|><|audio_1|> what is this?<|end|><|assistant|>", [IMAGE], [SOUND])
+    """Both entry points must give the same prompt."""
+    chat = processor.chat([Message.user(IMAGE, CLIP, " what is this?")])
+    raw = processor.prompt("<|user|><|image_1|><|audio_1|> what is this?<|end|><|assistant|>", [IMAGE], [CLIP])
     assert chat.ids == raw.ids
     assert [span.digest for span in chat.spans] == [span.digest for span in raw.spans]
 
 
 def test_features_and_seconds_are_those_of_the_clip(processor: Processor) -> None:
-    """Prevents a length that counts padding or the wrong rate."""
+    """The length must not include padding, and must use the rate of the clip."""
     data = processor.chat([Message.user(Audio(np.zeros(4_000, np.float32), 8_000))]).spans[0].data
     assert isinstance(data, AudioFrames)
     assert data.seconds == 0.5
@@ -60,14 +60,14 @@ def test_features_and_seconds_are_those_of_the_clip(processor: Processor) -> Non
 
 
 def test_clips_of_different_length_share_a_prompt(processor: Processor) -> None:
-    """Prevents ragged clips from being padded to one length here, where the encoder would see the padding."""
+    """Clips must not be padded to one length, as the encoder would read the padding."""
     short = Audio(np.zeros(4_000, np.float32), 16_000)
-    spans = processor.chat([Message.user(SOUND, short)]).spans
+    spans = processor.chat([Message.user(CLIP, short)]).spans
     assert [span.length for span in spans] == [13, 3]
 
 
 def test_special_tokens_in_a_message_never_become_placeholders(processor: Processor) -> None:
-    """Prevents the crash of other servers on user text that spells an image token without an image."""
+    """Other servers crash on user text that spells an image token without an image."""
     text = "<|endoftext10|><|image_1|><|audio_1|><|end|><|user|>"
     prompt = processor.chat([Message.user(text, IMAGE)])
     assert len(prompt.spans) == 1
@@ -75,8 +75,8 @@ def test_special_tokens_in_a_message_never_become_placeholders(processor: Proces
     assert prompt.ids.count(processor.tokenizer.id(Special.USER)) == 1
 
 
-def test_digests_differ_just_when_the_pixels_do(processor: Processor) -> None:
-    """Prevents another person's cached image from being answered: same indices, another palette or shape."""
+def test_digests_differ_exactly_if_the_pixels_differ(processor: Processor) -> None:
+    """Files with equal indices and another palette, or equal bytes and another shape, are different images."""
 
     def indexed(colours: list[int], format: str = "PNG") -> Image:
         image = PIL.Image.frombytes("P", (20, 20), bytes([0, 1]) * 200)
@@ -95,60 +95,60 @@ def test_digests_differ_just_when_the_pixels_do(processor: Processor) -> None:
     assert digest(tall) != digest(wide)
 
 
-def test_many_pictures_share_the_crop_budget_and_65_are_refused(processor: Processor) -> None:
-    """Prevents 64 large images from taking gigabytes, and a 65th from being dropped."""
+def test_many_images_share_the_crop_budget_and_65_are_refused(processor: Processor) -> None:
+    """64 large images must not take gigabytes, and a 65th must not be dropped silently."""
     small = Processor(processor.tokenizer, ImageProcessor(56, 14), 100_000)
     image = Image(np.zeros((336, 336, 3), np.uint8))
     spans = small.chat([Message.user(*[image] * 16)]).spans
     assert {span.data.grid for span in spans if isinstance(span.data, ImageCrops)} == {(3, 3)}
     assert small.chat([Message.user(image)]).spans[0].length > spans[0].length
-    with pytest.raises(InputError, match="65 images were given; a prompt holds at most 64"):
+    with pytest.raises(InputError, match="65 images were given; expected at most 64 in a prompt"):
         small.chat([Message.user(*[image] * 65)])
-    with pytest.raises(InputError, match="65 audio clips were given; a prompt holds at most 64"):
-        small.chat([Message.user(*[SOUND] * 65)])
+    with pytest.raises(InputError, match="65 audio clips were given; expected at most 64 in a prompt"):
+        small.chat([Message.user(*[CLIP] * 65)])
 
 
 def test_a_prompt_may_fill_the_context_and_not_exceed_it(processor: Processor) -> None:
-    """Prevents an off-by-one at the limit, and a prompt cut to fit."""
-    for messages in ([Message.user("word " * 90)], [Message.user(IMAGE, SOUND, "hi")]):
+    """The limit is exact, and a longer prompt is refused, not cut."""
+    for messages in ([Message.user("word " * 90)], [Message.user(IMAGE, CLIP, "hi")]):
         length = len(processor.chat(messages).ids)
         for context in (length, length + 1):
             assert len(replace(processor, context=context).chat(messages).ids) == length
         with pytest.raises(
-            InputError, match=rf"at least {length} tokens, the model's context holds {length - 1}; shor"
+            InputError, match=rf"at least {length} tokens, but the model's context has {length - 1}; shor"
         ):
             replace(processor, context=length - 1).chat(messages)
 
 
-def test_media_past_the_context_are_not_processed(processor: Processor) -> None:
-    """Prevents hours of audio from being decoded for a request that failed with the first clip."""
-    half_hour = Audio(np.broadcast_to(np.float32(0.1), (16_000 * 60 * 8,)), 16_000)  # 6000 tokens
+def test_media_beyond_the_context_are_not_processed(processor: Processor) -> None:
+    """Hours of audio must not be decoded for a request that fails with its first clips."""
+    long_clip = Audio(np.broadcast_to(np.float32(0.1), (16_000 * 60 * 8,)), 16_000)  # 6000 tokens
     start = time.process_time()
-    with pytest.raises(InputError, match="the model's context holds 4096"):
-        processor.chat([Message.user(*[half_hour] * 40)])
+    with pytest.raises(InputError, match="the model's context has 4096"):
+        processor.chat([Message.user(*[long_clip] * 40)])
     assert time.process_time() - start < 5
 
 
-def test_errors_name_which_of_several_media_failed(processor: Processor) -> None:
-    """Prevents a person with twenty files from having to search for the broken one."""
-    with pytest.raises(InputError, match=r"^image 2: the image is empty \(0 bytes\)$"):
+def test_errors_name_the_media_item_that_failed(processor: Processor) -> None:
+    """Users with twenty files need to know which of them is damaged."""
+    with pytest.raises(InputError, match=r"^image 2: the image is empty \(0 bytes\); give a file with data$"):
         processor.chat([Message.user(IMAGE, Image(b""))])
     with pytest.raises(InputError, match=r"^image 1: the image of 1 x 10000 pixels"):
         processor.prompt("<|image_1|>", [Image(np.zeros((10_000, 1), np.uint8))])
     with pytest.raises(InputError, match=r"^audio 1: the audio clip cannot be decoded"):
-        processor.chat([Message.user(Audio(b"no sound"))])
+        processor.chat([Message.user(Audio(b"no audio"))])
 
 
 def test_expansion_is_linear_in_the_prompt(processor: Processor) -> None:
-    """Prevents the quadratic expansion by list slicing for which another server has a CVE."""
+    """Another server has a CVE for quadratic expansion by list slicing."""
     large = Processor(processor.tokenizer, ImageProcessor(56, 14), 10**7)
     start = time.process_time()
     large.prompt("<|end|>" * 200_000 + "".join(f"<|image_{n}|>" for n in range(1, 65)), [IMAGE] * 64)
     assert time.process_time() - start < 5
 
 
-def test_a_folder_states_its_own_limits(tmp_path: Path) -> None:
-    """Prevents the crop limit of the checkpoint from being ignored, and a stated rate from being silently wrong."""
+def test_the_limits_of_a_folder_are_read(tmp_path: Path) -> None:
+    """The crop limit of the checkpoint must be used, and a different audio rate must be refused."""
     with pytest.raises(CheckpointError, match=r"tokenizer.json cannot be read"):
         Processor.from_folder(tmp_path, context=100)
     (tmp_path / "tokenizer.json").write_bytes(tokenizer_json())
@@ -161,7 +161,7 @@ def test_a_folder_states_its_own_limits(tmp_path: Path) -> None:
     for text, message in (
         ('{"dynamic_hd": 65}', "max_crops is 65; expected 1 to 64"),
         ('{"dynamic_hd": "9"}', "dynamic_hd is '9'; expected a whole number"),
-        ('{"audio_compression_rate": 4}', "audio_compression_rate is 4; only 8 is known"),
+        ('{"audio_compression_rate": 4}', "audio_compression_rate is 4; expected 8"),
         ("[]", "holds a list; expected a JSON object"),
         ("{", "cannot be read"),
     ):

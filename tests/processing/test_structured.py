@@ -1,4 +1,4 @@
-"""Forms of answers, enforced token by token: what may come next, where the end may come, and what is refused."""
+"""Structured output token by token: which tokens are allowed, where the answer may end, what is refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PERSON = {
     "required": ["name", "age"],
     "additionalProperties": False,
 }
-SECONDS = 5.0  # many times what a hostile form takes on a busy machine, and much less than one that runs away
+SECONDS = 5.0  # far above what a hostile format takes on a busy machine, far below unbounded work
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +43,15 @@ def allowed(matcher: Matcher) -> set[int]:
 
 
 def compiled(
-    grammars: Grammars, form: ResponseFormat | None, tools: tuple[Tool, ...] = (), choice: str = "auto"
+    grammars: Grammars, response_format: ResponseFormat | None, tools: tuple[Tool, ...] = (), choice: str = "auto"
 ) -> Matcher:
-    source = grammar_source(form, tools, choice)
+    source = grammar_source(response_format, tools, choice)
     assert source is not None
     return grammars.start(source)
 
 
 def accepts(grammars: Grammars, matcher: Matcher, text: str) -> bool:
-    """Whether the grammar allows a text as a whole answer, spelled as the tokenizer spells it."""
+    """Whether the grammar allows the text as a complete answer, in the tokens of the tokenizer."""
     for id in grammars.tokenizer.encode_text(text):
         if id not in allowed(matcher):
             return False
@@ -59,42 +59,42 @@ def accepts(grammars: Grammars, matcher: Matcher, text: str) -> bool:
     return allowed(matcher) >= set(grammars.eos_ids)
 
 
-def walk(grammars: Grammars, matcher: Matcher, seed: int, most: int = 300) -> str | None:
-    """An answer drawn at random from all that is allowed; None when it has not ended after `most` tokens."""
-    chooser, said = random.Random(seed), b""
-    for _ in range(most):
+def random_answer(grammars: Grammars, matcher: Matcher, seed: int, max_tokens: int = 300) -> str | None:
+    """An answer of random allowed tokens; None if it has not ended after `max_tokens`."""
+    chooser, answer = random.Random(seed), b""
+    for _ in range(max_tokens):
         token = chooser.choice(sorted(allowed(matcher)))
         matcher.accept(token)
         if token in grammars.eos_ids:
-            return said.decode()
-        said += grammars.tokenizer.token_bytes(token)
+            return answer.decode()
+        answer += grammars.tokenizer.token_bytes(token)
     return None
 
 
 def test_the_mask_has_one_bit_for_each_id_of_the_model(grammars: Grammars) -> None:
-    """The engine reads it beside the logits: a word too few would leave the last ids without a say."""
+    """The engine applies it to the logits: with a word too few, the last ids would not be masked."""
     mask = compiled(grammars, ResponseFormat(regex=".*")).mask()
     assert (str(mask.dtype), mask.shape) == ("int32", (-(-grammars.vocab_size // 32),))
 
 
-@pytest.mark.parametrize("form", [ResponseFormat(regex="(?s).*"), ResponseFormat(schema={"type": "string"})])
-def test_marks_of_the_format_and_unknown_ids_never_come(grammars: Grammars, form: ResponseFormat) -> None:
-    """A role mark inside a string would end the turn for every reader of the ids; spare ids have no text at all."""
-    matcher, tokenizer = compiled(grammars, form), grammars.tokenizer
+@pytest.mark.parametrize("response_format", [ResponseFormat(regex="(?s).*"), ResponseFormat(schema={"type": "string"})])
+def test_special_tokens_and_unknown_ids_are_never_allowed(grammars: Grammars, response_format: ResponseFormat) -> None:
+    """A role token inside a string would end the turn; ids beyond the tokenizer have no text."""
+    matcher, tokenizer = compiled(grammars, response_format), grammars.tokenizer
     for id in tokenizer.encode_text('"some'):
         matcher.accept(id)
-        marks = {i for i in allowed(matcher) if i >= tokenizer.size or tokenizer.is_special(i)}
-        assert marks <= set(grammars.eos_ids)
+        special = {i for i in allowed(matcher) if i >= tokenizer.size or tokenizer.is_special(i)}
+        assert special <= set(grammars.eos_ids)
 
 
-def test_an_answer_may_spell_a_mark_as_text(grammars: Grammars) -> None:
+def test_a_special_token_spelled_in_a_choice_is_text(grammars: Grammars) -> None:
     """`<|end|>` in a choice means its letters, not the token that ends the turn."""
     matcher = compiled(grammars, ResponseFormat(choice=("a<|end|>b",)))
     assert accepts(grammars, matcher, "a<|end|>b")
 
 
-def test_the_end_may_come_just_where_the_form_is_complete(grammars: Grammars) -> None:
-    """An end too early is half an answer; an end forbidden when nothing else is left stops the row with an error."""
+def test_the_end_is_allowed_exactly_where_the_answer_is_complete(grammars: Grammars) -> None:
+    """An early end leaves the answer incomplete; if no token is allowed at all, the sequence ends with an error."""
     matcher, ends = compiled(grammars, ResponseFormat(regex="ab?")), set(grammars.eos_ids)
     assert not ends & allowed(matcher)
     a, b = (grammars.tokenizer.encode_text(letter)[0] for letter in "ab")
@@ -105,7 +105,7 @@ def test_the_end_may_come_just_where_the_form_is_complete(grammars: Grammars) ->
 
 
 def test_a_token_that_is_not_allowed_is_an_error(grammars: Grammars) -> None:
-    """After it the library would allow the end, as if the answer were whole."""
+    """After such a token the library allows the end, as if the answer were complete."""
     matcher = compiled(grammars, ResponseFormat(choice=("yes", "no")))
     with pytest.raises(InputError, match="doesn't satisfy the grammar"):
         matcher.accept(grammars.tokenizer.encode_text("w")[0])
@@ -113,8 +113,8 @@ def test_a_token_that_is_not_allowed_is_an_error(grammars: Grammars) -> None:
         matcher.mask()
 
 
-def test_forks_go_their_own_ways(grammars: Grammars) -> None:
-    """Several answers to one question begin at one compiled grammar."""
+def test_forks_are_independent(grammars: Grammars) -> None:
+    """Several answers to one prompt start from one compiled grammar."""
     first = compiled(grammars, ResponseFormat(choice=("red", "green")))
     second, third = first.fork(), first.fork()
     assert accepts(grammars, first, "red")
@@ -125,9 +125,9 @@ def test_forks_go_their_own_ways(grammars: Grammars) -> None:
 COSTLY = ResponseFormat(regex="(.*a.{1000}b.{1000}|.*c.{999}d.{888}){50}")
 
 
-def test_a_fork_that_runs_out_of_fuel_ends_no_other(grammars: Grammars) -> None:
-    """Case B15: the library's copies share a lexer, so a fork that was led on without masks, which bring the fuel,
-    ended its siblings and all that were copied after it."""
+def test_a_fork_that_runs_out_of_fuel_ends_no_other_answer(grammars: Grammars) -> None:
+    """Case B15: copies made by the library share a lexer. A copy that accepted tokens without calls of `mask`, which
+    renew the fuel, ended all other copies."""
     first = compiled(grammars, COSTLY)
     starved, sibling = first.fork(), first.fork()
     letters = grammars.tokenizer.encode_text("abcd" * 1000)
@@ -149,19 +149,19 @@ def test_a_fork_that_runs_out_of_fuel_ends_no_other(grammars: Grammars) -> None:
             matcher.accept(token)
 
 
-def test_what_a_fork_may_cost_does_not_depend_on_the_others(grammars: Grammars) -> None:
-    """Case B15, without starving: an answer of many must not end earlier, or go on longer, than it would alone."""
+def test_the_cost_limit_of_a_fork_does_not_depend_on_other_forks(grammars: Grammars) -> None:
+    """Case B15 with calls of `mask`: each of several answers must end after as many tokens as it would alone."""
 
     def length(matcher: Matcher, text: str) -> int:
-        """Tokens of an endless text until the answer is too costly."""
-        spelled = grammars.tokenizer.encode_text(text * 500)
-        for count, token in enumerate(spelled):
+        """The number of tokens of a long text until the answer is too costly."""
+        tokens = grammars.tokenizer.encode_text(text * 500)
+        for count, token in enumerate(tokens):
             try:
                 matcher.mask()
                 matcher.accept(token)
             except InputError:
                 return count
-        return len(spelled)
+        return len(tokens)
 
     first = compiled(grammars, COSTLY)
     forks = [first.fork() for _ in range(3)]
@@ -170,8 +170,8 @@ def test_what_a_fork_may_cost_does_not_depend_on_the_others(grammars: Grammars) 
     assert 5 < lengths[0] < 1900
 
 
-def test_a_fork_in_the_middle_of_an_answer_stands_where_it_was_made(grammars: Grammars) -> None:
-    """It is a parser of its own, led there over the tokens that were accepted, with fuel for each of them."""
+def test_a_fork_in_the_middle_of_an_answer_has_the_same_state(grammars: Grammars) -> None:
+    """It has its own parser, which accepts the same tokens again, with fuel for each of them."""
     matcher = compiled(grammars, COSTLY)
     for token in grammars.tokenizer.encode_text("abcd" * 100):
         matcher.mask()
@@ -185,24 +185,24 @@ def test_a_fork_in_the_middle_of_an_answer_stands_where_it_was_made(grammars: Gr
     assert accepts(grammars, person.fork(), '4, "tags": "a"}')
 
 
-def test_a_source_is_a_plain_value_that_says_all(grammars: Grammars) -> None:
-    """It crosses to the engine, in another process or on another machine, and is compiled there."""
+def test_the_source_of_a_grammar_can_be_sent_to_another_process(grammars: Grammars) -> None:
+    """It is compiled in the engine, which may run in another process."""
     source = grammar_source(None, [WEATHER, CLOCK], "clock")
     assert source is not None
-    there = pickle.loads(pickle.dumps(source))
-    assert accepts(grammars, grammars.start(there), 'functools[{"name": "clock", "arguments": {"zone": "UTC"}}]')
+    received = pickle.loads(pickle.dumps(source))
+    assert accepts(grammars, grammars.start(received), 'functools[{"name": "clock", "arguments": {"zone": "UTC"}}]')
     assert grammar_source(None, [WEATHER, CLOCK], "clock") == source
 
 
-def test_no_form_and_free_calls_need_no_grammar(grammars: Grammars) -> None:
-    """Unconstrained rows must not pay for masks."""
+def test_free_answers_and_optional_calls_need_no_grammar(grammars: Grammars) -> None:
+    """Unconstrained sequences must not pay for masks."""
     assert grammar_source(None) is None
     assert grammar_source(None, [Tool("f", "")]) is None
     assert grammars.compile(None) is None
 
 
 @pytest.mark.parametrize(
-    ("form", "good", "bad"),
+    ("response_format", "good", "bad"),
     [
         (ResponseFormat(choice=("yes", 'yes, but\n"no"', "né\\€/")), 'yes, but\n"no"', "yes, but"),
         (ResponseFormat(choice=("yes", "né😀\\€/")), "né😀\\€/", "né"),
@@ -220,24 +220,24 @@ def test_no_form_and_free_calls_need_no_grammar(grammars: Grammars) -> None:
             "[[], [[]]]",
             "[[], [1]]",
         ),
-        # An answer that Python could not print: half of a surrogate pair.
+        # Half of a surrogate pair, which Python could not encode.
         (ResponseFormat(schema={"type": "string"}), '"\\n"', '"\\ud800"'),
     ],
 )
-def test_a_form_allows_what_it_says_and_nothing_else(
-    grammars: Grammars, form: ResponseFormat, good: str, bad: str
+def test_a_response_format_allows_matching_answers_only(
+    grammars: Grammars, response_format: ResponseFormat, good: str, bad: str
 ) -> None:
-    """Each kind of form, with characters that are marks in the grammar it is written into."""
-    assert accepts(grammars, compiled(grammars, form), good)
-    assert not accepts(grammars, compiled(grammars, form), bad)
+    """Each kind of format, with characters that have a meaning in the grammar's own syntax."""
+    assert accepts(grammars, compiled(grammars, response_format), good)
+    assert not accepts(grammars, compiled(grammars, response_format), bad)
 
 
-def test_whatever_is_drawn_from_a_schema_is_valid(grammars: Grammars) -> None:
-    """The promise itself, without a model: any path through the masks that ends is JSON of the right shape."""
-    answers = [walk(grammars, compiled(grammars, ResponseFormat(schema=PERSON)), seed) for seed in range(20)]
-    found = [json.loads(answer) for answer in answers if answer is not None]
-    assert len(found) > 10
-    for value in found:
+def test_random_answers_to_a_schema_are_valid(grammars: Grammars) -> None:
+    """Any sequence of allowed tokens that ends must be JSON that matches the schema; no model is needed."""
+    answers = [random_answer(grammars, compiled(grammars, ResponseFormat(schema=PERSON)), seed) for seed in range(20)]
+    values = [json.loads(answer) for answer in answers if answer is not None]
+    assert len(values) > 10
+    for value in values:
         assert {"name", "age"} <= value.keys() <= {"name", "age", "tags"}
         assert isinstance(value["age"], int)
         assert len(value["name"]) <= 12
@@ -249,9 +249,11 @@ STOP = Tool("stop", "")
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_required_call_is_read_back_as_a_call_of_a_declared_tool(grammars: Grammars, seed: int) -> None:
-    """What is forced must be what the reader of calls understands, with arguments that the function takes."""
-    answer = walk(grammars, compiled(grammars, None, (WEATHER, CLOCK, STOP), "required"), seed, most=3000)
+def test_a_required_call_is_parsed_as_a_call_of_a_declared_tool(grammars: Grammars, seed: int) -> None:
+    """The parser must understand every forced call, with arguments that the function accepts."""
+    answer = random_answer(
+        grammars, compiled(grammars, None, (WEATHER, CLOCK, STOP), "required"), seed, max_tokens=3000
+    )
     assert answer is not None
     calls = parse_tool_calls(answer)
     assert 1 <= len(calls) <= MAX_CALLS
@@ -267,7 +269,7 @@ def test_a_required_call_is_read_back_as_a_call_of_a_declared_tool(grammars: Gra
 
 
 def test_a_named_tool_is_called_once(grammars: Grammars) -> None:
-    """The name picks the tool, and one call of it."""
+    """The name chooses the tool, and only one call is allowed."""
     one = 'functools[{"name": "clock", "arguments": {"zone": "UTC"}}]'
     tools = (WEATHER, CLOCK)
     assert accepts(grammars, compiled(grammars, None, tools, "clock"), one)
@@ -276,16 +278,18 @@ def test_a_named_tool_is_called_once(grammars: Grammars) -> None:
     assert not accepts(grammars, compiled(grammars, None, tools, "weather"), one)
 
 
-def test_with_a_form_and_tools_the_answer_is_either(grammars: Grammars) -> None:
-    """An agent calls tools until it can answer in the form; forcing the form at once would leave tools unused."""
-    form = ResponseFormat(choice=("done",))
-    assert accepts(grammars, compiled(grammars, form, (STOP,)), "done")
-    assert accepts(grammars, compiled(grammars, form, (STOP,)), 'functools[{"name": "stop", "arguments": {}}]')
-    assert not accepts(grammars, compiled(grammars, form, (STOP,)), "stop")
+def test_with_a_response_format_and_tools_the_answer_is_either(grammars: Grammars) -> None:
+    """An agent calls tools until it can give the structured answer; if that were forced, it could not call any."""
+    response_format = ResponseFormat(choice=("done",))
+    assert accepts(grammars, compiled(grammars, response_format, (STOP,)), "done")
+    assert accepts(
+        grammars, compiled(grammars, response_format, (STOP,)), 'functools[{"name": "stop", "arguments": {}}]'
+    )
+    assert not accepts(grammars, compiled(grammars, response_format, (STOP,)), "stop")
 
 
-def test_references_in_a_tools_parameters_stay_its_own(grammars: Grammars) -> None:
-    """`#/$defs` means the tool's own schema, wherever it lands in the grammar of all calls."""
+def test_references_in_the_parameters_of_a_tool_point_to_its_own_schema(grammars: Grammars) -> None:
+    """`#/$defs` means the schema of that tool, although one grammar contains those of all tools."""
     parameters = {"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"const": 7}}}
     tools = (Tool("f", "", parameters), Tool("g", "", parameters | {"$defs": {"n": {"const": 8}}}))
     for name, number, good in (("f", 7, True), ("f", 8, False), ("g", 8, True), ("g", 7, False)):
@@ -294,36 +298,36 @@ def test_references_in_a_tools_parameters_stay_its_own(grammars: Grammars) -> No
 
 
 @pytest.mark.parametrize(
-    ("parameters", "told"),
+    ("parameters", "message"),
     [
         ({"type": "string"}, "have type 'string'; expected 'object'"),
-        ({"city": "str"}, "parameter city of tool f is no JSON object"),
+        ({"city": "str"}, "parameter city of tool f is not a JSON object"),
     ],
 )
-def test_parameters_that_are_no_declaration_are_refused(parameters: dict[str, Any], told: str) -> None:
-    """They would force an answer that is no call at all."""
-    with pytest.raises(InputError, match=told):
+def test_invalid_declarations_of_parameters_are_refused(parameters: dict[str, Any], message: str) -> None:
+    """They would force an answer that is not a tool call."""
+    with pytest.raises(InputError, match=message):
         arguments_schema(Tool("f", "", parameters))
 
 
 @pytest.mark.parametrize(
-    ("tools", "choice", "form", "told"),
+    ("tools", "choice", "response_format", "message"),
     [
         ((), "required", None, "tool_choice is 'required'; expected auto, as there are no tools"),
         ((STOP,), "halt", None, "tool_choice is 'halt'; expected auto, required, stop"),
-        ((STOP,), "stop", ResponseFormat(regex="a"), "leaves no room for a response format"),
+        ((STOP,), "stop", ResponseFormat(regex="a"), "cannot be combined with a response format"),
     ],
 )
-def test_a_choice_of_tools_that_cannot_be_is_refused(
-    tools: tuple[Tool, ...], choice: str, form: ResponseFormat | None, told: str
+def test_an_impossible_tool_choice_is_refused(
+    tools: tuple[Tool, ...], choice: str, response_format: ResponseFormat | None, message: str
 ) -> None:
-    """A name with a slip of the pen must not become a free answer."""
-    with pytest.raises(InputError, match=told):
-        grammar_source(form, tools, choice)
+    """A misspelled name must not lead to a free answer."""
+    with pytest.raises(InputError, match=message):
+        grammar_source(response_format, tools, choice)
 
 
 @pytest.mark.parametrize(
-    ("form", "told"),
+    ("response_format", "message"),
     [
         (lambda: ResponseFormat(), "has nothing; expected one of schema, regex, choice"),
         (lambda: ResponseFormat(regex="a", choice=("b",)), "has regex and choice; expected one"),
@@ -339,10 +343,12 @@ def test_a_choice_of_tools_that_cannot_be_is_refused(
         (lambda: ResponseFormat(schema=cast(Any, "{}")), "schema is str; expected a JSON object, as a dict"),
     ],
 )
-def test_a_form_that_is_none_is_refused_when_it_is_made(form: Callable[[], ResponseFormat], told: str) -> None:
-    """Before any model is loaded or prompt processed, and told in the caller's words."""
-    with pytest.raises(InputError, match=told):
-        form()
+def test_an_invalid_response_format_is_refused_when_it_is_created(
+    response_format: Callable[[], ResponseFormat], message: str
+) -> None:
+    """The error comes before a model is loaded or a prompt is processed."""
+    with pytest.raises(InputError, match=message):
+        response_format()
 
 
 def nested(depth: int, *children: str) -> dict[str, Any]:
@@ -365,17 +371,17 @@ def alternatives(count: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("form", "told"),
+    ("response_format", "message"),
     [
-        (ResponseFormat(schema=nested(100, "items")), "nests 65 deep"),
-        (ResponseFormat(schema=nested(60, "items", "not")), "at most 64, 4096 and 512 are followed"),
-        (ResponseFormat(schema=circular()), "nests 65 deep"),
-        (ResponseFormat(schema={"enum": list(range(100_000))}), "has 100002 values"),
-        (ResponseFormat(schema={"properties": {f"p{i}": {} for i in range(600)}}), "600 in one object"),
-        (ResponseFormat(schema={"const": "x" * 70_000}), "bytes of JSON; at most 65536"),
+        (ResponseFormat(schema=nested(100, "items")), "has depth 65"),
+        (ResponseFormat(schema=nested(60, "items", "not")), "expected at most 64, 4096 and 512"),
+        (ResponseFormat(schema=circular()), "has depth 65"),
+        (ResponseFormat(schema={"enum": list(range(100_000))}), "100002 values"),
+        (ResponseFormat(schema={"properties": {f"p{i}": {} for i in range(600)}}), "600 keys in one object"),
+        (ResponseFormat(schema={"const": "x" * 70_000}), "bytes of JSON; expected at most 65536"),
         (
             ResponseFormat(choice=tuple(f"{i:01000}" for i in range(1000))),
-            "grammar of 1005035 characters and at most 131072",
+            "has 1005035 characters; expected at most 131072",
         ),
         (ResponseFormat(schema={"const": b"\xff"}), "not JSON: Object of type bytes"),
         (ResponseFormat(schema={"const": float("nan")}), "not JSON: Out of range float"),
@@ -402,19 +408,19 @@ def alternatives(count: int) -> dict[str, Any]:
         (ResponseFormat(regex="(a?){1000}a{1000}"), "too many expressions"),
     ],
 )
-def test_a_hostile_or_impossible_form_is_refused_in_bounded_time(
-    grammars: Grammars, form: ResponseFormat, told: str
+def test_a_hostile_or_impossible_response_format_is_refused_in_bounded_time(
+    grammars: Grammars, response_format: ResponseFormat, message: str
 ) -> None:
-    """A form comes from whoever asks: it must not stop everyone's steps, fill memory, read files or be half obeyed."""
+    """It is untrusted input: it must not block the steps of others, fill memory, read files, or be partly ignored."""
     begin = time.perf_counter()
-    with pytest.raises(InputError, match=told) as refused:
-        grammars.compile(form)
+    with pytest.raises(InputError, match=message) as refused:
+        grammars.compile(response_format)
     assert time.perf_counter() - begin < SECONDS
     assert len(str(refused.value)) < 500
 
 
 @pytest.mark.parametrize(
-    "form",
+    "response_format",
     [
         ResponseFormat(regex="(a+)+b"),
         ResponseFormat(regex="(a|a)*(a|aa)+$"),
@@ -432,10 +438,12 @@ def test_a_hostile_or_impossible_form_is_refused_in_bounded_time(
         ),
     ],
 )
-def test_a_costly_form_works_or_fails_in_bounded_time(grammars: Grammars, form: ResponseFormat) -> None:
-    """No step may take long, whatever is said; a form that turns out too costly ends its own answer with an error."""
+def test_a_costly_response_format_works_or_fails_in_bounded_time(
+    grammars: Grammars, response_format: ResponseFormat
+) -> None:
+    """No step may take long; a format that proves too costly ends only its own answer, with an error."""
     begin = time.perf_counter()
-    matcher = compiled(grammars, form)
+    matcher = compiled(grammars, response_format)
     slowest, chooser = time.perf_counter() - begin, random.Random(1)
     for _ in range(60):
         begin = time.perf_counter()
@@ -451,11 +459,13 @@ def test_a_costly_form_works_or_fails_in_bounded_time(grammars: Grammars, form: 
     assert slowest < SECONDS
 
 
-def test_a_missing_library_is_named_with_its_cure(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is an extra: those who never ask for a form need not have it."""
+def test_a_missing_library_is_named_with_the_command_to_install_it(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """llguidance is optional: it is needed only for structured output."""
     monkeypatch.setitem(sys.modules, "llguidance", None)
     grammars = Grammars(tokenizer, tokenizer.size, (tokenizer.id(Special.END),))
     assert grammars.compile(None) is None
-    for form in (ResponseFormat(regex="a"), ResponseFormat(choice=("a",))):
+    for response_format in (ResponseFormat(regex="a"), ResponseFormat(choice=("a",))):
         with pytest.raises(ConfigError, match=r"pip install 'phi4mm\[structured\]'"):
-            grammars.compile(form)
+            grammars.compile(response_format)

@@ -1,4 +1,4 @@
-"""Text and ids: special tokens only where they are meant, no character lost, nothing endless."""
+"""Text and ids: special tokens only where they are intended, no character lost, time bounded."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from phi4mm.errors import CheckpointError, InputError
 from phi4mm.processing.tokenizer import MAX_TEXT, Special, Tokenizer
 from tests.processing.conftest import tokenizer_json
 
-EVERY_MARK = "".join(special.value for special in Special)
+ALL_SPECIAL_TOKENS = "".join(special.value for special in Special)
 
 
-def test_special_ids_are_read_by_their_spelling_in_both_layouts(
+def test_special_tokens_are_found_by_their_spelling_in_both_layouts(
     tokenizer: Tokenizer, native_tokenizer: Tokenizer
 ) -> None:
-    """Prevents id constants: a small model has other ids, and transformers' layout other names of the placeholders."""
+    """A small model has other ids, and the transformers layout has other names for the placeholders."""
     assert len({tokenizer.id(special) for special in Special}) == len(Special)
     assert tokenizer.spelling(Special.IMAGE) == "<|endoftext10|>"
     assert native_tokenizer.spelling(Special.IMAGE) == "<|image|>"
     assert native_tokenizer.spelling(Special.AUDIO) == "<|audio|>"
-    for some in (tokenizer, native_tokenizer):
+    for each in (tokenizer, native_tokenizer):
         for special in Special:
-            assert some.encode_prompt(some.spelling(special)) == [some.id(special)] == some.encode([special])
-            assert some.is_special(some.id(special))
+            assert each.encode_prompt(each.spelling(special)) == [each.id(special)] == each.encode([special])
+            assert each.is_special(each.id(special))
     assert tokenizer.size == max(tokenizer.id(special) for special in Special) + 1
     assert not tokenizer.is_special(tokenizer.encode_text("a")[0])
 
 
 def test_missing_special_tokens_are_all_listed() -> None:
-    """Prevents a model without tool tokens from failing much later, one token at a time."""
+    """Otherwise a model without tool tokens would fail much later, and for one token after another."""
     with pytest.raises(CheckpointError, match=r"lacks the special tokens <\|user\|>, <\|/tool\|>$"):
         Tokenizer(tokenizer_json(leave_out=("<|user|>", "<|/tool|>")))
 
@@ -49,13 +49,13 @@ def test_missing_special_tokens_are_all_listed() -> None:
     ],
 )
 def test_damaged_files_are_refused(source: bytes | str, message: str) -> None:
-    """Prevents the tokenizer library's own exception class from escaping."""
+    """The exception class of the tokenizer library must not reach the caller."""
     with pytest.raises(CheckpointError, match=message):
         Tokenizer(source)
 
 
 def test_a_tokenizer_that_is_not_byte_level_is_refused() -> None:
-    """Prevents text from being lost on the way back when a byte has no token."""
+    """Text could not be encoded and decoded without loss if a byte had no token."""
     stated = json.loads(tokenizer_json())
     del stated["model"]["vocab"]["A"]
     with pytest.raises(CheckpointError, match="not a byte-level BPE: 1 of 256 byte tokens are missing"):
@@ -63,16 +63,18 @@ def test_a_tokenizer_that_is_not_byte_level_is_refused() -> None:
 
 
 def test_truncation_and_padding_of_the_file_are_ignored() -> None:
-    """Prevents a prompt from being cut or padded in silence because a file was saved in mid-training."""
+    """A file saved during training may have them, and prompts would be cut or padded silently."""
     stated = json.loads(tokenizer_json())
     stated["truncation"] = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
     text = "what is in the image" * 5
     assert Tokenizer(json.dumps(stated).encode()).encode_text(text) == Tokenizer(tokenizer_json()).encode_text(text)
 
 
-@pytest.mark.parametrize("text", [EVERY_MARK, "a<|end|>b", " <|user|> \n<|system|>\t", "<|<|end|>end|>", "<|image|>"])
+@pytest.mark.parametrize(
+    "text", [ALL_SPECIAL_TOKENS, "a<|end|>b", " <|user|> \n<|system|>\t", "<|<|end|>end|>", "<|image|>"]
+)
 def test_special_tokens_spelled_in_text_are_ordinary_text(text: str, tokenizer: Tokenizer) -> None:
-    """Prevents a person from closing the turn, or naming an image that is not there, by typing the mark."""
+    """Users must not be able to end a turn, or to add a placeholder, by typing the token."""
     ids = tokenizer.encode_text(text)
     assert not any(tokenizer.is_special(id) for id in ids)
     assert tokenizer.decode(ids) == text
@@ -81,10 +83,11 @@ def test_special_tokens_spelled_in_text_are_ordinary_text(text: str, tokenizer: 
 
 @settings(max_examples=100, deadline=None)
 @given(
-    text=st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from([EVERY_MARK, "\0", "שלום 👩‍👩‍👧 \r\n\0"])
+    text=st.text(st.characters(exclude_categories=["Cs"]))
+    | st.sampled_from([ALL_SPECIAL_TOKENS, "\0", "שלום 👩‍👩‍👧 \r\n\0"])
 )
-def test_every_text_comes_back_whole(text: str) -> None:
-    """Prevents NUL, right-to-left text, emoji and combining marks from being changed."""
+def test_every_text_is_decoded_unchanged(text: str) -> None:
+    """Including NUL, right-to-left text, emoji and combining characters."""
     tokenizer = _TOKENIZER
     ids = tokenizer.encode_text(text)
     assert tokenizer.decode(ids) == text
@@ -97,14 +100,14 @@ _HARMLESS = st.text(st.sampled_from("ab <|>\n\t\u00a0\u2003\u3000\x1c\x85é👍.
 
 @settings(max_examples=200, deadline=None)
 @given(pieces=st.lists(_HARMLESS | st.sampled_from(list(Special)), max_size=9))
-def test_pieces_equal_the_joined_prompt(pieces: list[str | Special]) -> None:
-    """Prevents a difference from the published pipeline, which strips white space beside some marks."""
+def test_pieces_are_encoded_like_the_joined_prompt(pieces: list[str | Special]) -> None:
+    """The published pipeline strips white space beside some special tokens."""
     joined = "".join(piece.value if isinstance(piece, Special) else piece for piece in pieces)
     assert _TOKENIZER.encode(pieces) == _TOKENIZER.encode_prompt(joined)
 
 
-def test_half_characters_are_bytes_until_they_are_whole(tokenizer: Tokenizer) -> None:
-    """Prevents a stream from showing U+FFFD for the first token of an emoji."""
+def test_the_bytes_of_incomplete_characters_are_kept(tokenizer: Tokenizer) -> None:
+    """A stream must not show U+FFFD for the first token of an emoji."""
     text = "né 👍 <|end|>"
     ids = tokenizer.encode_text(text)
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -114,16 +117,16 @@ def test_half_characters_are_bytes_until_they_are_whole(tokenizer: Tokenizer) ->
     assert tokenizer.decode(thumb[:1]) == "\ufffd"
 
 
-def test_decoding_skips_the_marks_of_the_format_but_not_a_tool_call(tokenizer: Tokenizer) -> None:
-    """Prevents `<|end|>` from being shown, and a tool call from losing the marks by which it is found."""
+def test_decoding_skips_special_tokens_except_those_of_a_tool_call(tokenizer: Tokenizer) -> None:
+    """`<|end|>` must not be shown, and a tool call must keep the tokens by which it is recognised."""
     text = "<|assistant|>hi<|tool_call|>[]<|/tool_call|><|end|>"
     ids = tokenizer.encode_prompt(text)
     assert tokenizer.decode(ids) == "hi<|tool_call|>[]<|/tool_call|>"
     assert tokenizer.decode(ids, skip_special=False) == text
 
 
-def test_ids_without_a_token_are_empty_and_impossible_ones_refused(tokenizer: Tokenizer) -> None:
-    """Prevents a crash on the unused rows of the published embedding table."""
+def test_unused_ids_decode_to_nothing_and_impossible_ids_are_refused(tokenizer: Tokenizer) -> None:
+    """The published embedding table has unused rows, whose ids a model can produce."""
     assert tokenizer.decode([tokenizer.size, 2**31]) == ""
     for id in (-1, 2**32):
         with pytest.raises(InputError, match=f"token id {id} is impossible"):
@@ -133,13 +136,13 @@ def test_ids_without_a_token_are_empty_and_impossible_ones_refused(tokenizer: To
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ok \ud800", r"lone surrogate, U\+D800, at character 3; decode it as UTF-8"),
-        ("x" * (MAX_TEXT + 1), f"has {MAX_TEXT + 1} characters; at most {MAX_TEXT}"),
-        ("é" * (MAX_TEXT // 2 + 1), f"has {MAX_TEXT + 2} bytes of UTF-8; at most {MAX_TEXT}"),
+        ("ok \ud800", r"lone surrogate, U\+D800, at character 3; decode the text as UTF-8"),
+        ("x" * (MAX_TEXT + 1), f"has {MAX_TEXT + 1} characters; expected at most {MAX_TEXT}"),
+        ("é" * (MAX_TEXT // 2 + 1), f"has {MAX_TEXT + 2} bytes of UTF-8; expected at most {MAX_TEXT}"),
     ],
 )
 def test_text_that_cannot_be_encoded_is_refused(text: str, message: str, tokenizer: Tokenizer) -> None:
-    """Prevents lone surrogates from ending the process, and ten megabytes of one letter from occupying it."""
+    """Lone surrogates must not end the process, and ten megabytes of one letter must not block it."""
     for encode in (tokenizer.encode_text, tokenizer.encode_prompt, lambda text: tokenizer.encode([text[:5], text[5:]])):
         with pytest.raises(InputError, match=message):
             encode(text)
@@ -147,7 +150,7 @@ def test_text_that_cannot_be_encoded_is_refused(text: str, message: str, tokeniz
 
 @pytest.mark.parametrize("unit", ["a", "A", " ", "\n", " \n", "\u00a0", "!", "1", "a'", "<|", "<|end", "👍"])
 def test_long_runs_take_linear_time(unit: str, tokenizer: Tokenizer) -> None:
-    """Prevents a pattern that backtracks over the whole run at each of its characters."""
+    """The pattern must not backtrack over the whole run at each of its characters."""
     run = unit * (200_000 // len(unit.encode()))
     start = time.process_time()
     tokenizer.encode_text(run)

@@ -1,4 +1,4 @@
-"""Tool calls: both published forms read in full and in linear time, look-alikes left as text; declarations checked."""
+"""Tool calls: both published formats parsed in linear time, other text left alone; declarations checked."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ NESTED = {"points": [[1, 2], [3, [4, {"a": [5]}]]], "text": 'a ] } " ⟨\\', "no
         'functools[{"id": 1, "type": "function", "name": "get_weather", "arguments": {"city": "Paris"}}]',
     ],
 )
-def test_every_published_form_of_a_call_is_read(answer: str) -> None:
-    """Prevents a call from being shown to the person as text."""
+def test_every_published_format_of_a_call_is_parsed(answer: str) -> None:
+    """Otherwise users would see the call as text."""
     assert parse_tool_calls(answer) == [PARIS]
 
 
-def test_several_calls_are_read_in_order() -> None:
-    """Prevents parallel calls from being lost, in one list or in marks of their own."""
+def test_several_calls_are_parsed_in_order() -> None:
+    """Parallel calls come in one list, or each in its own tags."""
     one, two = '{"name": "a", "arguments": {"x": 1}}', '{"name": "b", "arguments": {}}'
     both = [ToolCall("a", {"x": 1}), ToolCall("b", {})]
     assert parse_tool_calls(f"functools[{one}, {two}]") == both
@@ -52,7 +52,7 @@ def test_several_calls_are_read_in_order() -> None:
 
 
 def test_nested_arrays_and_brackets_in_strings_survive() -> None:
-    """Prevents the loss of calls with array arguments, a fault of another server's pattern."""
+    """The pattern of another server loses calls with array arguments."""
     answer = "functools" + json.dumps([{"name": "plot", "arguments": NESTED}])
     assert parse_tool_calls(answer) == [ToolCall("plot", NESTED)]
 
@@ -83,8 +83,8 @@ def test_nested_arrays_and_brackets_in_strings_survive() -> None:
         "<|/tool_call|>",
     ],
 )
-def test_text_that_merely_looks_like_a_call_stays_text(answer: str) -> None:
-    """Prevents an explanation of calls from running one, and half a call from running at all."""
+def test_text_that_only_resembles_a_call_stays_text(answer: str) -> None:
+    """An explanation of calls, or half a call, must not run a function."""
     assert parse_tool_calls(answer) == []
 
 
@@ -106,14 +106,14 @@ def test_text_that_merely_looks_like_a_call_stays_text(answer: str) -> None:
     ],
 )
 def test_hostile_answers_of_a_megabyte_are_text_within_a_second(answer: str) -> None:
-    """Prevents quadratic or exponential parsing, which froze another server, and nesting that ends the process."""
+    """Quadratic or exponential parsing froze another server, and deep nesting can end the process."""
     start = time.process_time()
     assert parse_tool_calls(answer) == []
     assert time.process_time() - start < 1
 
 
-def test_depth_is_bounded_by_a_stated_number() -> None:
-    """Prevents the bound from depending on how deep the caller's own stack is."""
+def test_the_depth_of_arguments_is_limited() -> None:
+    """The limit must not depend on the depth of the caller's stack."""
     for depth, calls in ((60, 1), (70, 0)):
         argument = "[" * depth + "]" * depth
         assert len(parse_tool_calls(f'functools[{{"name": "f", "arguments": {{"x": {argument}}}}}]')) == calls
@@ -128,8 +128,8 @@ _JSON = st.recursive(
 
 @settings(max_examples=60, deadline=None)
 @given(arguments=st.dictionaries(st.text(), _JSON, max_size=4), noise=st.text(max_size=30))
-def test_any_arguments_survive_and_any_noise_is_text(arguments: dict[str, Any], noise: str) -> None:
-    """Prevents escapes, surrogate pairs and odd keys from changing a call, and any text from raising."""
+def test_any_arguments_are_parsed_unchanged_and_noise_is_text(arguments: dict[str, Any], noise: str) -> None:
+    """Escapes, surrogate pairs and unusual keys must not change a call, and no text may raise an exception."""
     call = json.dumps([{"name": "f", "arguments": arguments}])
     assert parse_tool_calls("functools" + call) == [ToolCall("f", arguments)]
     parse_tool_calls("functools" + noise)
@@ -146,8 +146,8 @@ def weather(city: str, days: int = 1, unit: Literal["C", "F"] = "C", tags: list[
     return city
 
 
-def test_a_function_declares_itself() -> None:
-    """Prevents descriptions, defaults or required names from being lost on the way into the prompt."""
+def test_a_function_is_declared_with_its_docstring_and_annotations() -> None:
+    """Descriptions, defaults and required names must reach the prompt."""
     assert tool_from_function(weather) == Tool(
         "weather",
         "Tell the weather of a city.",
@@ -165,7 +165,7 @@ def test_a_function_declares_itself() -> None:
 
 
 def test_functions_that_json_cannot_describe_are_refused() -> None:
-    """Prevents a tool whose parameters the model cannot know."""
+    """The model would not know their parameters."""
 
     def unnamed(*values: int) -> None: ...
 
@@ -181,8 +181,8 @@ def test_functions_that_json_cannot_describe_are_refused() -> None:
         as_tool(7)  # type: ignore[arg-type]
 
 
-def test_dicts_of_the_card_and_of_openai_mean_the_same() -> None:
-    """Prevents users of either form from having to rewrite their tools."""
+def test_tool_dicts_of_the_model_card_and_of_openai_are_equivalent() -> None:
+    """Users of either format need not rewrite their tools."""
     flat: dict[str, Any] = {"name": "f", "description": "d", "parameters": {"city": {"type": "str"}}}
     expected = Tool("f", "d", {"city": {"type": "str"}})
     assert as_tool(flat) == as_tool({"type": "function", "function": {**flat, "strict": True}}) == expected
@@ -205,19 +205,19 @@ def test_dicts_of_the_card_and_of_openai_mean_the_same() -> None:
             {"name": "f", "paramaters": {}},
             "tool 'f' has the unknown key 'paramaters'; expected description, name, param",
         ),
-        ({"name": "f", "parameters": [1]}, "needs a text as description and a JSON object as parameters"),
+        ({"name": "f", "parameters": [1]}, "needs text as description and a JSON object as parameters"),
         ({"name": "f", "parameters": {"x": {1, 2}}}, "are not JSON"),
         ({"name": "f", "parameters": {"x": float("nan")}}, "are not JSON"),
     ],
 )
-def test_impossible_tools_are_refused_by_name(tool: dict[str, Any], message: str) -> None:
-    """Prevents names that break out of the prompt's JSON, and keys that would be dropped."""
+def test_invalid_tools_are_refused(tool: dict[str, Any], message: str) -> None:
+    """A name must not break the JSON of the prompt, and no key may be ignored silently."""
     with pytest.raises(InputError, match=message):
         as_tool(tool)
 
 
-def test_endless_schemas_are_refused() -> None:
-    """Prevents a schema that holds itself, or is ten thousand deep, from ending the process."""
+def test_circular_and_very_deep_schemas_are_refused() -> None:
+    """A schema that contains itself, or is ten thousand deep, must not end the process."""
     loop: dict[str, Any] = {}
     loop["self"] = loop
     deep: dict[str, Any] = {}
@@ -228,8 +228,8 @@ def test_endless_schemas_are_refused() -> None:
             as_tool(Tool("f", "", parameters))
 
 
-def test_the_declaration_is_the_cards_json() -> None:
-    """Prevents escapes of letters that the model reads better as they are, and a change of the card's key order."""
+def test_tools_are_declared_in_the_json_of_the_model_card() -> None:
+    """Letters are not escaped, as the model reads them better, and the keys have the order of the model card."""
     assert (
         tools_json([Tool("f", "Größe", {"x": 1})]) == '[{"name": "f", "description": "Größe", "parameters": {"x": 1}}]'
     )

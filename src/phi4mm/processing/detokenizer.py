@@ -1,4 +1,4 @@
-"""Tokens to text, piece by piece: never half a character, never a piece that may turn out to begin a stop string."""
+"""Tokens to text, piece by piece: whole characters only, and nothing that may be the start of a stop string."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 
 
 class TextStream:
-    """The text of one answer while it is generated. Time is linear in the answer, whatever the stop strings.
+    """The text of one answer while it is generated. Time is linear in the answer, for any stop strings.
 
-    The text ends before the stop string that is complete first, character by character, however the tokens cut the
-    text; of two that are complete at the same character, before the one that begins first.
+    The text ends before the stop string that is complete first, counted in characters and not in tokens. If two are
+    complete at the same character, it ends before the longer one.
 
-    stopped  true once a stop string was found; later tokens change nothing
+    stopped  True once a stop string was found; later tokens are ignored
     """
 
     def __init__(self, token_bytes: Callable[[int], bytes], stop: Sequence[str] = ()) -> None:
-        """`token_bytes` gives the bytes of a token id, none for special tokens; `stop` must hold no empty string."""
+        """`token_bytes` returns the bytes of an id, b"" for special tokens; `stop` must not contain an empty string."""
         assert all(stop), "an empty stop string would end every answer at once"
         self.stopped = False
         self._token_bytes = token_bytes
@@ -28,15 +28,15 @@ class TextStream:
 
     @property
     def text(self) -> str:
-        """All text that was given out so far, joined anew at each call."""
+        """All text returned so far; joined at each call."""
         return "".join(self._pieces)
 
     def push(self, token_id: int) -> str:
-        """Take the next token and return the text that is now certain, often none."""
+        """Add the next token. Returns the text that is now certain, often ""."""
         return self._release(self._decoder.decode(self._token_bytes(token_id)))
 
     def finish(self) -> str:
-        """Return the text that was held back; a character that never became whole is U+FFFD."""
+        """Return the text that was held back; an incomplete character becomes U+FFFD."""
         last = self._release(self._decoder.decode(b"", final=True))
         rest, self._held = self._held, ""
         if rest:
@@ -57,10 +57,10 @@ class TextStream:
 
 
 class _StopMatcher:
-    """Aho-Corasick: which of several strings is complete first in a text that comes in pieces.
+    """Aho-Corasick automaton: finds the string that is complete first in a text that comes in pieces.
 
-    A state is a prefix of some string. For each state: the next states by character, the state of its longest proper
-    suffix that is a prefix too, its length, and the length of the longest whole string that it ends with (0: none).
+    A state is a prefix of one of the strings. Stored for each state: the next states by character, the state of its
+    longest proper suffix that is also a state, its length, and the length of the longest string it ends with (0: none).
     """
 
     def __init__(self, strings: Sequence[str]) -> None:
@@ -75,11 +75,11 @@ class _StopMatcher:
 
     @property
     def pending(self) -> int:
-        """How many of the last characters may begin one of the strings."""
+        """How many of the last characters may be the start of one of the strings."""
         return self._length[self._state]
 
     def find(self, piece: str) -> int | None:
-        """Where the first complete string begins, counted from the start of `piece` (negative: before it), or None."""
+        """Where the first complete string begins, relative to the start of `piece` (may be negative), or None."""
         if len(self._next) == 1:
             return None
         for position, character in enumerate(piece, start=1):
@@ -105,7 +105,7 @@ class _StopMatcher:
         return state
 
     def _link(self) -> None:
-        # Breadth first: a suffix is shorter than its state, so it is linked already.
+        # Breadth first: a suffix is shorter than its state, so it already has its own link.
         queue = deque(self._next[0].values())
         while queue:
             state = queue.popleft()

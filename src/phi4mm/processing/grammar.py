@@ -1,6 +1,7 @@
-"""The form of an answer as the source text of a grammar: a plain value, checked, made without the grammar's library.
+"""Structured output and tools as the source text of a grammar, which is checked here and compiled in the engine.
 
-The language is llguidance's Lark with JSON schemas inside; only regular expressions are spelled anew by the library.
+The grammar is written in llguidance's variant of Lark, with JSON schemas in it. The library itself is needed only to
+convert regular expressions.
 """
 
 from __future__ import annotations
@@ -16,66 +17,68 @@ from phi4mm.protocol.request import ResponseFormat
 
 MAX_SCHEMA = 2**16  # bytes of JSON
 MAX_VALUES = 4096  # in a schema
-MAX_KEYS = 512  # of one object in it; compiling takes the square of its properties
-MAX_GRAMMAR = 2**17  # characters of the form and all tools together
-MAX_CALLS = 16  # in one answer: a weak model would never close the list
-# White space as json.dumps writes it: where any were allowed, some models would write it for ever.
+MAX_KEYS = 512  # in one object of a schema; compiling takes time quadratic in them
+MAX_GRAMMAR = 2**17  # characters, with all tools
+MAX_CALLS = 16  # in one answer; a weak model may never end the list by itself
+# White space as json.dumps writes it: if any were allowed, some models would write it without end.
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-_NESTS = (dict, list, tuple)
+_CONTAINERS = (dict, list, tuple)
 
 
-def grammar_source(form: ResponseFormat | None, tools: Sequence[Tool] = (), tool_choice: str = "auto") -> str | None:
-    """The grammar that an answer must keep to; None when anything goes. With "auto", calls may stand in for the form.
+def grammar_source(
+    response_format: ResponseFormat | None, tools: Sequence[Tool] = (), tool_choice: str = "auto"
+) -> str | None:
+    """The grammar that an answer must match, or None if it is free. With "auto", tool calls are allowed as well.
 
-    raises  InputError for a form or choice of tools that is malformed, contradictory or too large;
-            ConfigError for a regular expression when llguidance is not installed
+    raises  InputError for a response format or tool choice that is malformed, contradictory or too large;
+            ConfigError for a regular expression if llguidance is not installed
     """
     names = [tool.name for tool in tools]
     if tool_choice != "auto" and (not tools or tool_choice not in ("required", *names)):
         expected = ", ".join(["auto", "required", *names] if tools else ["auto, as there are no tools"])
         raise InputError(f"tool_choice is {tool_choice!r}; expected {expected}")
-    if tool_choice != "auto" and form is not None:
-        raise InputError(f"tool_choice {tool_choice!r} leaves no room for a response format; give one of the two")
-    if tool_choice == "auto" and form is None:
+    if tool_choice != "auto" and response_format is not None:
+        raise InputError(f"tool_choice {tool_choice!r} cannot be combined with a response format; give one of the two")
+    if tool_choice == "auto" and response_format is None:
         return None
     starts: list[str] = []
     rules: list[str] = []
-    if form is not None:
+    if response_format is not None:
         starts.append("answer")
-        rules.append(f"answer: {_answer(form)}")
+        rules.append(f"answer: {_answer(response_format)}")
     if tools:
         starts.append("calls")
         rules += _calls([tool for tool in tools if tool_choice in ("auto", "required", tool.name)], tool_choice)
     source = "\n".join([f"start: {' | '.join(starts)}", *rules, ""])
     if len(source) > MAX_GRAMMAR:
         raise InputError(
-            f"the answer's form comes to a grammar of {len(source)} characters and at most {MAX_GRAMMAR} are"
-            " followed; give fewer or shorter choices or tools"
+            f"the grammar of the structured output has {len(source)} characters; expected at most {MAX_GRAMMAR}, "
+            "so give fewer or shorter choices or tools"
         )
     return source
 
 
 def missing_library() -> ConfigError:
-    """What to raise where llguidance is needed and not there."""
-    return ConfigError("structured answers need llguidance; pip install 'phi4mm[structured]'")
+    """The error to raise if llguidance is not installed."""
+    return ConfigError("structured output needs llguidance; pip install 'phi4mm[structured]'")
 
 
-def _answer(form: ResponseFormat) -> str:
-    """The right side of the rule for an answer of this form."""
-    if form.schema is not None:
-        return f"%json {_schema_text(form.schema, 'the schema')}"
-    if form.choice:
-        return f"CHOICE\nCHOICE: {' | '.join(json.dumps(text, ensure_ascii=False) for text in form.choice)}"
+def _answer(response_format: ResponseFormat) -> str:
+    """The right side of the rule `answer`."""
+    if response_format.schema is not None:
+        return f"%json {_schema_text(response_format.schema, 'the schema')}"
+    if response_format.choice:
+        return f"CHOICE\nCHOICE: {' | '.join(json.dumps(text, ensure_ascii=False) for text in response_format.choice)}"
     try:
         from llguidance import regex_to_lark
     except ImportError as error:
         raise missing_library() from error
-    assert form.regex is not None
-    return f"/{regex_to_lark(form.regex, use_ascii='')}/"
+    assert response_format.regex is not None
+    return f"/{regex_to_lark(response_format.regex, use_ascii='')}/"
 
 
 def _calls(tools: Sequence[Tool], tool_choice: str) -> list[str]:
-    """Rules for calls in the published form: one to the tool that was named, else up to MAX_CALLS to any."""
+    """Rules for tool calls in the published format: one call of a tool chosen by name, else up to MAX_CALLS."""
     more = f' (", " call){{0,{MAX_CALLS - 1}}}' if tool_choice in ("auto", "required") else ""
     rules = [
         f'calls: "{FUNCTOOLS}[" call{more} "]"',
@@ -88,8 +91,11 @@ def _calls(tools: Sequence[Tool], tool_choice: str) -> list[str]:
     return rules
 
 
-def _schema_text(schema: dict[str, Any], what: str) -> str:
-    """A schema of bounded size as JSON, in which nothing but our own layout steers the library."""
+def _schema_text(schema: dict[str, Any], name: str) -> str:
+    """The schema as JSON, of bounded size, with our own options for the library in place of any it contains.
+
+    raises  InputError, in which the schema is called `name`
+    """
     level: list[Any] = [schema]
     depth = values = 0
     while level:
@@ -97,15 +103,17 @@ def _schema_text(schema: dict[str, Any], what: str) -> str:
         keys = max((len(value) for value in level if isinstance(value, dict)), default=0)
         if depth > MAX_DEPTH or values > MAX_VALUES or keys > MAX_KEYS:
             raise InputError(
-                f"{what} nests {depth} deep, has {values} values up to there and {keys} in one object; "
-                f"at most {MAX_DEPTH}, {MAX_VALUES} and {MAX_KEYS} are followed"
+                f"{name} has depth {depth}, {values} values and {keys} keys in one object; "
+                f"expected at most {MAX_DEPTH}, {MAX_VALUES} and {MAX_KEYS}, so simplify it"
             )
-        groups = [value.values() if isinstance(value, dict) else value for value in level if isinstance(value, _NESTS)]
+        groups = [
+            value.values() if isinstance(value, dict) else value for value in level if isinstance(value, _CONTAINERS)
+        ]
         level = [child for group in groups for child in group]
     try:
         text = json.dumps({**schema, "x-guidance": _LAYOUT}, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{what} is not JSON: {error}") from None
+        raise InputError(f"{name} is not JSON: {error}") from None
     if len(text) > MAX_SCHEMA:
-        raise InputError(f"{what} has {len(text)} bytes of JSON; at most {MAX_SCHEMA} are followed")
+        raise InputError(f"{name} has {len(text)} bytes of JSON; expected at most {MAX_SCHEMA}, so simplify it")
     return text

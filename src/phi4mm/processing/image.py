@@ -1,6 +1,6 @@
-"""Images to crops: files and arrays decoded to RGB, and cut along a dynamic grid (pixels.py makes floats of them).
+"""Images to crops: decode files and arrays to RGB, and cut them along a dynamic grid (pixels.py converts to floats).
 
-Shape legend: N crops of one image, S pixels along a crop's side.
+Shape legend: X pixels along a crop's side.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from phi4mm.protocol.inputs import ImageCrops
 from phi4mm.protocol.messages import Image
 
 MAX_ENCODED = 64 * 2**20  # bytes
-MAX_PIXELS = 89_478_485  # where Pillow itself begins to suspect a decompression bomb
+MAX_PIXELS = 89_478_485  # from here on Pillow warns of a decompression bomb
 MAX_IMAGES = 64  # in one prompt
 MAX_CROPS = 64  # of one image, without the global view
 CROP_BUDGET = 144  # of all images of one prompt
@@ -47,12 +47,12 @@ _SIGNATURES = {
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """How one image becomes crops: pixels, masks and token count all follow from this.
+    """How one image is cut into crops; it determines pixels, masks and the number of tokens.
 
     grid     (rows, columns) of crops
     resized  (width, height) of the image on the canvas, in pixels
     padding  (right, bottom) white pixels that fill the canvas
-    valid    (across, down) patches that hold image; partly padded ones count
+    valid    (across, down) patches of the canvas that hold image, partly padded ones included
     side     patches along a crop's side
     """
 
@@ -64,13 +64,13 @@ class ImagePlan:
 
     @property
     def tokens(self) -> int:
-        """Placeholders of the image."""
+        """The number of placeholders of the image."""
         return image_tokens(self.side, *self.valid)
 
 
 @dataclass(frozen=True)
 class ImageProcessor:
-    """Cuts images into crops of `crop_size` pixels, patches of `patch_size`, at most `max_crops` crops an image."""
+    """Cuts an image into at most `max_crops` crops of `crop_size` pixels, with patches of `patch_size` pixels."""
 
     crop_size: int = 448
     patch_size: int = 14
@@ -85,10 +85,10 @@ class ImageProcessor:
             raise ConfigError(f"max_crops is {self.max_crops}; expected 1 to {MAX_CROPS}")
 
     def plan(self, width: int, height: int, max_crops: int | None = None) -> ImagePlan:
-        """Decide the grid of an image of width x height pixels.
+        """Choose the grid for an image of width x height pixels.
 
-        max_crops  lowers the processor's own limit for this image
-        raises     InputError when the image is so narrow that a resized side falls below 10 pixels
+        max_crops  a lower limit for this image than that of the processor
+        raises     InputError if the image is so narrow that a resized side would be shorter than 10 pixels
         """
         crop, patch = self.crop_size, self.patch_size
         limit = self.max_crops if max_crops is None else min(self.max_crops, max_crops)
@@ -102,7 +102,7 @@ class ImageProcessor:
         if min(resized) < MIN_SIDE:
             raise InputError(
                 f"the image of {width} x {height} pixels would be resized to {resized[0]} x {resized[1]}; "
-                f"each side must keep {MIN_SIDE} pixels, so crop it to a less extreme shape"
+                f"expected at least {MIN_SIDE} pixels a side, so crop it to a less extreme shape"
             )
         padding = (crop * columns - resized[0], crop * rows - resized[1])
         side = crop // patch
@@ -110,7 +110,7 @@ class ImageProcessor:
         return ImagePlan((rows, columns), resized, padding, valid, side)
 
     def __call__(self, image: PIL.Image.Image, max_crops: int | None = None) -> ImageCrops:
-        """Resize an RGB image, pad it with white on the right and bottom, and cut it into (N, S, S, 3) uint8 crops.
+        """Resize an RGB image, pad it with white on the right and bottom, and cut it into (crops, X, X, 3) uint8.
 
         raises  InputError as `plan` does
         """
@@ -123,7 +123,7 @@ class ImageProcessor:
         return ImageCrops(np.ascontiguousarray(crops), plan.grid, plan.valid, plan.side)
 
     def _grid(self, width: int, height: int, max_crops: int) -> tuple[int, int]:
-        """(rows, columns): as many crops as cover the image or, past the limit, the nearest aspect ratio."""
+        """(rows, columns): the crops that cover the image or, if they exceed the limit, the nearest aspect ratio."""
         columns, rows = -(-width // self.crop_size), -(-height // self.crop_size)
         if rows * columns <= max_crops:
             return rows, columns
@@ -138,7 +138,7 @@ class ImageProcessor:
 
 
 def image_tokens(side: int, across: int, down: int) -> int:
-    """Placeholders: 2x2 patches a token, one more at each row's end, one between canvas and global view.
+    """The number of placeholders: one for each 2x2 patches, each row's end, and between canvas and global view.
 
     side          patches along a crop's side
     across, down  patches of the canvas that hold image
@@ -148,15 +148,16 @@ def image_tokens(side: int, across: int, down: int) -> int:
 
 
 def crop_limit(images: int, max_crops: int) -> int:
-    """Most crops for each of `images` images: they share a budget of 144 crops, and each keeps at least one."""
+    """The limit of crops for each of `images` images: they share a budget of 144, and each gets at least one."""
     return max(1, min(max_crops, CROP_BUDGET // images))
 
 
 def open_image(image: Image) -> PIL.Image.Image:
-    """Decode an image to RGB: EXIF orientation applied, transparency laid over white, 16 bits scaled to 8.
+    """Decode an image to RGB: EXIF orientation applied, transparency on white, 16 bits scaled to 8.
 
-    JPEG (of a multi-image JPEG the main one), PNG, PPM, PGM, BMP, TIFF and WEBP, told by content; at most 64 MiB
-    encoded and 89,478,485 pixels. Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8 or floats in [0, 1].
+    JPEG (of a multi-image JPEG the main one), PNG, PPM, PGM, BMP, TIFF and WEBP, recognised by content; at most 64 MiB
+    encoded and 89,478,485 pixels. Arrays are (height, width) or (height, width, channels) with 1, 3 or 4 channels,
+    uint8 or floats in [0, 1].
     raises  InputError for anything else, for damaged data and for files of several frames
     """
     source = image.source
@@ -169,11 +170,11 @@ def open_image(image: Image) -> PIL.Image.Image:
 
 
 def _from_file(file: BinaryIO) -> PIL.Image.Image:
-    found = _signature(file.read(16))
+    format = _signature(file.read(16))
     file.seek(0)
-    name = f"the {found} image" if found else "the image"
-    if found and found not in FORMATS:
-        raise InputError(f"{found} is not read; convert the image to one of {', '.join(FORMATS)}")
+    name = f"the {format} image" if format else "the image"
+    if format and format not in FORMATS:
+        raise InputError(f"{format} is not supported; convert the image to one of {', '.join(FORMATS)}")
     try:
         with PIL.Image.open(file, formats=FORMATS) as image:
             if (frames := _frames(image)) != "1":
@@ -184,7 +185,7 @@ def _from_file(file: BinaryIO) -> PIL.Image.Image:
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
         raise InputError(f"{name} has more than {MAX_PIXELS} pixels; make it smaller") from None
     except PIL.UnidentifiedImageError:
-        problem = "is damaged or cut short" if found else "is not recognised"
+        problem = "is damaged or cut short" if format else "is not recognised"
         raise InputError(f"{name} {problem}; expected one of {', '.join(FORMATS)}") from None
     except Exception as error:
         raise _damaged(name, error) from error
@@ -198,7 +199,7 @@ def _decode(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
         return _to_rgb(PIL.ImageOps.exif_transpose(image))
     except InputError:
         raise
-    # On hostile bytes Pillow's decoders raise nearly every class of error; all mean the same here.
+    # On hostile bytes Pillow's decoders raise nearly every class of error; here all mean a damaged file.
     except Exception as error:
         raise _damaged(name, error) from error
 
@@ -213,11 +214,11 @@ def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def _from_wide_grey(grey: npt.NDArray[Any], transparent: object) -> PIL.Image.Image:
-    """Grey of 16 bits, or floats in [0, 1], to RGB; the grey level that stands for transparency becomes white."""
-    top = 1.0 if grey.dtype.kind == "f" else 65535.0
-    if not (grey.min() >= 0 and grey.max() <= top):
-        raise InputError(f"the image's grey levels run from {grey.min()} to {grey.max()}; expected 0 to {top:g}")
-    level = np.rint(grey * (255.0 / top)).astype(np.uint8)
+    """Convert grey of 16 bits, or floats in [0, 1], to RGB; the grey level marked as transparent becomes white."""
+    maximum = 1.0 if grey.dtype.kind == "f" else 65535.0
+    if not (grey.min() >= 0 and grey.max() <= maximum):
+        raise InputError(f"the image's grey levels run from {grey.min()} to {grey.max()}; expected 0 to {maximum:g}")
+    level = np.rint(grey * (255.0 / maximum)).astype(np.uint8)
     if isinstance(transparent, int):
         level[grey == transparent] = 255
     return PIL.Image.fromarray(level).convert("RGB")
@@ -226,35 +227,37 @@ def _from_wide_grey(grey: npt.NDArray[Any], transparent: object) -> PIL.Image.Im
 def _from_array(array: npt.NDArray[Any]) -> PIL.Image.Image:
     shape = array.shape
     if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
-        raise InputError(f"an image's array has shape {shape}; expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+        raise InputError(
+            f"an image array has shape {shape}; expected (height, width), or (height, width, channels) with 1, 3 or 4"
+        )
     _check_pixels(shape[1], shape[0], "the image")
     if array.dtype.kind == "f":
         if not (array.min() >= 0 and array.max() <= 1):
-            raise InputError(f"an image's float array runs from {array.min()} to {array.max()}; expected 0 to 1")
+            raise InputError(f"a float image array runs from {array.min()} to {array.max()}; expected 0 to 1")
         array = np.rint(array * 255)
     elif array.dtype != np.uint8:
-        raise InputError(f"an image's array is {array.dtype}; expected uint8, or floats in [0, 1]")
+        raise InputError(f"an image array is {array.dtype}; expected uint8, or floats in [0, 1]")
     pixels = np.ascontiguousarray(array, np.uint8)
     return _to_rgb(PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels))
 
 
 def _check_pixels(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
-        raise InputError(f"{name} has {width} x {height} pixels; at most {MAX_PIXELS} are read, so make it smaller")
+        raise InputError(f"{name} has {width} x {height} pixels; expected at most {MAX_PIXELS}, so make it smaller")
 
 
 def _damaged(name: str, error: Exception) -> InputError:
-    # Pillow's own words can hold an object's address, so only the kind of the error is told.
+    # Pillow's message can contain the address of an object, so only the class of the error is shown.
     return InputError(f"{name} is damaged or cut short ({type(error).__name__}); export it again")
 
 
 def _frames(image: PIL.Image.Image) -> str:
-    """How many frames a file holds; of a multi-image JPEG, as phones write them, only the main image counts."""
+    """The number of frames of a file; a multi-image JPEG, as phones write it, counts as its main image."""
     if image.format == "MPO" or not getattr(image, "is_animated", False):
         return "1"
     if image.format != "TIFF":
         return str(getattr(image, "n_frames", 1))
-    # Counting the pages of a TIFF walks its directories, which a hostile file can have millions of.
+    # Counting the pages of a TIFF reads its directories, and a hostile file can have millions of them.
     for page in range(1, 100):
         try:
             image.seek(page)

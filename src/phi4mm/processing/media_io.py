@@ -1,4 +1,4 @@
-"""Where media bytes come from: a path or bytes in, a bounded binary file out."""
+"""Open encoded media, given as a path or as bytes, with a limit on the size."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import BinaryIO
 from phi4mm.errors import InputError
 
 
-def open_source(source: object, what: str, limit: int) -> BinaryIO:
+def open_source(source: object, kind: str, limit: int) -> BinaryIO:
     """Open encoded media for reading; the caller closes it.
 
     source  a path or bytes
-    what    "image" or "audio clip", for messages
-    limit   most bytes it may hold
-    raises  InputError when it is neither, missing, not a regular file, unreadable, empty or too large
+    kind    "image" or "audio clip", for messages
+    limit   the largest size in bytes
+    raises  InputError if it is neither, missing, not a regular file, unreadable, empty or too large
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
-        _check_size(len(source), f"the {what}", limit)
+        _check_size(len(source), f"the {kind}", limit)
         return io.BytesIO(source)
     if not isinstance(source, (str, os.PathLike)):
-        raise InputError(f"an {what} is a {type(source).__name__}; expected a path, bytes or an array")
-    name = f"{what} {os.fspath(source)!r}"
+        raise InputError(f"an {kind} is a {type(source).__name__}; expected a path, bytes or an array")
+    name = f"{kind} {os.fspath(source)!r}"
     try:
-        # A pipe or device could block for ever, so only regular files are opened.
+        # A pipe or device could block without end, so only regular files are opened.
         status = os.stat(source)
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{name} is not a regular file; give the path of a file")
@@ -43,6 +43,6 @@ def open_source(source: object, what: str, limit: int) -> BinaryIO:
 
 def _check_size(size: int, name: str, limit: int) -> None:
     if size == 0:
-        raise InputError(f"{name} is empty (0 bytes)")
+        raise InputError(f"{name} is empty (0 bytes); give a file with data")
     if size > limit:
-        raise InputError(f"{name} has {size} bytes; at most {limit} are read")
+        raise InputError(f"{name} has {size} bytes; expected at most {limit}")

@@ -1,4 +1,4 @@
-"""Messages or a raw prompt, with media, to a Prompt: the entry point of processing."""
+"""The entry point of processing: messages or a raw prompt, with media, to a Prompt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from phi4mm.config.json_file import read_json
 from phi4mm.config.validate import is_integer, shown
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.audio import MAX_AUDIOS, audio_tokens, log_mel, open_audio
-from phi4mm.processing.chat_template import render, resolve_marks
+from phi4mm.processing.chat_template import render, resolve_media_tags
 from phi4mm.processing.image import MAX_IMAGES, ImageProcessor, crop_limit, image_tokens, open_image
 from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.processing.tool_calls import as_tool
@@ -26,7 +26,7 @@ _FIXED = {"audio_compression_rate": 8, "audio_downsample_rate": 1, "audio_feat_s
 
 @dataclass(frozen=True)
 class Processor:
-    """Turns what a person writes into what the model receives. `context` is the most tokens a prompt may have."""
+    """Converts messages, text and media to the input of the model. `context` is the most tokens of a prompt."""
 
     tokenizer: Tokenizer
     images: ImageProcessor
@@ -36,9 +36,9 @@ class Processor:
     def from_folder(
         cls, folder: Path, *, context: int, crop_size: int = 448, patch_size: int = 14, max_crops: int | None = None
     ) -> Processor:
-        """Read tokenizer.json, and preprocessor_config.json if it is there, from a checkpoint's folder.
+        """Read tokenizer.json, and preprocessor_config.json if there is one, from the folder of a checkpoint.
 
-        max_crops  of one image; by default the file's `dynamic_hd`, else 36
+        max_crops  the limit for one image; by default `dynamic_hd` of preprocessor_config.json, else 36
         raises     CheckpointError, ConfigError
         """
         stated = _dynamic_hd(folder / "preprocessor_config.json")
@@ -52,26 +52,26 @@ class Processor:
         *,
         add_generation_prompt: bool = True,
     ) -> Prompt:
-        """A conversation as a prompt, ready to be answered.
+        """Convert a conversation to a prompt.
 
-        raises  InputError for conversations, tools or media that can never work, or when the context is exceeded
+        raises  InputError for invalid conversations, tools or media, and if the context is exceeded
         """
         pieces = render(messages, [as_tool(tool) for tool in tools], add_generation_prompt=add_generation_prompt)
-        mark = {Image: Special.IMAGE, Audio: Special.AUDIO}
-        ids = self.tokenizer.encode(mark[type(p)] if isinstance(p, (Image, Audio)) else p for p in pieces)
+        placeholder = {Image: Special.IMAGE, Audio: Special.AUDIO}
+        ids = self.tokenizer.encode(placeholder[type(p)] if isinstance(p, (Image, Audio)) else p for p in pieces)
         images = [piece for piece in pieces if isinstance(piece, Image)]
         return self._expand(ids, images, [piece for piece in pieces if isinstance(piece, Audio)])
 
     def prompt(self, text: str, images: Sequence[Image] = (), audios: Sequence[Audio] = ()) -> Prompt:
-        """A raw prompt in the published format, whose n-th image tag takes the n-th image, and likewise for audio.
+        """Convert a raw prompt in the published format; the n-th image tag stands for the n-th image, likewise audio.
 
-        raises  InputError as `chat` does, and when marks and media do not match
+        raises  InputError as `chat` does, and if tags and media do not match
         """
-        marked = resolve_marks(text, self.tokenizer, len(images), len(audios))
-        return self._expand(self.tokenizer.encode_prompt(marked), images, audios)
+        resolved = resolve_media_tags(text, self.tokenizer, len(images), len(audios))
+        return self._expand(self.tokenizer.encode_prompt(resolved), images, audios)
 
     def _expand(self, ids: Sequence[int], images: Sequence[Image], audios: Sequence[Audio]) -> Prompt:
-        """Repeat each placeholder once a row of its encoder, in one pass over the ids."""
+        """Repeat each placeholder once for every embedding of its media item, in one pass over the ids."""
         _check_count("images", len(images), MAX_IMAGES)
         _check_count("audio clips", len(audios), MAX_AUDIOS)
         self._check_context(len(ids), "the text alone")
@@ -112,21 +112,21 @@ class Processor:
             features = log_mel(samples, rate)
             yield AudioFrames(features, len(samples) / rate), audio_tokens(len(features))
 
-    def _check_context(self, tokens: int, what: str) -> None:
+    def _check_context(self, tokens: int, name: str) -> None:
         if tokens > self.context:
             raise InputError(
-                f"{what} takes at least {tokens} tokens, the model's context holds {self.context}; "
+                f"{name} takes at least {tokens} tokens, but the model's context has {self.context}; "
                 "shorten it, or give fewer or smaller media"
             )
 
 
-def _check_count(what: str, count: int, most: int) -> None:
-    if count > most:
-        raise InputError(f"{count} {what} were given; a prompt holds at most {most}")
+def _check_count(kind: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise InputError(f"{count} {kind} were given; expected at most {limit} in a prompt")
 
 
 def media_digest(data: MediaData) -> bytes:
-    """SHA-256 over kind, facts, shapes and bytes: for values of one kind, equal just when the encoder sees the same."""
+    """SHA-256 of a media item: within one class, digests are equal exactly if the encoder reads the same input."""
     facts: tuple[object, ...] = ()
     if isinstance(data, ImageCrops):
         arrays: tuple[npt.NDArray[Any], ...] = (data.crops,)
@@ -147,7 +147,7 @@ def _dynamic_hd(path: Path) -> int | None:
     stated = read_json(path)
     for key, value in _FIXED.items():
         if stated.get(key, value) != value:
-            raise ConfigError(f"{path}: {key} is {shown(stated[key])}; only {value} is known")
+            raise ConfigError(f"{path}: {key} is {shown(stated[key])}; expected {value}")
     crops = stated.get("dynamic_hd")
     if crops is not None and not is_integer(crops):
         raise ConfigError(f"{path}: dynamic_hd is {shown(crops)}; expected a whole number")

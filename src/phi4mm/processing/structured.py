@@ -1,6 +1,6 @@
-"""Answers that keep to a form (JSON schema, regular expression, choice, tool calls), as masks over the vocabulary.
+"""Structured output (JSON schema, regular expression, choice, tool calls) as masks over the vocabulary.
 
-The library is llguidance. It is loaded when the first grammar is started.
+The masks come from llguidance, which is imported when the first grammar is started.
 
 Shape legend: V vocabulary.
 """
@@ -25,7 +25,7 @@ from phi4mm.protocol.request import ResponseFormat
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
-# What one grammar may cost: about a second to compile, 50 MB of automaton, 0.2 s a token.
+# The most that one grammar may cost: about a second to compile, 50 MB of memory, 0.2 s per token.
 LIMITS: dict[str, Any] = {
     "initial_lexer_fuel": 500_000,
     "step_lexer_fuel": 50_000,
@@ -39,10 +39,10 @@ _EXCERPT = re.compile(r"(?s)\n\s*\d+ \|.*|<non-verbose/>|^at \d+\(\d+\): ")
 
 @dataclass(frozen=True)
 class Grammars:
-    """Starts grammars over one vocabulary.
+    """Starts grammars for one vocabulary.
 
     vocab_size  V of the model; ids that the tokenizer does not have are never allowed
-    eos_ids     allowed just where the grammar may end
+    eos_ids     allowed exactly where the grammar may end
     """
 
     tokenizer: Tokenizer
@@ -50,23 +50,23 @@ class Grammars:
     eos_ids: Collection[int]
 
     def start(self, source: str) -> Matcher:
-        """The beginning of an answer to what `grammar_source` made.
+        """A matcher at the start of an answer, for a grammar made by `grammar_source`.
 
-        raises  InputError for a grammar that is malformed, contradictory or beyond what can be enforced,
-                ConfigError when llguidance is not installed
+        raises  InputError for a grammar that is malformed, contradictory or too costly,
+                ConfigError if llguidance is not installed
         """
         return Matcher(self._vocabulary, source)
 
     def compile(
-        self, form: ResponseFormat | None, tools: Sequence[Tool] = (), tool_choice: str = "auto"
+        self, response_format: ResponseFormat | None, tools: Sequence[Tool] = (), tool_choice: str = "auto"
     ) -> Matcher | None:
-        """`start` of `grammar_source`; None when anything goes. Raises what they raise."""
-        source = grammar_source(form, tools, tool_choice)
+        """`grammar_source` and `start`; None if the answer is free. Raises as they do."""
+        source = grammar_source(response_format, tools, tool_choice)
         return None if source is None else self.start(source)
 
     @cached_property
     def _vocabulary(self) -> LLTokenizer:
-        """A second of work for 200,000 tokens, hence only once and only when needed."""
+        """Takes a second for 200,000 tokens, so it is made once, when it is first needed."""
         try:
             from llguidance import LLTokenizer, TokenizerWrapper
         except ImportError as error:
@@ -76,10 +76,10 @@ class Grammars:
 
 
 class Matcher:
-    """Where one answer stands in its grammar; satisfies the engine's Constraint.
+    """The state of one answer in its grammar; an implementation of the engine's Constraint.
 
-    Each has a parser of its own. The library's copies share one lexer, with its fuel and its errors: one answer that
-    goes an expensive way would end all the others, and what each may cost would depend on them.
+    Each matcher has its own parser. Copies made by the library share one lexer with its fuel (a limit on work) and its
+    errors: one costly answer would end the others, and the limit of each would depend on the others.
     """
 
     def __init__(self, vocabulary: LLTokenizer, source: str) -> None:
@@ -89,20 +89,20 @@ class Matcher:
         self._parser = _start(vocabulary, source)
 
     def mask(self) -> npt.NDArray[np.int32]:
-        """(ceil(V / 32),) int32: bit i of word w is set when token 32 w + i may come next.
+        """(ceil(V / 32),) int32: bit i of word w is set if token 32 w + i is allowed next.
 
-        Each mask brings the fuel for itself and for the token after it.
-        raises  InputError when the grammar turns out too costly to follow
+        Each call renews the fuel, which then serves this mask and the next token.
+        raises  InputError if the grammar proves too costly
         """
         return _mask(self._parser)
 
     def accept(self, token: int) -> None:
-        """Go on by one token. Raises InputError when it is not allowed here, or as `mask` does."""
+        """Advance by one token. Raises InputError if it is not allowed here, and as `mask` does."""
         _accept(self._parser, token)
         self._accepted.append(token)
 
     def fork(self) -> Matcher:
-        """Another answer that stands where this one does, and goes its own way: started anew, then led here.
+        """A new matcher in the same state, made by starting the grammar again and accepting the same tokens.
 
         raises  InputError as `mask` and `accept` do
         """
@@ -111,14 +111,10 @@ class Matcher:
             other.mask()
             other.accept(token)
         return other
-        for token in self._accepted:
-            other.mask()
-            other.accept(token)
-        return other
 
 
 class _Vocabulary:
-    """The tokenizer as llguidance reads one: the bytes of every id, empty for those that must never come."""
+    """The tokenizer in the form that llguidance expects: the bytes of every id, b"" for ids without a token."""
 
     def __init__(self, tokenizer: Tokenizer, size: int, eos_id: int) -> None:
         self._tokenizer = tokenizer
@@ -131,9 +127,9 @@ class _Vocabulary:
 
 
 def _start(vocabulary: LLTokenizer, source: str) -> LLMatcher:
-    """A parser at the beginning of a grammar that was tried for one token.
+    """A parser at the start of a grammar, after a trial of one token on a copy.
 
-    Most grammars that cost too much do so at once: better here than in the middle of everyone's step.
+    Most grammars that are too costly fail in this trial, before they can slow down a step of other sequences.
     """
     from llguidance import LLMatcher, LLParserLimits
 
@@ -146,13 +142,13 @@ def _start(vocabulary: LLTokenizer, source: str) -> LLMatcher:
             _accept(trial, id)
             _mask(trial)
     except InputError as error:
-        raise InputError(f"the answer's form cannot be enforced: {error}; correct or simplify it") from None
+        raise InputError(f"the structured output cannot be enforced: {error}; correct or simplify it") from None
     return parser
 
 
 def _mask(parser: LLMatcher) -> npt.NDArray[np.int32]:
     bits = np.frombuffer(parser.compute_bitmask(), np.int32).copy()
-    # In its error state the library allows every end, which would pass off half an answer as a whole one.
+    # After an error the library allows the end tokens, and an incomplete answer would look complete.
     _check(parser)
     return bits
 

@@ -1,4 +1,4 @@
-"""Text to token ids and back, over the model's own tokenizer.json. Special ids are read by their spelling."""
+"""Text to token ids and back, with the tokenizer.json of the model. Special tokens are found by their spelling."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import tokenizers
 from phi4mm.errors import CheckpointError, InputError
 
 MAX_FILE = 128 * 2**20  # bytes of tokenizer.json
-MAX_TEXT = 4 * 2**20  # bytes of UTF-8 in one prompt; some patterns of the pre-tokenizer are slow on long runs
-# What a special token with the `rstrip` flag swallows after it: Unicode's White_Space, which str.strip() exceeds.
+MAX_TEXT = 4 * 2**20  # bytes of UTF-8 in one prompt; bounds the time of the pre-tokenizer's patterns
+# A special token with the flag `rstrip` removes these after it: Unicode's White_Space; str.strip() removes more.
 _WHITESPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 
 
@@ -35,17 +35,17 @@ class Special(Enum):
     TOOL_RESPONSE = "<|tool_response|>"
 
 
-# transformers' own layout renames the two placeholders.
+# The transformers layout renames the two placeholders.
 _OTHER_SPELLING = {Special.IMAGE: "<|image|>", Special.AUDIO: "<|audio|>"}
 
 
 class Tokenizer:
-    """A byte-level BPE tokenizer; `size` ids, the special ones by `id(Special.USER)` and so on."""
+    """A byte-level BPE tokenizer with `size` ids; `id(Special.USER)` is the id of a special token."""
 
     def __init__(self, source: str | os.PathLike[str] | bytes) -> None:
         """Read tokenizer.json from a path or its bytes.
 
-        raises  CheckpointError when it cannot be read, is not byte-level, or lacks special tokens (all of them listed)
+        raises  CheckpointError if it cannot be read, is not byte-level, or lacks special tokens (all are listed)
         """
         data = _read(source)
         try:
@@ -75,11 +75,11 @@ class Tokenizer:
         return content
 
     def is_special(self, id: int) -> bool:
-        """Whether an id is a mark of the format rather than text."""
+        """Whether an id is a special token rather than text."""
         return id in self._added
 
     def encode_text(self, text: str) -> list[int]:
-        """Ids of ordinary text, in which the spelling of a special token is nothing special.
+        """The ids of ordinary text; the spelling of a special token in it is encoded as text.
 
         raises  InputError for more than 4 MiB of UTF-8, or for lone surrogates
         """
@@ -87,7 +87,7 @@ class Tokenizer:
         return list(self._plain.encode(text, add_special_tokens=False).ids)
 
     def encode_prompt(self, text: str) -> list[int]:
-        """Ids of a raw prompt in the published format, in which special tokens are written out.
+        """The ids of a raw prompt in the published format, in which special tokens are spelled out.
 
         raises  InputError as `encode_text` does
         """
@@ -95,9 +95,10 @@ class Tokenizer:
         return list(self._whole.encode(text, add_special_tokens=False).ids)
 
     def encode(self, pieces: Iterable[str | Special]) -> list[int]:
-        """Ids of text and special tokens in turn: what `encode_prompt` gives for the joined pieces, injection-proof.
+        """The ids of pieces of text and special tokens. Special tokens that are spelled in the text remain text.
 
-        Like there, special tokens swallow the white space beside them where tokenizer.json says so.
+        Otherwise the result equals `encode_prompt` of the joined pieces: special tokens remove the white space beside
+        them where tokenizer.json says so.
         raises  InputError as `encode_text` does, for all text together
         """
         runs: list[str | Special] = []
@@ -118,7 +119,7 @@ class Tokenizer:
         return ids
 
     def token_bytes(self, id: int) -> bytes:
-        """The bytes a token stands for, which may be part of a character; b"" for ids the vocabulary leaves empty."""
+        """The bytes of a token, which may be part of a character; b"" for ids that the vocabulary does not use."""
         if not 0 <= id < 2**32:
             raise InputError(f"token id {id} is impossible; expected 0 to {self.size - 1}")
         if id in self._added:
@@ -128,16 +129,16 @@ class Tokenizer:
         return bytes(self._byte_of[character] for character in token or "")
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
-        """Text of ids; incomplete characters become U+FFFD.
+        """The text of ids; incomplete characters become U+FFFD.
 
-        skip_special  leaves out the marks of the format, but not those around a tool call, which are the answer
+        skip_special  leave out special tokens, except those around a tool call, which belong to the answer
         raises        InputError for impossible ids
         """
         text = b"".join(self.answer_bytes(id) if skip_special else self.token_bytes(id) for id in ids)
         return text.decode("utf-8", errors="replace")
 
     def answer_bytes(self, id: int) -> bytes:
-        """What a token adds to an answer: its bytes, but none for a mark of the format other than a tool call's."""
+        """The bytes that a token adds to an answer: b"" for special tokens, except those around a tool call."""
         kept = (self._special[Special.TOOL_CALL], self._special[Special.TOOL_CALL_END])
         return b"" if id in self._added and id not in kept else self.token_bytes(id)
 
@@ -147,7 +148,7 @@ class Tokenizer:
         if missing or not set().union(*vocabulary.keys()) <= self._byte_of.keys():
             raise CheckpointError(
                 f"tokenizer.json is not a byte-level BPE: {len(missing)} of 256 byte tokens are missing, or tokens "
-                "hold characters that stand for no byte"
+                "contain characters that stand for no byte"
             )
         for token in self._added.values():
             if not self._added.keys().isdisjoint(self._plain.encode(token.content, add_special_tokens=False).ids):
@@ -161,27 +162,27 @@ def _read(source: str | os.PathLike[str] | bytes) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_FILE:
-            raise CheckpointError(f"{path} has {size} bytes; a tokenizer has at most {MAX_FILE}")
+            raise CheckpointError(f"{path} has {size} bytes; expected at most {MAX_FILE} for a tokenizer")
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _special_ids(ids: dict[str, int]) -> dict[Special, int]:
-    found = {
+    known = {
         special: ids[spelling]
         for special in Special
         for spelling in (special.value, _OTHER_SPELLING.get(special, special.value))
         if spelling in ids
     }
-    missing = [special.value for special in Special if special not in found]
+    missing = [special.value for special in Special if special not in known]
     if missing:
         raise CheckpointError(f"tokenizer.json lacks the special tokens {', '.join(missing)}")
-    return found
+    return known
 
 
 def _byte_alphabet() -> list[str]:
-    """The character that stands for each byte in a byte-level vocabulary: itself if printable, else from U+0100 on."""
+    """The character for each byte in a byte-level vocabulary: the byte itself if printable, else from U+0100 on."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
     return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
@@ -189,13 +190,13 @@ def _byte_alphabet() -> list[str]:
 
 def _check_text(text: str) -> None:
     if len(text) > MAX_TEXT:
-        raise InputError(f"the text has {len(text)} characters; at most {MAX_TEXT} bytes of UTF-8 are read")
+        raise InputError(f"the text has {len(text)} characters; expected at most {MAX_TEXT} bytes of UTF-8")
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
         raise InputError(
-            f"the text holds a lone surrogate, U+{ord(text[error.start]):04X}, at character {error.start}; "
-            "decode it as UTF-8 before it comes here"
+            f"the text has a lone surrogate, U+{ord(text[error.start]):04X}, at character {error.start}; "
+            "decode the text as UTF-8 first"
         ) from None
     if size > MAX_TEXT:
-        raise InputError(f"the text has {size} bytes of UTF-8; at most {MAX_TEXT} are read")
+        raise InputError(f"the text has {size} bytes of UTF-8; expected at most {MAX_TEXT}")

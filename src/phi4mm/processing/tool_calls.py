@@ -1,4 +1,4 @@
-"""Tools the model may call: how they are declared in the prompt, and how a call is read from an answer."""
+"""Tools that the model may call: how they are declared in the prompt, and how calls are read from an answer."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _COMBINING = {"$ref", "allOf", "anyOf", "oneOf"}
 
 
 def as_tool(tool: Tool | Mapping[str, Any] | Callable[..., Any]) -> Tool:
-    """A checked Tool from a Tool, a function, or a dict: flat, or OpenAI's {"type": "function", "function": {...}}.
+    """Make a checked Tool from a Tool, a function, or a dict, which may be flat or in OpenAI's format.
 
-    raises  InputError for a missing or impossible name, unknown keys, or parameters that are no JSON object
+    OpenAI's format is {"type": "function", "function": {...}}.
+    raises  InputError for a missing or invalid name, unknown keys, or parameters that are not a JSON object
     """
     if isinstance(tool, Mapping):
         tool = _from_mapping(tool)
@@ -38,7 +39,7 @@ def as_tool(tool: Tool | Mapping[str, Any] | Callable[..., Any]) -> Tool:
     if not isinstance(tool.name, str) or not _NAME.fullmatch(tool.name):
         raise InputError(f"a tool is named {tool.name!r}; expected 1 to 64 letters, digits, '_', '-' or '.'")
     if not isinstance(tool.description, str) or not isinstance(tool.parameters, dict):
-        raise InputError(f"tool {tool.name} needs a text as description and a JSON object as parameters")
+        raise InputError(f"tool {tool.name} needs text as description and a JSON object as parameters")
     try:
         json.dumps(tool.parameters, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -49,10 +50,10 @@ def as_tool(tool: Tool | Mapping[str, Any] | Callable[..., Any]) -> Tool:
 
 
 def tool_from_function(function: Callable[..., Any]) -> Tool:
-    """Declare a function by its name, the first paragraph of its docstring and its annotations, as a JSON schema.
+    """Make a Tool from a function: its name, the first paragraph of its docstring, and a JSON schema of its parameters.
 
-    A docstring line `name: text` or `name (type): text` describes that parameter.
-    raises  InputError for parameters without an annotation or of a type that JSON has no word for
+    The schema follows the annotations. A docstring line `name: text` or `name (type): text` describes that parameter.
+    raises  InputError for parameters without an annotation, or of a type that JSON does not have
     """
     name = getattr(function, "__name__", None)
     if name is None or not callable(function):
@@ -76,16 +77,18 @@ def tool_from_function(function: Callable[..., Any]) -> Tool:
 
 
 def tools_json(tools: Sequence[Tool]) -> str:
-    """The list that the prompt shows between its tool marks, as JSON in the model card's form."""
-    shown = [{"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools]
-    return json.dumps(shown, ensure_ascii=False)
+    """The JSON list of tools for the prompt, in the format of the model card."""
+    declarations = [
+        {"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools
+    ]
+    return json.dumps(declarations, ensure_ascii=False)
 
 
 def arguments_schema(tool: Tool) -> dict[str, Any]:
-    """The JSON schema of a tool's arguments, which may be declared as one or as in the model card.
+    """The JSON schema of a tool's arguments. They may be declared as such a schema, or as in the model card.
 
-    There, each parameter is named with its Python type: {"city": {"type": "str", "default": "London"}}; those without
-    a default are required. Unless the declaration says otherwise, no other arguments are allowed.
+    The model card gives the Python type of each parameter: {"city": {"type": "str", "default": "London"}}; those
+    without a default are required. Unless the declaration says otherwise, no other arguments are allowed.
     raises  InputError for a declaration that is neither
     """
     given = tool.parameters
@@ -93,8 +96,10 @@ def arguments_schema(tool: Tool) -> dict[str, Any]:
         if given["type"] != "object":
             raise InputError(f"the parameters of tool {tool.name} have type {given['type']!r}; expected 'object'")
     elif not given.keys() & {"properties", *_COMBINING}:
-        if wrong := [name for name, value in given.items() if not isinstance(value, dict)]:
-            raise InputError(f"parameter {wrong[0]} of tool {tool.name} is no JSON object; expected its type in one")
+        if invalid := [name for name, value in given.items() if not isinstance(value, dict)]:
+            raise InputError(
+                f"parameter {invalid[0]} of tool {tool.name} is not a JSON object; expected one with its type"
+            )
         given = {
             "properties": {name: _with_json_type(value) for name, value in given.items()},
             "required": [name for name, value in given.items() if "default" not in value],
@@ -147,11 +152,11 @@ def find_tool_calls(answer: str, tools: Sequence[Tool]) -> tuple[list[ToolCall],
 
 
 def parse_tool_calls(answer: str) -> list[ToolCall]:
-    """The calls of an answer that is nothing but calls; an empty list when it is text, in whole or in part.
+    """The tool calls of an answer that consists of calls only; an empty list if any part of it is text.
 
-    Both published forms are read, with one object or a list of them:
-    `functools[{"name": ..., "arguments": {...}}]` and `<|tool_call|>[...]<|/tool_call|>`, whose end mark may be missing
-    at the end of the answer. Arguments may be called `parameters`, may be null, and may be JSON in a string; strings
+    Both published formats are read, with one object or a list of them:
+    `functools[{"name": ..., "arguments": {...}}]` and `<|tool_call|>[...]<|/tool_call|>`, whose end tag may be missing
+    at the end of the answer. Arguments may be named `parameters`, may be null, and may be JSON in a string; strings
     may hold line breaks and tabs as they are. Linear in the answer.
     """
     if len(answer) > MAX_ANSWER:
@@ -228,7 +233,7 @@ def _with_json_type(parameter: dict[str, Any]) -> dict[str, Any]:
 
 
 def _call(value: Any) -> ToolCall:
-    """A call from one JSON object; ValueError when it is not one."""
+    """Make a call from a JSON value. Raises ValueError if it is not a call."""
     if not isinstance(value, dict) or not isinstance(name := value.get("name"), str) or not _NAME.fullmatch(name):
         raise ValueError("not a call")
     arguments = value.get("arguments", value.get("parameters", {}))
@@ -241,6 +246,7 @@ def _call(value: Any) -> ToolCall:
 
 
 def _shallow(value: Any) -> bool:
+    """Whether a JSON value is nested at most MAX_DEPTH deep."""
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [
