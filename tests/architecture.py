@@ -1,4 +1,4 @@
-"""docs/architecture.md, enforced over the syntax trees: who may know whom, what knows no torch, what is public."""
+"""Checks docs/architecture.md in the syntax trees: who may import whom, what works without torch, what is public."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PUBLIC = [
     "load",
 ]
 
-# A module belongs to the area of its first name below phi4mm.
+# A module belongs to the area that is named like its package; modules of the packages below are one area, "values".
 VALUES = ("errors", "machine", "config", "protocol")
 BELOW_ENGINE = ("values", "processing", "kernels", "model")
 BELOW_INFERENCE = (*BELOW_ENGINE, "quantization", "checkpoint", "engine")
 APPLICATIONS = ("compat", "diagnostics", "speech", "documents", "training", "evaluation", "server", "cluster", "nano")
-# Areas from above to below; an area may import itself and what its row names.
+# What each area may import.
 MAY_IMPORT = {
     "values": ("values",),
     "processing": ("values", "processing"),
@@ -50,18 +50,18 @@ MAY_IMPORT = {
     "nano": (*BELOW_INFERENCE, "metrics", "training", "diagnostics", "nano", "nano.synth"),
     "nano.synth": ("values", "nano.synth"),
     "api": ("values", "inference", "speech", "documents"),
-    "cli": ("face", "api", *BELOW_INFERENCE, "inference", "metrics", *APPLICATIONS, "cli"),
-    "face": ("values", "api"),
+    "cli": ("public", "api", *BELOW_INFERENCE, "inference", "metrics", *APPLICATIONS, "cli"),
+    "public": ("values", "api"),
     "__main__": ("cli",),
 }
-WITHOUT_TORCH = ("values", "processing", "metrics", "nano.synth", "face")
+WITHOUT_TORCH = ("values", "processing", "metrics", "nano.synth", "public")
 MODULES_WITHOUT_TORCH = (
     *(f"engine.{name}" for name in ("messages", "request", "kv_pages", "encoder_cache", "speculative", "scheduler")),
     "engine.transport",
     *(f"cli.{name}" for name in ("main", "run", "chat")),
     *(f"training.{name}" for name in ("data", "workers")),
 )
-# Packages that only some areas may know; `torch` has its own test.
+# Other packages and the areas that may import them; None: all areas. `torch` has its own test.
 AREAS_OF = {
     "numpy": None,
     "torch": None,
@@ -74,18 +74,18 @@ AREAS_OF = {
     "llguidance": ("processing",),
     "espeakng_loader": ("nano",),
 }
-FACES = {"compat"}  # packages whose __init__ names what they offer, beside phi4mm itself
-DRAWERS = {"utils", "util", "common", "helpers", "helper", "misc", "shared", "tools_common"}
+WITH_PUBLIC_INIT = {"compat"}  # packages, besides phi4mm itself, whose __init__ imports their public names
+VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "shared", "tools_common"}
 
 
 @cache
 def sources() -> dict[str, Path]:
-    """Every module of the package by its name below phi4mm ("" is the package itself)."""
-    found = {}
+    """The path of every module, by its name without `phi4mm.` ("" is the package itself)."""
+    paths = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
 @cache
@@ -94,16 +94,16 @@ def tree(module: str) -> ast.Module:
 
 
 def area(module: str) -> str:
-    """The longest name of the table that begins the module's; a module of values is `values`."""
+    """The longest name in MAY_IMPORT that the module's name starts with; `values` for the packages in VALUES."""
     parts = module.split(".")
     if module == "":
-        return "face"
+        return "public"
     names = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
     return next((name for name in names if name in MAY_IMPORT), "values" if parts[0] in VALUES else parts[0])
 
 
 def imports(module: str) -> Iterator[tuple[str, str | None]]:
-    """What a module imports anywhere, in functions too: (module, name taken from it or None)."""
+    """All imports of a module, also inside functions: (module, name imported from it or None)."""
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names)
@@ -113,7 +113,7 @@ def imports(module: str) -> Iterator[tuple[str, str | None]]:
 
 
 def own_imports(module: str) -> Iterator[tuple[str, str | None]]:
-    """The modules of phi4mm that a module imports, by their names below phi4mm; a submodule taken by name is itself."""
+    """The imports of phi4mm's own modules, without `phi4mm.`; for `from package import module`, that module."""
     for target, name in imports(module):
         if target.partition(".")[0] == "phi4mm":
             below = target.partition(".")[2]
@@ -121,13 +121,13 @@ def own_imports(module: str) -> Iterator[tuple[str, str | None]]:
             yield (inner, None) if name and inner in sources() else (below, name)
 
 
-def test_every_module_has_its_place() -> None:
-    """A new package that the table does not know would be free to import anything."""
+def test_every_module_belongs_to_an_area() -> None:
+    """A new package that is not in the table could import anything."""
     assert sorted(m for m in sources() if area(m) not in MAY_IMPORT) == []
 
 
 def test_imports_go_down_only() -> None:
-    """The first import upward is the end of being able to use, test or read a layer alone."""
+    """After the first import upward, a layer can no longer be used, tested or read alone."""
     wrong = [
         f"{module} -> {target or 'phi4mm'}"
         for module in sources()
@@ -138,10 +138,10 @@ def test_imports_go_down_only() -> None:
 
 
 def test_no_module_imports_names_from_a_package() -> None:
-    """A name taken from a package's __init__ drags in the whole package and makes cycles; only the cli, above all
-    packages, uses the public face."""
+    """A name from a package's __init__ imports the whole package and makes cycles; only the cli, which is above all
+    packages, uses the public names."""
     wrong = [
-        f"{module} takes {name} from {target or 'phi4mm'}"
+        f"{module} imports {name} from {target or 'phi4mm'}"
         for module in sources()
         for target, name in own_imports(module)
         if target in sources()
@@ -152,15 +152,15 @@ def test_no_module_imports_names_from_a_package() -> None:
 
 
 def test_packages_hold_no_code_in_their_init() -> None:
-    """Code in an __init__ runs whenever any of its modules is imported; a public face only names things."""
+    """Code in an __init__ runs whenever any of its modules is imported; one with public names may only import."""
     allowed = (ast.Expr, ast.ImportFrom, ast.Assign)  # its docstring, imports and __all__
     packages = {m for m, path in sources().items() if m and path.name == "__init__.py"}
-    assert sorted(m for m in packages - FACES if len(tree(m).body) > 1) == []
-    assert [m for m in FACES if not all(isinstance(node, allowed) for node in tree(m).body)] == []
+    assert sorted(m for m in packages - WITH_PUBLIC_INIT if len(tree(m).body) > 1) == []
+    assert [m for m in WITH_PUBLIC_INIT if not all(isinstance(node, allowed) for node in tree(m).body)] == []
 
 
 def test_no_import_cycles() -> None:
-    """A cycle works or fails by who is imported first."""
+    """Whether a cycle works depends on which module is imported first."""
     graph = {m: {target for target, _ in own_imports(m)} & set(sources()) - {"", m} for m in sources() if m}
     done: set[str] = set()
 
@@ -180,13 +180,13 @@ def modules_without_torch() -> list[str]:
 
 
 @pytest.mark.parametrize("module", modules_without_torch())
-def test_no_torch_is_named_where_none_may_be(module: str) -> None:
-    """Processing, scoring and the request's plain values run and are tested where torch is not."""
+def test_torch_is_not_imported_where_it_must_not_be(module: str) -> None:
+    """Processing, scoring and the plain values of requests run and are tested without torch."""
     assert [target for target, _ in imports(module) if target.partition(".")[0] == "torch"] == []
 
 
-def test_what_is_without_torch_imports_where_torch_is_missing() -> None:
-    """The syntax tree does not see torch that comes in through another module or package."""
+def test_modules_without_torch_can_be_imported_where_torch_is_missing() -> None:
+    """The syntax tree does not show torch that is imported through another module or package."""
     names = [f"phi4mm.{m}".rstrip(".") for m in modules_without_torch()]
     program = (
         f"import importlib, sys\nsys.modules['torch'] = None\nfor name in {names}:\n    importlib.import_module(name)\n"
@@ -195,8 +195,8 @@ def test_what_is_without_torch_imports_where_torch_is_missing() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_importing_every_module_does_nothing_else() -> None:
-    """An import that prints, warns, or sets threads, seeds or precision changes programs that only look at phi4mm."""
+def test_importing_every_module_has_no_side_effects() -> None:
+    """An import that prints, warns, or sets threads, seeds or precision would change programs that import phi4mm."""
     names = [f"phi4mm.{m}".rstrip(".") for m in sources() if m != "__main__"]
     program = (
         "import importlib, os, random, sys, threading, torch\n"
@@ -212,8 +212,8 @@ def test_importing_every_module_does_nothing_else() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_other_packages_are_known_only_where_they_belong() -> None:
-    """transformers and peft are for tests alone, the speech synthesizer for synth; nothing undeclared comes in."""
+def test_other_packages_are_imported_only_where_they_belong() -> None:
+    """transformers and peft are for tests only, the speech synthesizer for nano; no undeclared package is imported."""
     wrong = []
     for module in sources():
         for target, _ in imports(module):
@@ -226,15 +226,15 @@ def test_other_packages_are_known_only_where_they_belong() -> None:
     assert wrong == []
 
 
-def test_the_public_names_are_the_promised_ones() -> None:
-    """A name that slips into __all__ is a promise; one that slips out breaks programs."""
+def test_the_public_names_are_those_of_the_list() -> None:
+    """A name added to __all__ by mistake must be kept; a name removed by mistake breaks programs."""
     assert list(phi4mm.__all__) == PUBLIC == sorted(PUBLIC)
     assert [name for name in PUBLIC if not hasattr(phi4mm, name)] == []
 
 
 @pytest.mark.parametrize("module", [m for m in sources() if m])
-def test_a_list_of_public_names_is_sorted_and_true(module: str) -> None:
-    """A module that lists what it offers must list it in order and have it."""
+def test_all_lists_of_public_names_are_sorted_and_defined(module: str) -> None:
+    """A module's __all__ must be sorted, and each name must exist."""
     for node in tree(module).body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
             names = ast.literal_eval(node.value)
@@ -242,10 +242,11 @@ def test_a_list_of_public_names_is_sorted_and_true(module: str) -> None:
             assert set(names) <= _top_level_names(module)
 
 
-def test_no_file_is_a_drawer() -> None:
-    """A file named for nothing collects everything."""
+def test_no_file_has_a_vague_name() -> None:
+    """A file without a topic collects everything."""
     assert (
-        sorted(str(p) for p in sources().values() if DRAWERS & set(p.relative_to(PACKAGE).with_suffix("").parts)) == []
+        sorted(str(p) for p in sources().values() if VAGUE_NAMES & set(p.relative_to(PACKAGE).with_suffix("").parts))
+        == []
     )
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints that every folder of tests may use: synthetic weights, written once a session."""
+"""Fixtures for all tests: checkpoints with synthetic weights, written once in each session."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """Small matrices gain nothing from more threads, and results stay the same everywhere."""
+    """Small matrices are not faster with more threads, and results are the same on every machine."""
     torch.set_num_threads(1)
 
 
@@ -58,7 +58,7 @@ def rope96(rope96_folder: Path) -> Phi4MM:
 
 @pytest.fixture(scope="session")
 def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint with crops of 56 pixels, its tokenizer's vocabulary, and room for short answers only."""
+    """The tiny checkpoint with crops of 56 pixels, the vocabulary of its tokenizer, and a context of 192 tokens."""
     folder = tmp_path_factory.mktemp("small") / "checkpoint"
     tokenizer = Tokenizer(tokenizer_json())
     config: dict[str, Any] = json.loads((GOLDEN / "tiny.json").read_text())
@@ -79,5 +79,5 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small(small_folder: Path) -> Model:
-    """The same checkpoint through phi4mm's own API."""
+    """The same checkpoint, loaded with phi4mm.load."""
     return phi4mm.load(small_folder, device="cpu")

@@ -1,6 +1,6 @@
-"""Prompts of made-up media, and two ways to run them, for every folder of tests.
+"""Prompts with synthetic media, and two ways to run them, for all tests.
 
-S prompt tokens, V vocabulary.
+S tokens of one sequence, V vocabulary.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def make_prompt(name: str, media: Sequence[MediaData], words: int) -> Prompt:
 
 
 def _image_tokens(tiles: ImageTiles) -> int:
-    sequences, columns = tiles.grid
-    valid = tiles.mask[1:, ::2, ::2].reshape(sequences, columns, 16, 16)
+    rows, columns = tiles.grid
+    valid = tiles.mask[1:, ::2, ::2].reshape(rows, columns, 16, 16)
     high, wide = valid[:, 0, :, 0].sum(), valid[0, :, 0, :].sum()
     return int(256 + 16 + 1 + high * wide + high)
 
@@ -67,13 +67,13 @@ def add(
     adapter: str | None = AUTO,
     grammar: str | None = None,
 ) -> Request:
-    """Queue one answer, with the adapter of the published rule unless another is named, and look at it as it runs."""
+    """Queue a request, by default with the adapter of the published rule. Returns the engine's state of its answer."""
     name = prompt.adapter if adapter == AUTO else adapter
     return engine.add(EngineRequest(f"t{next(_numbers)}", prompt, params, name, grammar))[0]
 
 
 def run(model: Phi4MM, prompts: Sequence[Prompt], params: SamplingParams) -> list[list[int]]:
-    """The answers of prompts that run side by side."""
+    """The answers of prompts that run in one batch."""
     engine = Engine(model, eos_ids=())
     requests = [add(engine, prompt, params) for prompt in prompts]
     while engine.busy:
@@ -85,10 +85,10 @@ def full_logits(model: Phi4MM, prompt: Prompt, answer: Sequence[int] = (), *, la
     """(S, V) logits of prompt and answer in one uncached pass, or of the `last` tokens alone."""
     with torch.inference_mode():
         ids = torch.tensor([*prompt.ids, *answer])
-        places = [i for span in prompt.spans for i in range(span.start, span.start + span.length)]
+        positions = [i for span in prompt.spans for i in range(span.start, span.start + span.length)]
         media = encode_media(model, prompt, torch.device("cpu"))
         long = len(ids) > model.config.text.rope.original_max_positions
-        index = torch.tensor(places) if places else None
+        index = torch.tensor(positions) if positions else None
         sequence = BatchedSequence(len(ids), adapter=prompt.adapter, long_rope=long)
         logits: torch.Tensor = model(ForwardBatch(ids, (sequence,), torch.arange(len(ids))[-last:], media, index))
     return logits

@@ -13,14 +13,14 @@ import pytest
 from phi4mm import machine
 from phi4mm.machine import Memory
 
-Place = Callable[[dict[str, str]], Path]
+MakeRoot = Callable[[dict[str, str]], Path]
 MEMINFO = "MemTotal:       64000 kB\nMemFree:          9000 kB\nMemAvailable:   50000 kB\n"
 STATUS = "Name:\tpython\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    """Makes a root folder that holds these files."""
+def make_root(tmp_path: Path) -> MakeRoot:
+    """Writes files below a temporary root folder and returns the folder."""
 
     def write(files: dict[str, str]) -> Path:
         for name, text in files.items():
@@ -36,22 +36,22 @@ def _eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
 
 
-def test_the_processor_is_described_by_its_first_core(place: Place) -> None:
-    """A server lists its name and flags once a core, a hundred times over."""
+def test_the_processor_is_described_by_its_first_core(make_root: MakeRoot) -> None:
+    """A server lists name and flags once for each of its cores, which may be hundreds."""
     core = "processor\t: {}\nmodel name\t: Fast {}\nflags\t\t: fpu avx2_other amx_bf16\n\n"
-    root = place({"proc/cpuinfo": core.format(0, "A") + core.format(1, "B")})
+    root = make_root({"proc/cpuinfo": core.format(0, "A") + core.format(1, "B")})
     assert machine.cpu_name(root) == "Fast A"
     assert machine.cpu_flags(root) == ("fpu", "avx2_other", "amx_bf16")
 
 
-def test_an_arm_processor_has_features_and_no_name(place: Place) -> None:
-    """Without its instruction sets, a compiled kernel of another ARM machine would be loaded from a shared home."""
-    root = place({"proc/cpuinfo": "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd sve i8mm\n"})
+def test_an_arm_processor_has_features_and_no_name(make_root: MakeRoot) -> None:
+    """Without its instruction sets, kernels compiled on another ARM machine would be loaded from a shared home."""
+    root = make_root({"proc/cpuinfo": "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd sve i8mm\n"})
     assert machine.cpu_flags(root) == ("fp", "asimd", "sve", "i8mm")
     assert machine.cpu_name(root) == (platform.processor() or platform.machine())
 
 
-def test_where_there_is_no_proc_python_s_own_facts_count(tmp_path: Path) -> None:
+def test_without_proc_the_facts_come_from_python(tmp_path: Path) -> None:
     """macOS has neither /proc nor /sys; doctor and load must not end in a traceback there."""
     assert machine.cpu_name(tmp_path) == (platform.processor() or platform.machine())
     assert machine.cpu_flags(tmp_path) == ()
@@ -63,8 +63,8 @@ def test_where_there_is_no_proc_python_s_own_facts_count(tmp_path: Path) -> None
     assert machine.peak_resident_bytes(root=tmp_path) is None
 
 
-def test_a_folder_where_a_file_is_expected_is_as_good_as_nothing(tmp_path: Path) -> None:
-    """Sandboxes put folders or unreadable files in the place of what they hide."""
+def test_a_folder_in_place_of_a_file_counts_as_missing(tmp_path: Path) -> None:
+    """Sandboxes replace files that they hide by folders or unreadable files."""
     (tmp_path / "proc/cpuinfo").mkdir(parents=True)
     assert machine.cpu_flags(tmp_path) == ()
 
@@ -110,11 +110,11 @@ def test_a_folder_where_a_file_is_expected_is_as_good_as_nothing(tmp_path: Path)
         ),
     ],
 )
-def test_a_quota_counts_as_the_cores_it_pays_for(
-    place: Place, files: dict[str, str], quota: float | None, cores: int
+def test_a_cpu_quota_limits_the_usable_cores(
+    make_root: MakeRoot, files: dict[str, str], quota: float | None, cores: int
 ) -> None:
-    """More threads than a quota pays for are stopped in the middle of a step, and all others wait for them."""
-    root = place(files)
+    """With more threads than the quota allows, some are stopped within a step and the others wait for them."""
+    root = make_root(files)
     assert machine.cpu_quota(root) == quota
     assert machine.usable_cores(root) == cores
 
@@ -147,18 +147,18 @@ def test_a_quota_counts_as_the_cores_it_pays_for(
         ),
     ],
 )
-def test_a_container_s_limit_counts_as_the_memory_there_is(
-    place: Place, files: dict[str, str], free: int, total: int
+def test_a_container_s_limit_bounds_the_memory(
+    make_root: MakeRoot, files: dict[str, str], free: int, total: int
 ) -> None:
-    """The host's memory is of no use to a process that is killed at its container's limit; files in the page cache,
-    such as weights that were just read, do not count as taken."""
-    root = place({"proc/meminfo": MEMINFO} | {f"sys/fs/cgroup/{name}": text for name, text in files.items()})
+    """A process is killed at its container's limit, however much memory the host has. Files in the page cache, such as
+    weights that were just read, count as free."""
+    root = make_root({"proc/meminfo": MEMINFO} | {f"sys/fs/cgroup/{name}": text for name, text in files.items()})
     assert machine.memory(root) == Memory(free, total)
 
 
-def test_the_strictest_group_above_a_process_decides(place: Place) -> None:
-    """A service is often limited by the slice it runs in and not by a limit of its own."""
-    root = place(
+def test_the_strictest_parent_group_decides(make_root: MakeRoot) -> None:
+    """A service often has no limit of its own, but runs in a slice with a limit."""
+    root = make_root(
         {
             "proc/meminfo": MEMINFO,
             "proc/self/cgroup": "0::/a.slice/b.service\n",
@@ -171,17 +171,17 @@ def test_the_strictest_group_above_a_process_decides(place: Place) -> None:
     assert machine.memory(root) == Memory(1_000_000, 4_000_000)
 
 
-def test_the_memory_of_any_process_can_be_read(place: Place) -> None:
-    """A benchmark watches the server beside it, not itself."""
-    root = place({"proc/self/status": STATUS, "proc/77/status": STATUS.replace("1024", "512")})
+def test_the_memory_of_any_process_can_be_read(make_root: MakeRoot) -> None:
+    """A benchmark measures the memory of a server, not its own."""
+    root = make_root({"proc/self/status": STATUS, "proc/77/status": STATUS.replace("1024", "512")})
     assert (machine.resident_bytes(root=root), machine.peak_resident_bytes(root=root)) == (2**20, 2**21)
     assert machine.resident_bytes(77, root) == 2**19
     assert machine.resident_bytes(78, root) is None
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
-def test_the_memory_of_this_process_is_what_it_holds() -> None:
-    """A wrong unit or field would be a figure like any other."""
+def test_the_memory_of_this_process_is_right() -> None:
+    """A wrong unit or field would still give a number."""
     before = machine.resident_bytes()
     block = bytearray(os.urandom(1)) * 2**26
     after, peak = machine.resident_bytes(), machine.peak_resident_bytes()
@@ -193,7 +193,7 @@ def test_the_memory_of_this_process_is_what_it_holds() -> None:
 
 
 def test_the_file_runs_by_its_path_without_the_package() -> None:
-    """The peers of the benchmarks have environments of their own, without phi4mm and its dependencies."""
+    """Other programs in the benchmarks have their own environments, without phi4mm and its dependencies."""
     assert runpy.run_path(str(machine.__file__))["usable_cores"]() == machine.usable_cores()
     program = f"import runpy; print(runpy.run_path({str(machine.__file__)!r})['usable_cores']())"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True)
@@ -217,9 +217,9 @@ def test_the_file_runs_by_its_path_without_the_package() -> None:
         ("proc/cpuinfo", "model name"),
     ],
 )
-def test_what_an_odd_system_says_counts_as_not_told(place: Place, name: str, text: str) -> None:
-    """Sandboxes make files up; a model that cannot be loaded for one of them helps nobody."""
-    root = place({"proc/meminfo": MEMINFO, "sys/fs/cgroup/memory.max": "1000000", name: text})
+def test_unexpected_file_contents_count_as_missing(make_root: MakeRoot, name: str, text: str) -> None:
+    """Sandboxes invent such files; a model must load nevertheless."""
+    root = make_root({"proc/meminfo": MEMINFO, "sys/fs/cgroup/memory.max": "1000000", name: text})
     assert machine.memory(root).total > 0
     assert machine.cpu_quota(root) is None
     assert machine.usable_cores(root) >= 1
@@ -227,7 +227,7 @@ def test_what_an_odd_system_says_counts_as_not_told(place: Place, name: str, tex
     assert machine.cpu_name(root)
 
 
-def test_a_quota_of_version_1_needs_no_final_newline(place: Place) -> None:
-    """Both files joined were one number."""
+def test_a_quota_of_cgroup_version_1_needs_no_final_newline(make_root: MakeRoot) -> None:
+    """Without newlines, the texts of both files were joined to one number."""
     at = "sys/fs/cgroup/cpu/cpu.cfs_"
-    assert machine.cpu_quota(place({f"{at}quota_us": "150000", f"{at}period_us": "100000"})) == 1.5
+    assert machine.cpu_quota(make_root({f"{at}quota_us": "150000", f"{at}period_us": "100000"})) == 1.5

@@ -1,4 +1,4 @@
-"""phi4mm: Phi-4-multimodal, exact and whole. `phi4mm.load("nano")` is the place to begin."""
+"""phi4mm: inference and training for Phi-4-multimodal. Begin with `phi4mm.load("nano")`."""
 
 from __future__ import annotations
 
@@ -58,21 +58,22 @@ def load(
     adapters: Mapping[str, str | os.PathLike[str]] | None = None,
     engine: EngineMode = "thread",
 ) -> Model:
-    """Load `nano`, a folder or a hub id, ready to chat.
+    """Load `nano`, a folder or a model of a hub, ready to chat.
 
-    device      "auto", "cpu", "cuda" or "cuda:1"
-    dtype       "auto", "float32", "bfloat16" or "float16"
-    modalities  "all", or "text", "vision" or "speech" to leave the other towers and adapters unloaded
-    revision    branch, tag or commit of a hub id
-    max_crops   most crops of one image, 1 to 64; by default what the checkpoint says, 36 as published
-    quantize    "int8" or "int4" to pack the weights while they are read; None takes the folder as it is, and a folder
-                made by `phi4mm quantize` is packed already
-    engine_args      how much runs side by side and in how much memory; by default half of what is free is for the cache
-    adapters    more LoRAs by name, each a PEFT folder; requests choose one by `adapter`
-    engine      where the engine runs: in a "thread" of its own, in a "process" of its own, which is started again when
-                it dies, or "inline", in the thread that waits for an answer, for one
-                thread at a time
-    raises      ConfigError, CheckpointError
+    model        "nano", a folder, or the id of a model on a hub
+    device       "auto", "cpu", "cuda" or "cuda:1"
+    dtype        "auto", "float32", "bfloat16" or "float16"
+    modalities   "all"; "text", "vision" or "speech" do not load the other towers and adapters
+    revision     branch, tag or commit of a hub id
+    max_crops    the largest number of crops of one image, 1 to 64; default: the checkpoint's value, 36 as published
+    quantize     "int8" or "int4" quantizes the weights while they are read; None loads them as they are in the folder
+                 (those of a folder made by `phi4mm quantize` are quantized already)
+    engine_args  how many sequences and tokens run together, and in how much memory; default: the caches get at most
+                 half of the free memory
+    adapters     more LoRAs by name, each a PEFT folder; a request chooses one with `adapter`
+    engine       where the engine runs: "thread": in a thread of its own; "process": in a process of its own, which is
+                 started again when it dies; "inline": in the thread that waits for an answer, for one thread at a time
+    raises       ConfigError, CheckpointError
     """
     from phi4mm import api
 

@@ -1,7 +1,7 @@
-"""The public face: `load`, and the model that it returns.
+"""The public API: `load`, and the model that it returns.
 
-What a loaded model can do beyond answering (transcribe, read ...) is handed from here to the package that does it, so
-that no package below must know those above it.
+Methods of a loaded model beyond chat belong in this `Model`, which passes them to the package that implements them. So
+packages below need not import the packages above them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Model", "load"]
 
 
 class Model(inference.Model):
-    """What `phi4mm.load` returns: it answers, and hands what is more than an answer to the package that does it."""
+    """What `phi4mm.load` returns: a model that answers requests."""
 
 
 def load(

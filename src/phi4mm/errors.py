@@ -1,20 +1,20 @@
-"""What can go wrong, one class for each thing a caller would do differently.
+"""The errors of phi4mm: one class for each reaction that a caller may want.
 
 PhiError
     ConfigError        a file or option is wrong; names the field, its value and the nearest valid name
     CheckpointError    missing, unexpected or misshaped tensors, all of them listed
     InputError         this request can never work
-    CapacityError      it could work later
-    EngineError        our fault; carries the request id
+    CapacityError      the request could work later
+    EngineError        a fault of phi4mm; has the request id
 
-Every one survives pickling and copying with its words and attributes: workers raise them in other processes.
+All of them keep their text and attributes when they are pickled or copied: workers send them to other processes.
 """
 
 from __future__ import annotations
 
 
 class PhiError(Exception):
-    """Base of everything phi4mm raises on purpose."""
+    """Base class of all errors that phi4mm raises on purpose."""
 
 
 class ConfigError(PhiError, ValueError):
@@ -37,7 +37,7 @@ class EngineError(PhiError):
     """A fault of phi4mm itself while it ran a request."""
 
     def __init__(self, message: str, request_id: str = "") -> None:
-        # Both arguments go to Exception as they are: unpickling and copying call the class with them again.
+        # Both arguments are passed to Exception: unpickling and copying call the class with `args` again.
         super().__init__(message, request_id)
         self.message = message
         self.request_id = request_id

@@ -1,4 +1,4 @@
-"""An engine in this thread, in another one and in another process: the same answers, and nobody waits in vain."""
+"""Engine clients of all three modes give the same answers, and no caller waits for an answer that never comes."""
 
 from __future__ import annotations
 
@@ -37,42 +37,42 @@ from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.sampling import SamplingParams
 from tests.prompts import clip, make_image, make_prompt
 
-LIMITS = EngineArgs(kv_cache_bytes=900_000, page_size=8, max_num_seqs=6, max_num_batched_tokens=60, max_waiting=64)
+ENGINE_ARGS = EngineArgs(kv_cache_bytes=900_000, page_size=8, max_num_seqs=6, max_num_batched_tokens=60, max_waiting=64)
 EXAMPLES = itertools.count()
-FORMS = ("inline", "thread", "process")
+MODES = ("inline", "thread", "process")
 
 
-def make_engine(folder: Path, engine_args: EngineArgs = LIMITS) -> Engine:
+def make_engine(folder: Path, engine_args: EngineArgs = ENGINE_ARGS) -> Engine:
     """Also called in the worker process."""
     torch.set_num_threads(1)
     return Engine(load_model(folder, device="cpu", dtype=torch.float32), eos_ids=(), engine_args=engine_args)
 
 
-def make_client(form: str, folder: Path, engine_args: EngineArgs = LIMITS) -> EngineClient:
-    if form == "process":
+def make_client(mode: str, folder: Path, engine_args: EngineArgs = ENGINE_ARGS) -> EngineClient:
+    if mode == "process":
         return ProcessClient(partial(make_engine, folder, engine_args), threads=1)
-    return (ThreadClient if form == "thread" else InlineClient)(make_engine(folder, engine_args))
+    return (ThreadClient if mode == "thread" else InlineClient)(make_engine(folder, engine_args))
 
 
 @pytest.fixture(scope="module")
 def clients(rope96_folder: Path) -> Iterator[dict[str, EngineClient]]:
-    made = {form: make_client(form, rope96_folder) for form in FORMS}
-    yield made
-    for client in made.values():
+    clients = {mode: make_client(mode, rope96_folder) for mode in MODES}
+    yield clients
+    for client in clients.values():
         client.close()
 
 
 def read(queue: OutputQueue, count: int = 1) -> list[list[int]]:
-    """The ids of each answer. Raises what the engine refused or failed at."""
+    """The ids of each answer. Raises the error of the request if it failed."""
     answers: list[list[int]] = [[] for _ in range(count)]
-    going = set(range(count))
-    while going:
+    unfinished = set(range(count))
+    while unfinished:
         output = queue.get()
         answers[output.index] += output.ids
         if output.error is not None:
             raise output.error
         if output.finish_reason is not None:
-            going.discard(output.index)
+            unfinished.discard(output.index)
     return answers
 
 
@@ -89,23 +89,28 @@ PROMPTS: dict[str, Callable[[], Prompt]] = {
 }
 
 
-def test_what_crosses_the_border_can_be_pickled() -> None:
-    """A value that holds a lock, a library's object or a function could not go to another process or machine."""
-    asked = request("r", PROMPTS["both"](), stop=("x",))
-    again = pickle.loads(pickle.dumps(replace(asked, grammar="start: /a+/")))
-    assert (again.id, again.prompt.ids, again.params, again.adapter) == ("r", asked.prompt.ids, asked.params, "vision")
+def test_requests_and_outputs_can_be_pickled() -> None:
+    """A value with a lock, a library's object or a function could not be sent to another process or machine."""
+    original = request("r", PROMPTS["both"](), stop=("x",))
+    again = pickle.loads(pickle.dumps(replace(original, grammar="start: /a+/")))
+    assert (again.id, again.prompt.ids, again.params, again.adapter) == (
+        "r",
+        original.prompt.ids,
+        original.params,
+        "vision",
+    )
     failed = EngineOutput("r", 1, (3,), finish_reason="error", error=EngineError("x", "r"))
     back = pickle.loads(pickle.dumps(failed))
     assert (back.ids, str(back.error), back.finish_reason) == ((3,), str(failed.error), "error")
 
 
-# No shrinking: processes are slow, and a schedule that fails need not fail again.
+# No shrinking: processes are slow, and a failure may depend on timing and not repeat.
 @settings(deadline=None, max_examples=8, phases=[Phase.generate])
 @given(st.data())
-def test_all_forms_give_equal_tokens_on_random_schedules(clients: dict[str, EngineClient], data: st.DataObject) -> None:
-    """Who steps the engine, and when requests come and go, must not show in any answer."""
+def test_all_modes_give_equal_tokens_on_random_schedules(clients: dict[str, EngineClient], data: st.DataObject) -> None:
+    """An answer must not depend on the mode, nor on when other requests arrive or are aborted."""
     kinds = data.draw(st.lists(st.sampled_from(sorted(PROMPTS)), min_size=1, max_size=6))
-    # Of 200,000 nearly equal tokens a draw would turn on the last bit of a sum, which a neighbour may change.
+    # Without top-k, a draw among nearly equal tokens would depend on the last bit, which the batch may change.
     params = [
         {
             "n": data.draw(st.integers(1, 2)),
@@ -116,25 +121,25 @@ def test_all_forms_give_equal_tokens_on_random_schedules(clients: dict[str, Engi
         for n in range(len(kinds))
     ]
     pauses = [data.draw(st.sampled_from([0.0, 0.0, 0.004])) for _ in kinds]
-    dropped = data.draw(st.sets(st.integers(0, len(kinds) - 1), max_size=2))
-    found, example = {}, next(EXAMPLES)
-    for form, client in clients.items():
+    aborted = data.draw(st.sets(st.integers(0, len(kinds) - 1), max_size=2))
+    answers, example = {}, next(EXAMPLES)
+    for mode, client in clients.items():
         queues = []
         for n, (kind, own) in enumerate(zip(kinds, params, strict=True)):
             queues.append(client.submit(request(f"{example} {n}", PROMPTS[kind](), **own)))
             time.sleep(pauses[n])
-        for n in dropped:
+        for n in aborted:
             client.abort(f"{example} {n}")
-        kept = [n for n in range(len(kinds)) if n not in dropped]
-        found[form] = [read(queues[n], int(params[n]["n"])) for n in kept]
+        kept = [n for n in range(len(kinds)) if n not in aborted]
+        answers[mode] = [read(queues[n], int(params[n]["n"])) for n in kept]
         assert not client.stats().busy
-    assert found["inline"] == found["thread"] == found["process"]
+    assert answers["inline"] == answers["thread"] == answers["process"]
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_what_is_refused_is_refused_in_every_form(clients: dict[str, EngineClient], form: str) -> None:
-    """What never fits at once, what the engine alone can tell as an output; the next request is answered."""
-    client = clients[form]
+@pytest.mark.parametrize("mode", MODES)
+def test_impossible_requests_are_refused_in_every_mode(clients: dict[str, EngineClient], mode: str) -> None:
+    """The client raises what it can check itself; other errors arrive as an output. The next request is answered."""
+    client = clients[mode]
     with pytest.raises(InputError, match="the prompt is empty"):
         client.submit(request("a", Prompt(())))
     with pytest.raises(InputError, match="the model has no mine adapter; it has vision, speech"):
@@ -151,10 +156,10 @@ def test_what_is_refused_is_refused_in_every_form(clients: dict[str, EngineClien
     assert len(read(client.submit(request("c", PROMPTS["text"]())))[0]) == 8
 
 
-@pytest.mark.parametrize("form", ["inline", "thread"])
-def test_a_full_queue_is_told_and_empties(rope96_folder: Path, form: str) -> None:
-    """Whoever comes too early must be able to come again."""
-    client = make_client(form, rope96_folder, replace(LIMITS, max_waiting=2, max_num_seqs=1))
+@pytest.mark.parametrize("mode", ["inline", "thread"])
+def test_a_full_queue_refuses_requests_until_it_empties(rope96_folder: Path, mode: str) -> None:
+    """A request that was refused because the queue was full must succeed later."""
+    client = make_client(mode, rope96_folder, replace(ENGINE_ARGS, max_waiting=2, max_num_seqs=1))
     queues = [client.submit(request(f"{n}", PROMPTS["text"](), max_tokens=30)) for n in range(9)]
     refused = 0
     for queue in queues:
@@ -167,8 +172,8 @@ def test_a_full_queue_is_told_and_empties(rope96_folder: Path, form: str) -> Non
     client.close()
 
 
-def test_many_threads_and_tasks_at_once_answer_as_if_alone(clients: dict[str, EngineClient]) -> None:
-    """The queues of one client are shared by whoever asks."""
+def test_requests_from_many_threads_and_tasks_get_the_answers_they_get_alone(clients: dict[str, EngineClient]) -> None:
+    """All threads and event loops share the queues of one client."""
     client = clients["thread"]
     kinds = sorted(PROMPTS)
     alone = {kind: read(client.submit(request(f"alone {kind}", PROMPTS[kind]())))[0] for kind in kinds}
@@ -196,10 +201,10 @@ def test_many_threads_and_tasks_at_once_answer_as_if_alone(clients: dict[str, En
         assert all(thread.result() for thread in threads)
 
 
-def test_an_error_of_the_forward_pass_ends_those_in_the_step_and_no_others(
+def test_an_error_of_the_forward_pass_ends_only_the_requests_of_the_step(
     rope96_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a thread of its own an exception has nobody to reach but the requests; a thread that died would hang them."""
+    """If an exception ended the engine's thread, all requests would wait for ever."""
     engine = make_engine(rope96_folder)
     client = ThreadClient(engine)
     run = engine._runner.run
@@ -213,8 +218,10 @@ def test_an_error_of_the_forward_pass_ends_those_in_the_step_and_no_others(
     client.close()
 
 
-def test_an_engine_that_cannot_go_on_fails_its_requests(rope96_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise everybody who waits waits for ever."""
+def test_an_engine_whose_scheduler_fails_ends_all_requests(
+    rope96_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise every waiting caller would wait for ever."""
     engine = make_engine(rope96_folder)
     client = ThreadClient(engine)
     monkeypatch.setattr(engine._scheduler, "plan", lambda: (_ for _ in ()).throw(AssertionError("lost count")))
@@ -226,10 +233,10 @@ def test_an_engine_that_cannot_go_on_fails_its_requests(rope96_folder: Path, mon
         client.stats()
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_closing_ends_what_runs(rope96_folder: Path, form: str) -> None:
-    """And nobody may wait for a closed engine."""
-    client = make_client(form, rope96_folder)
+@pytest.mark.parametrize("mode", MODES)
+def test_closing_ends_running_requests(rope96_folder: Path, mode: str) -> None:
+    """No caller may wait for a closed engine."""
+    client = make_client(mode, rope96_folder)
     queue = client.submit(request("a", PROMPTS["text"](), max_tokens=100))
     queue.get()
     client.close()
@@ -240,8 +247,8 @@ def test_closing_ends_what_runs(rope96_folder: Path, form: str) -> None:
         client.submit(request("b", PROMPTS["text"]()))
 
 
-def test_a_client_that_is_dropped_takes_its_thread_along(rope96_folder: Path) -> None:
-    """A model loaded in a loop must not leave an engine behind each time."""
+def test_the_engine_thread_ends_when_its_client_is_deleted(rope96_folder: Path) -> None:
+    """A program that loads a model in a loop must not keep an engine of each iteration."""
 
     def engines() -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread.name == "phi4mm-engine"]
@@ -255,8 +262,8 @@ def test_a_client_that_is_dropped_takes_its_thread_along(rope96_folder: Path) ->
     assert len(engines()) == before
 
 
-def test_a_worker_that_is_killed_fails_its_20_streams_by_name_and_another_answers(rope96_folder: Path) -> None:
-    """In the middle of answers: each ends with an error that names it, none hangs, and the next request is answered."""
+def test_a_killed_worker_fails_its_20_requests_by_id_and_a_new_one_answers(rope96_folder: Path) -> None:
+    """Each running request ends with an error that names it, and the next request is answered."""
     client = make_client("process", rope96_folder)
     assert isinstance(client, ProcessClient)
     alone = read(client.submit(request("alone", PROMPTS["both"]())))
@@ -275,8 +282,8 @@ def test_a_worker_that_is_killed_fails_its_20_streams_by_name_and_another_answer
     assert client.pid is None
 
 
-def test_a_worker_whose_client_is_gone_leaves(rope96_folder: Path) -> None:
-    """A program that ends, however it ends, must not leave gigabytes running."""
+def test_a_worker_ends_when_its_client_is_deleted(rope96_folder: Path) -> None:
+    """However a program ends, it must not leave a process with gigabytes of weights running."""
     client = make_client("process", rope96_folder)
     assert isinstance(client, ProcessClient)
     process = client._workers[0].process
@@ -285,15 +292,15 @@ def test_a_worker_whose_client_is_gone_leaves(rope96_folder: Path) -> None:
     process.wait(20)
 
 
-def test_a_worker_that_cannot_load_says_why(tmp_path: Path) -> None:
-    """Its own words, and no restart: a folder that is wrong stays wrong."""
+def test_a_worker_that_cannot_load_raises_the_original_error(tmp_path: Path) -> None:
+    """And is not started again: another try would find the same wrong folder."""
     with pytest.raises(Exception, match=r"config\.json not found"):
         ProcessClient(partial(make_engine, tmp_path))
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_that_drops_the_client_leaves_the_worker_alone(clients: dict[str, EngineClient]) -> None:
-    """It hung up the connection of both: the parent's requests ended, and its worker with them."""
+def test_a_forked_child_that_deletes_the_client_does_not_stop_the_worker(clients: dict[str, EngineClient]) -> None:
+    """It closed the shared connection: the parent's requests and its worker ended."""
     client = clients["process"]
     assert isinstance(client, ProcessClient)
     running = client.submit(request("parent's", PROMPTS["text"](), max_tokens=60))
@@ -303,20 +310,20 @@ def test_a_forked_child_that_drops_the_client_leaves_the_worker_alone(clients: d
     assert client.pid == pid
 
 
-def test_an_abort_from_the_collector_never_waits_for_a_sender(clients: dict[str, EngineClient]) -> None:
-    """A stream in a cycle is collected wherever memory is taken, inside a send too; its lock was that thread's own."""
+def test_an_abort_from_the_garbage_collector_never_waits_for_a_sender(clients: dict[str, EngineClient]) -> None:
+    """A stream in a reference cycle may be collected inside a send, which held the lock that the abort needed."""
     client = clients["process"]
     client.submit(request("dropped", PROMPTS["text"](), max_tokens=100))
 
     class Dropped:
         def __reduce__(self) -> tuple[type[int], tuple[int]]:
-            client.abort("dropped")  # as a finalizer does, in the middle of pickling
+            client.abort("dropped")  # as a finalizer may do while a message is pickled
             return int, (7,)
 
     big = make_prompt("dropped big", [make_image(448, 448)], 3)
-    asked = request("big after dropped", replace(big, ids=(*big.ids[:-1], Dropped())))  # type: ignore[arg-type]
-    object.__setattr__(asked.prompt, "ids", tuple(asked.prompt.ids))
-    assert len(read(client.submit(asked))[0]) == 8
+    after = request("big after dropped", replace(big, ids=(*big.ids[:-1], Dropped())))  # type: ignore[arg-type]
+    object.__setattr__(after.prompt, "ids", tuple(after.prompt.ids))
+    assert len(read(client.submit(after))[0]) == 8
     assert not client.stats().busy
 
 
@@ -341,7 +348,7 @@ def test_an_abort_that_an_output_overtakes_still_ends_the_request(
 
 
 def test_many_large_requests_are_sent_without_waiting_for_a_step(clients: dict[str, EngineClient]) -> None:
-    """An event loop that submits must not stand still for a worker that computes."""
+    """An event loop that submits must not be blocked while the worker computes."""
     client = clients["process"]
     begun = [client.submit(request(f"long {n}", PROMPTS["both"](), max_tokens=40)) for n in range(4)]
     start = time.perf_counter()
@@ -354,8 +361,10 @@ def test_many_large_requests_are_sent_without_waiting_for_a_step(clients: dict[s
     assert not client.stats().busy
 
 
-def test_what_cannot_be_sent_fails_alone(clients: dict[str, EngineClient], monkeypatch: pytest.MonkeyPatch) -> None:
-    """One message that could not be pickled, or found no descriptor for its image, silenced the sender for all."""
+def test_a_message_that_cannot_be_sent_fails_alone(
+    clients: dict[str, EngineClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One message that could not be pickled, or got no file descriptor, ended the thread that sends."""
     client = clients["process"]
     with pytest.raises(EngineError, match="it could not be sent to the worker: TypeError"):
         client._call("stats", threading.Lock())
@@ -366,8 +375,8 @@ def test_what_cannot_be_sent_fails_alone(clients: dict[str, EngineClient], monke
     assert len(read(client.submit(request("room again", PROMPTS["image"]())))[0]) == 8
 
 
-def test_a_worker_that_cannot_take_a_message_is_replaced(rope96_folder: Path) -> None:
-    """It went on without hearing anything, for ever."""
+def test_a_worker_that_cannot_read_a_message_is_replaced(rope96_folder: Path) -> None:
+    """It went on without receiving messages, for ever."""
     client = make_client("process", rope96_folder)
     assert isinstance(client, ProcessClient)
     first = client.pid
@@ -377,8 +386,8 @@ def test_a_worker_that_cannot_take_a_message_is_replaced(rope96_folder: Path) ->
     client.close()
 
 
-def test_a_worker_that_dies_while_it_loads_is_tried_again(rope96_folder: Path, tmp_path: Path) -> None:
-    """The second death of three that are allowed ended the client for good."""
+def test_a_worker_that_dies_while_it_loads_is_started_again(rope96_folder: Path, tmp_path: Path) -> None:
+    """The second of three allowed deaths closed the client."""
     client = ProcessClient(partial(make_engine_or_die, rope96_folder, tmp_path / "die"), threads=1)
     first = client.pid
     assert first is not None
@@ -396,16 +405,16 @@ def _wait_for_another(client: ProcessClient, first: int | None) -> None:
         time.sleep(0.05)
 
 
-def make_engine_or_die(folder: Path, mark: Path) -> Engine:
-    """Dies once where the mark is."""
-    if mark.exists():
-        mark.unlink()
+def make_engine_or_die(folder: Path, trigger: Path) -> Engine:
+    """Dies once, if the file `trigger` exists, and deletes it."""
+    if trigger.exists():
+        trigger.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
     return make_engine(folder)
 
 
-def test_no_call_waits_for_a_client_that_is_closed_meanwhile(rope96_folder: Path) -> None:
-    """A call that was put after the engine's thread had left waited for ever."""
+def test_no_call_waits_for_a_client_that_is_closed_at_the_same_time(rope96_folder: Path) -> None:
+    """A call that was queued after the engine's thread had ended waited for ever."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -428,8 +437,8 @@ def test_no_call_waits_for_a_client_that_is_closed_meanwhile(rope96_folder: Path
         sys.setswitchinterval(interval)
 
 
-def test_a_loop_that_was_closed_ends_nobodys_engine(clients: dict[str, EngineClient]) -> None:
-    """Its reader is gone; the error of waking it went through the engine's thread."""
+def test_a_closed_event_loop_does_not_end_the_engine(clients: dict[str, EngineClient]) -> None:
+    """Waking its reader raised an error in the engine's thread."""
     loop = asyncio.new_event_loop()
     queue = clients["thread"].submit(request("closed loop", PROMPTS["text"]()))
     loop.close()
@@ -438,8 +447,8 @@ def test_a_loop_that_was_closed_ends_nobodys_engine(clients: dict[str, EngineCli
     assert len(read(clients["thread"].submit(request("after closed loop", PROMPTS["text"]())))[0]) == 8
 
 
-def test_ids_that_look_like_another_requests_answers_are_told_apart(clients: dict[str, EngineClient]) -> None:
-    """Answer 0 of `a` was called `a/0` inside, and got the tokens of a request of that name."""
+def test_a_request_id_like_another_requests_answer_id_is_told_apart(clients: dict[str, EngineClient]) -> None:
+    """The engine called answer 0 of `a` `a/0`, and mixed it up with a request of that id."""
     client = clients["inline"]
     alone = [read(client.submit(request(f"alone {kind}", PROMPTS[kind]())))[0] for kind in ("text", "audio")]
     both = [client.submit(request("a", PROMPTS["text"](), n=2)), client.submit(request("a/0", PROMPTS["audio"]()))]
@@ -450,7 +459,7 @@ def test_ids_that_look_like_another_requests_answers_are_told_apart(clients: dic
 def test_the_worker_imports_nothing_from_the_working_folder(
     rope96_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder of somebody else's files must not bring its own torch."""
+    """A file torch.py in a folder of untrusted files must not be run."""
     (tmp_path / "torch.py").write_text("raise SystemExit('untrusted code')")
     monkeypatch.chdir(tmp_path)
     client = make_client("process", rope96_folder)
@@ -458,14 +467,14 @@ def test_the_worker_imports_nothing_from_the_working_folder(
     client.close()
 
 
-def test_large_media_cross_without_a_copy_in_the_message(clients: dict[str, EngineClient]) -> None:
-    """Arrays in the worker are views of memory that both map; the message itself stays small."""
+def test_large_media_are_sent_through_shared_memory(clients: dict[str, EngineClient]) -> None:
+    """Arrays in the worker are views of memory that both processes map; the answer must be the same."""
     big = make_prompt("big", [make_image(448 * 2, 448)], 3)
     assert read(clients["process"].submit(request("big", big))) == read(clients["inline"].submit(request("big", big)))
 
 
 def _run_forked(work: Callable[[], object]) -> str:
-    """What `work` raises in a forked child, within 20 seconds."""
+    """The text of what `work` raises in a forked child, or "hangs" after 20 seconds."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -488,15 +497,15 @@ def _run_forked(work: Callable[[], object]) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-@pytest.mark.parametrize("form", ["inline", "thread"])
-def test_case_b14_a_forked_child_is_told_to_spawn(clients: dict[str, EngineClient], form: str) -> None:
-    """Case B14: threads do not survive a fork, so that chat in the child waited for ever."""
-    client = clients[form]
+@pytest.mark.parametrize("mode", ["inline", "thread"])
+def test_case_b14_a_forked_child_is_told_to_spawn(clients: dict[str, EngineClient], mode: str) -> None:
+    """Case B14: threads do not survive a fork, so chat in the child waited for ever."""
+    client = clients[mode]
     read(client.submit(request("first", PROMPTS["text"]())))
     running = client.submit(request("begun", PROMPTS["text"]()))
     assert _run_forked(lambda: read(running)).startswith("EngineError: request begun: this process was forked")
     assert len(read(running)[0]) == 8
-    said = _run_forked(lambda: read(client.submit(request("child", PROMPTS["text"]()))))
-    assert said.startswith("EngineError: request child: this process was forked")
-    assert '"spawn"' in said
+    message = _run_forked(lambda: read(client.submit(request("child", PROMPTS["text"]()))))
+    assert message.startswith("EngineError: request child: this process was forked")
+    assert '"spawn"' in message
     assert len(read(client.submit(request("parent goes on", PROMPTS["text"]())))[0]) == 8

@@ -1,4 +1,4 @@
-"""How requests wait, run, end and fail, over the tiny model."""
+"""Requests wait, run, end and fail in an engine with the tiny model."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def finish(engine: Engine) -> None:
     assert (pool.held, engine.media.held, pool.free + pool.cached) == (0, 0, pool.total)
 
 
-def test_what_can_never_run_is_refused(rope96: Phi4MM) -> None:
-    """With what was found and what to do; a request that waits forever would be worse."""
+def test_a_request_that_can_never_run_is_refused(rope96: Phi4MM) -> None:
+    """The message says what was found and what to do; otherwise the request would wait for ever."""
     engine = Engine(rope96, eos_ids=(), engine_args=EngineArgs(kv_cache_bytes=100_000))
     context = rope96.config.text.rope.max_positions
     with pytest.raises(InputError, match=f"has {context} tokens and the context holds {context}"):
@@ -41,13 +41,13 @@ def test_what_can_never_run_is_refused(rope96: Phi4MM) -> None:
     with pytest.raises(InputError, match=r"may need 1001 cached tokens and the cache holds 128; lower max_tokens"):
         add(engine, Prompt((1, 2)), SamplingParams(max_tokens=1000))
     prompt = make_prompt("clip", [clip(8000)], 2)
-    nameless = dataclasses.replace(prompt, spans=(dataclasses.replace(prompt.spans[0], digest=b"x"),))
+    without_digest = dataclasses.replace(prompt, spans=(dataclasses.replace(prompt.spans[0], digest=b"x"),))
     with pytest.raises(InputError, match="the digest of an audio has 1 bytes; expected the 32 of SHA-256"):
-        add(engine, nameless, FOUR)
+        add(engine, without_digest, FOUR)
 
 
-def test_the_limits_say_what_is_wrong_with_them(rope96: Phi4MM) -> None:
-    """A limit that is silently raised or ignored is found out in production."""
+def test_wrong_engine_args_are_refused_with_a_reason(rope96: Phi4MM) -> None:
+    """A value that is silently changed or ignored would be noticed in production only."""
     with pytest.raises(ConfigError, match=r"kv_cache_bytes is 100; expected at least \d+, the bytes of one page of 32"):
         Engine(rope96, eos_ids=(), engine_args=EngineArgs(kv_cache_bytes=100))
     with pytest.raises(ConfigError, match="kv_cache_dtype is 'int4'; expected one of auto, int8"):
@@ -60,22 +60,22 @@ def test_the_limits_say_what_is_wrong_with_them(rope96: Phi4MM) -> None:
         EngineArgs(max_num_batched_tokens=64)
 
 
-def test_the_memory_is_chosen_once_and_said_why(rope96: Phi4MM) -> None:
-    """Twice the bytes hold twice the tokens; int8 holds more in the same; a chosen figure is not chosen again."""
+def test_the_cache_memory_is_chosen_with_a_reason_unless_it_is_given(rope96: Phi4MM) -> None:
+    """Without kv_cache_bytes it is chosen and the reason given; int8 keys and values fit more tokens."""
     chosen = Engine(rope96, eos_ids=())
     assert chosen.engine_args.kv_cache_bytes is not None
     assert len(chosen.reasons) == 1
     assert f"kv_cache_bytes {chosen.engine_args.kv_cache_bytes}: " in chosen.reasons[0]
     given = Engine(rope96, eos_ids=(), engine_args=EngineArgs(kv_cache_bytes=1_000_000))
     assert (given.engine_args.kv_cache_bytes, given.reasons) == (1_000_000, ())
-    # A token: 2 layers x 2 heads x 16 floats, keys and values, and an encoder sequence of 64 floats.
+    # A token: 2 layers x 2 heads x 16 floats, keys and values, and a media embedding of 64 floats.
     assert given.pool.total == 1_000_000 // (32 * (2 * 2 * 2 * 16 * 4 + 64 * 4))
     assert given.media.capacity == given.pool.total * 32
     small = Engine(rope96, eos_ids=(), engine_args=EngineArgs(kv_cache_bytes=1_000_000, kv_cache_dtype="int8"))
     assert small.pool.total == 1_000_000 // (32 * (2 * 2 * 2 * (16 + 4) + 64 * 4))
 
 
-def test_aborting_a_waiting_request_takes_it_from_the_queue(rope96: Phi4MM) -> None:
+def test_aborting_a_waiting_request_removes_it_from_the_queue(rope96: Phi4MM) -> None:
     """It must never run, and aborting it twice does nothing."""
     engine = Engine(rope96, eos_ids=())
     request = add(engine, make_prompt("a", [], 3), FOUR)
@@ -85,8 +85,8 @@ def test_aborting_a_waiting_request_takes_it_from_the_queue(rope96: Phi4MM) -> N
     assert engine.step() == []
 
 
-def test_an_aborted_sequence_gives_its_pages_and_encoder_sequences_back_at_once(rope96: Phi4MM) -> None:
-    """In the middle of its media too: a client that leaves must not hold memory for another step."""
+def test_an_aborted_sequence_releases_its_pages_and_encoder_outputs_at_once(rope96: Phi4MM) -> None:
+    """Also in the middle of its media: an aborted request must not hold memory for another step."""
     engine = Engine(rope96, eos_ids=(), engine_args=EngineArgs(max_num_batched_tokens=10, max_num_seqs=4))
     request = add(engine, make_prompt("clip", [clip(30000)], 5), FOUR)
     engine.step()
@@ -96,20 +96,20 @@ def test_an_aborted_sequence_gives_its_pages_and_encoder_sequences_back_at_once(
     assert (engine.pool.held, engine.media.held) == (0, 0)
 
 
-def test_too_many_waiting_requests_are_told_to_come_later(rope96: Phi4MM) -> None:
-    """A queue without end is memory without end."""
+def test_a_request_beyond_max_waiting_is_refused(rope96: Phi4MM) -> None:
+    """A queue without a limit takes memory without a limit."""
     engine = Engine(rope96, eos_ids=(), engine_args=EngineArgs(max_waiting=2))
     for _ in range(2):
         add(engine, make_prompt("a", [], 3), FOUR)
-    with pytest.raises(CapacityError, match="there is room for 0 more requests and 1 came"):
+    with pytest.raises(CapacityError, match="the queue has room for 0 more answers and this request needs 1"):
         add(engine, make_prompt("a", [], 3), FOUR)
     engine.step()
     add(engine, make_prompt("a", [], 3), FOUR)
     finish(engine)
 
 
-def test_sequences_whose_logits_are_not_numbers_fail_alone(rope96: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One poisoned sequence must not end the answers beside it, be it greedy or drawn."""
+def test_sequences_whose_logits_are_not_finite_fail_alone(rope96: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NaN in one sequence, greedy or sampled, must not end the other answers of the batch."""
     good, bad = make_prompt("good", [], 5), make_prompt("bad", [], 6)
     alone = run(rope96, [good], FOUR)[0]
     engine = Engine(rope96, eos_ids=())
@@ -117,13 +117,13 @@ def test_sequences_whose_logits_are_not_numbers_fail_alone(rope96: Phi4MM, monke
     sequences = [add(engine, bad, FOUR), add(engine, good, FOUR), add(engine, bad, drawn)]
     forward = Phi4MM.forward
 
-    def poisoned(model: Phi4MM, batch: ForwardBatch) -> torch.Tensor:
+    def with_nan(model: Phi4MM, batch: ForwardBatch) -> torch.Tensor:
         logits = forward(model, batch)
         if len(logits) == 3:
             logits[0, 5], logits[2] = torch.nan, -torch.inf
         return logits
 
-    monkeypatch.setattr(Phi4MM, "forward", poisoned)
+    monkeypatch.setattr(Phi4MM, "forward", with_nan)
     finish(engine)
     for sequence, value in ((sequences[0], "nan"), (sequences[2], "-inf")):
         assert isinstance(sequence.error, EngineError)
@@ -134,7 +134,7 @@ def test_sequences_whose_logits_are_not_numbers_fail_alone(rope96: Phi4MM, monke
 
 
 def test_a_sequence_whose_media_cannot_be_encoded_fails_alone(rope96: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Running out of memory over one audio clip must not end the answers beside it, nor those of a later try."""
+    """Too little memory for one audio clip must not end other answers, nor a later request with the same clip."""
     text = make_prompt("text", [], 5)
     alone = run(rope96, [text], FOUR)[0]
 
@@ -144,17 +144,17 @@ def test_a_sequence_whose_media_cannot_be_encoded_fails_alone(rope96: Phi4MM, mo
     engine = Engine(rope96, eos_ids=())
     with monkeypatch.context() as patched:
         patched.setattr("phi4mm.engine.model_runner.encode_span", failing)
-        heard, read = add(engine, make_prompt("clip", [clip(8000)], 2), FOUR), add(engine, text, FOUR)
+        with_audio, text_only = add(engine, make_prompt("clip", [clip(8000)], 2), FOUR), add(engine, text, FOUR)
         finish(engine)
-    assert "not enough memory" in str(heard.error)
-    assert (heard.finish_reason, read.answer) == ("error", alone)
-    again = add(engine, heard.prompt, FOUR)
+    assert "not enough memory" in str(with_audio.error)
+    assert (with_audio.finish_reason, text_only.answer) == ("error", alone)
+    again = add(engine, with_audio.prompt, FOUR)
     finish(engine)
-    assert again.answer == run(rope96, [heard.prompt], FOUR)[0]
+    assert again.answer == run(rope96, [with_audio.prompt], FOUR)[0]
 
 
-def test_encoder_sequences_that_do_not_fill_their_placeholders_are_caught(rope96: Phi4MM) -> None:
-    """Both numbers are in the message; a silent shift of media embeddings would answer about another image."""
+def test_an_encoder_output_of_a_wrong_length_is_detected(rope96: Phi4MM) -> None:
+    """Both lengths are in the message. Shifted media embeddings would give a wrong answer without an error."""
     prompt = make_prompt("clip", [clip(8000)], 2)
     wrong = dataclasses.replace(prompt.spans[0], length=prompt.spans[0].length + 1)
     engine = Engine(rope96, eos_ids=())
@@ -164,15 +164,15 @@ def test_encoder_sequences_that_do_not_fill_their_placeholders_are_caught(rope96
     assert "audio: 6 embeddings for 7 placeholders" in str(output.error)
 
 
-class Every:
-    """Allows ids that leave a rest of `rest` when divided by `step`; fails after `ends` tokens."""
+class EveryNth:
+    """A constraint that allows ids with id % step == rest after the first token; fails after `limit` tokens."""
 
-    def __init__(self, step: int, rest: int, vocabulary: int, ends: int = 100) -> None:
-        self.step, self.rest, self.vocabulary, self.ends = step, rest, vocabulary, ends
+    def __init__(self, step: int, rest: int, vocabulary: int, limit: int = 100) -> None:
+        self.step, self.rest, self.vocabulary, self.limit = step, rest, vocabulary, limit
         self.accepted: list[int] = []
 
     def mask(self) -> npt.NDArray[np.int32] | None:
-        if len(self.accepted) >= self.ends:
+        if len(self.accepted) >= self.limit:
             raise ValueError("no text fits")
         if not self.accepted:
             return None
@@ -184,20 +184,20 @@ class Every:
         self.accepted.append(token)
 
     def fork(self) -> Constraint:
-        return Every(self.step, self.rest, self.vocabulary, self.ends)
+        return EveryNth(self.step, self.rest, self.vocabulary, self.limit)
 
 
-def test_constraints_hold_for_their_own_sequences_before_penalties_and_through_preemption(rope96: Phi4MM) -> None:
-    """A mask after the penalties could leave a sequence without tokens; one begun anew would allow anything once."""
+def test_constraints_apply_to_their_own_sequences_before_penalties_and_survive_preemption(rope96: Phi4MM) -> None:
+    """A constraint that started again after preemption would allow any token once."""
     vocabulary = rope96.config.text.vocab_size
     params = SamplingParams(max_tokens=40, repetition_penalty=1.5)
     engine_args = EngineArgs(kv_cache_bytes=70_000, page_size=8)  # 11 pages for sequences that need 6 each
     prompt = make_prompt("a", [], 3)
-    constraints = [Every(7, 3, vocabulary), None, Every(11, 5, vocabulary), Every(2, 0, vocabulary, ends=3)]
-    made = {str(n): constraint for n, constraint in enumerate(constraints) if constraint is not None}
-    engine = Engine(rope96, eos_ids=(), engine_args=engine_args, grammars=made.__getitem__)
+    constraints = [EveryNth(7, 3, vocabulary), None, EveryNth(11, 5, vocabulary), EveryNth(2, 0, vocabulary, limit=3)]
+    by_source = {str(n): constraint for n, constraint in enumerate(constraints) if constraint is not None}
+    engine = Engine(rope96, eos_ids=(), engine_args=engine_args, grammars=by_source.__getitem__)
     sequences = [
-        add(engine, prompt, params, grammar=str(n) if str(n) in made else None) for n in range(len(constraints))
+        add(engine, prompt, params, grammar=str(n) if str(n) in by_source else None) for n in range(len(constraints))
     ]
     preempted: set[str] = set()
     while engine.busy:
@@ -218,8 +218,8 @@ def test_constraints_hold_for_their_own_sequences_before_penalties_and_through_p
         assert sequence.answer[1] == int(allowed.argmax()) * constraint.step + constraint.rest
 
 
-def test_log_probabilities_are_the_models_own(rope96: Phi4MM) -> None:
-    """Before penalties and temperature, in float32, of the token that was chosen; the likeliest first."""
+def test_log_probabilities_are_those_of_the_model_before_penalties(rope96: Phi4MM) -> None:
+    """Before penalties and temperature, in float32, of the chosen token and the most likely ones."""
     prompt = make_prompt("a", [], 3)
     params = SamplingParams(max_tokens=5, temperature=2.0, seed=3, frequency_penalty=1.0, logprobs=4)
     engine = Engine(rope96, eos_ids=())
@@ -237,8 +237,8 @@ def test_log_probabilities_are_the_models_own(rope96: Phi4MM) -> None:
     assert request.answer != greedy.answer
 
 
-def test_moving_to_another_device_forgets_the_caches(rope96: Phi4MM) -> None:
-    """Pages that are found but lie on the old device would be garbage on the new one."""
+def test_moving_to_another_device_clears_the_caches(rope96: Phi4MM) -> None:
+    """Cached pages would otherwise be looked up on the new device, where their content is undefined."""
     engine = Engine(rope96, eos_ids=(), engine_args=EngineArgs(page_size=4, kv_cache_bytes=500_000))
     first = add(engine, make_prompt("a", [], 30), FOUR)
     finish(engine)

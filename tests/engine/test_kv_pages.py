@@ -1,4 +1,4 @@
-"""Pages and encoder outputs: nothing is lost, nothing is shared that differs."""
+"""Pages and encoder outputs: none is lost, and none is shared by prompts that differ."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ def text(*tokens: int) -> Content:
 
 
 class Sequences:
-    """Sequences that begin, grow and end, with what each page was last filled with."""
+    """A model of sequences that start, grow and end. It records what each page contains."""
 
     def __init__(self) -> None:
         self.pool = PagePool(TOTAL)
-        self.sequences: list[tuple[list[int], list[int], list[int]]] = []  # pages, nodes, letters
-        self.filled: dict[int, tuple[int, ...]] = {}  # page -> the whole beginning that it ends
+        self.sequences: list[tuple[list[int], list[int], list[int]]] = []  # pages, nodes, content of each page
+        self.filled: dict[int, tuple[int, ...]] = {}  # page -> the prefix that ends with it
 
-    def begin(self, letters: list[int]) -> None:
-        pages, nodes = self.pool.match("root", (text(letter) for letter in letters))
+    def begin(self, contents: list[int]) -> None:
+        pages, nodes = self.pool.match("root", (text(content) for content in contents))
         for n, page in enumerate(pages):
-            assert self.filled[page] == tuple(letters[: n + 1]), "a page was served for another beginning"
-        taken = self.pool.take(len(letters) - len(pages))
+            assert self.filled[page] == tuple(contents[: n + 1]), "a page was found for another prefix"
+        taken = self.pool.take(len(contents) - len(pages))
         if taken is None:
             self.pool.release(pages)
             return
-        self.sequences.append((pages + taken, nodes, letters))
+        self.sequences.append((pages + taken, nodes, contents))
 
     def run(self, number: int) -> None:
         """Fill the sequence's next page and publish it."""
-        pages, nodes, letters = self.sequences[number]
+        pages, nodes, contents = self.sequences[number]
         n = len(nodes)
         if n == len(pages):
             return
-        beginning = tuple(letters[: n + 1])
+        prefix = tuple(contents[: n + 1])
         before = self.filled.get(pages[n])
-        self.filled[pages[n]] = beginning
-        page, node = self.pool.publish(nodes[-1] if nodes else "root", text(letters[n]), pages[n])
+        self.filled[pages[n]] = prefix
+        page, node = self.pool.publish(nodes[-1] if nodes else "root", text(contents[n]), pages[n])
         if page != pages[n]:
             self.filled.pop(pages[n])
-        assert self.filled[page] == beginning, f"published over {before}"
+        assert self.filled[page] == prefix, f"published over {before}"
         pages[n] = page
         nodes.append(node)
 
@@ -74,10 +74,10 @@ ACTIONS = st.lists(
 
 @settings(deadline=None, max_examples=300)
 @given(ACTIONS)
-def test_free_held_and_cached_pages_add_up_and_no_page_is_served_for_another_beginning(
+def test_free_held_and_cached_pages_add_up_and_no_page_is_found_for_another_prefix(
     actions: list[tuple[str, list[int] | int]],
 ) -> None:
-    """A leak starves the engine after a day; a wrong page answers about someone else's prompt."""
+    """Leaked pages stop the engine after a day; a wrong page gives an answer to another prompt."""
     sequences = Sequences()
     for action, value in actions:
         if isinstance(value, list):
@@ -96,8 +96,8 @@ def test_free_held_and_cached_pages_add_up_and_no_page_is_served_for_another_beg
     assert sorted(taken) == list(range(TOTAL)), "a page was lost or given twice"
 
 
-def test_the_beginning_of_a_sequence_outlives_its_end() -> None:
-    """Were the first page evicted first, the rest of the sequence would be kept and never found."""
+def test_the_last_pages_of_a_sequence_are_evicted_first() -> None:
+    """If the first page were evicted first, the others would stay in memory and never be found."""
     pool = PagePool(3)
     pages = pool.take(3)
     assert pages is not None
@@ -110,8 +110,8 @@ def test_the_beginning_of_a_sequence_outlives_its_end() -> None:
     assert found == pages[:2]
 
 
-def test_a_page_given_back_twice_is_our_own_bug() -> None:
-    """Two sequences would get the same page."""
+def test_releasing_a_page_twice_fails() -> None:
+    """Two sequences would be given the same page."""
     pool = PagePool(2)
     pages = pool.take(1)
     assert pages is not None
@@ -125,13 +125,13 @@ def request(start: int, digest: bytes, length: int = 3) -> Request:
     return Request("r", Prompt((1, 9, 9, 9, 9, 9, 2, 3), (span,)), SamplingParams())
 
 
-def test_pages_with_equal_placeholders_differ_by_medium_and_by_where_it_begins() -> None:
-    """All images have the same placeholder ids; a page may begin in the middle of one."""
+def test_pages_with_equal_placeholders_differ_by_media_item_and_its_start() -> None:
+    """All images have the same placeholder ids, and a page may start in the middle of an image."""
     contents = [
         page_content(request(start, digest), page, 4)
         for start, digest, page in itertools.product((1, 2), (b"a" * 32, b"b" * 32), (0, 1))
     ]
-    # Page 1 lies outside the span that starts at 1, and would equal that page but for the other digest.
+    # Page 1 does not overlap the span that starts at 1, so it is equal for both digests.
     assert contents[1] == contents[3] == ((9, 9, 2, 3), ())
     distinct = [contents[n] for n in (0, 1, 2, 4, 5, 6, 7)]
     assert len(set(distinct)) == len(distinct)
@@ -142,8 +142,8 @@ KEYS: list[MediaKey] = [(bytes([n]) * 32, "audio", "speech", 0) for n in range(5
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(["hold", "put", "release"]), st.integers(0, 4)), max_size=60))
-def test_held_encoder_sequences_stay_and_the_others_never_exceed_their_room(actions: list[tuple[str, int]]) -> None:
-    """Sequences evicted in the middle of a prefill would be missing; sequences never evicted would fill the memory."""
+def test_held_encoder_outputs_stay_and_the_cache_never_exceeds_its_capacity(actions: list[tuple[str, int]]) -> None:
+    """An output evicted during a prefill would be missing; outputs that are never evicted would fill the memory."""
     cache: EncoderCache[str] = EncoderCache(10)
     held: list[int] = []
     for action, n in actions:
@@ -152,7 +152,7 @@ def test_held_encoder_sequences_stay_and_the_others_never_exceed_their_room(acti
             cache.reserve(KEYS[n], n + 1)
             held.append(n)
         elif action == "put" and n in held:
-            cache.store(KEYS[n], f"sequences {n}")
+            cache.store(KEYS[n], f"output {n}")
         elif action == "release" and n in held:
             known = cache.has(KEYS[n])
             cache.release(KEYS[n])
@@ -161,4 +161,4 @@ def test_held_encoder_sequences_stay_and_the_others_never_exceed_their_room(acti
         assert cache.used <= cache.capacity
         assert cache.held == sum(k + 1 for k in set(held))
         for k in set(held):
-            assert not cache.has(KEYS[k]) or cache.get(KEYS[k]) == f"sequences {k}"
+            assert not cache.has(KEYS[k]) or cache.get(KEYS[k]) == f"output {k}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from phi4mm.engine import sampler
 from phi4mm.protocol.sampling import SamplingParams
 
-ROWS = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=40)
+LOGITS = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=40)
 
 
 def kept(logits: torch.Tensor) -> list[int]:
@@ -33,13 +33,13 @@ def test_the_repetition_penalty_divides_positive_and_multiplies_negative_logits_
 
 
 def test_presence_counts_once_and_frequency_each_time() -> None:
-    """The two penalties are easily swapped."""
+    """The two penalties are easily mixed up."""
     out = sampler.penalize_answer(torch.tensor([1.0, 1.0, 1.0]), 0.5, 0.25, [1, 1, 1, 2])
     assert out.tolist() == [1.0, -0.25, 0.25]
 
 
-def test_only_the_repetition_penalty_looks_at_the_prompt() -> None:
-    """A long question must not forbid its own words through presence and frequency."""
+def test_only_the_repetition_penalty_uses_the_prompt() -> None:
+    """Presence and frequency penalties must not make the words of a long question unlikely."""
     logits = torch.tensor([1.0, 0.9])
     assert greedy(logits, [0], [], presence_penalty=1.0, frequency_penalty=1.0) == 0
     assert greedy(logits, [], [0], presence_penalty=1.0) == 1
@@ -49,13 +49,13 @@ def test_only_the_repetition_penalty_looks_at_the_prompt() -> None:
 
 
 def test_penalties_come_before_the_filters() -> None:
-    """With top-k first, token 1 could never win after token 0 was penalized."""
+    """With top-k first, token 1 could never be chosen after token 0 was penalized."""
     params = SamplingParams(temperature=1.0, top_k=1, presence_penalty=5.0)
     assert sampler.sample(torch.tensor([2.0, 1.0, 0.0]), params, [], [0], sampler.new_generator(0)) == 1
 
 
 def test_temperature_comes_before_top_p() -> None:
-    """p is a share of the distribution that is drawn from, not of the raw one."""
+    """p is a share of the distribution that is sampled, not of the one before temperature."""
     logits = log(0.6, 0.3, 0.1)
     flat = sampler.apply_temperature(logits, 100.0)
     assert kept(sampler.keep_top_p(logits, 0.55)) == [0]
@@ -68,14 +68,14 @@ def test_temperature_comes_before_top_p() -> None:
 
 
 def test_top_p_works_on_what_top_k_kept() -> None:
-    """0.4 of (0.4, 0.3) is 57 %, so one token reaches a half, though not of the whole vocabulary."""
+    """0.4 of (0.4, 0.3) is 57 %, so one token reaches 0.5 after top-k; in the whole vocabulary two are needed."""
     logits = log(0.4, 0.3, 0.2, 0.1)
     assert kept(sampler.keep_top_p(logits, 0.5)) == [0, 1]
     assert kept(sampler.keep_top_p(sampler.keep_top_k(logits, 2), 0.5)) == [0]
 
 
 def test_top_p_keeps_the_smallest_set_that_reaches_p() -> None:
-    """The token that crosses p belongs to the set; dropping it would forbid everything when one token holds p."""
+    """The token that crosses p belongs to the set; without it no token would be left when one has more than p."""
     logits = log(0.125, 0.5, 0.25, 0.125)
     assert kept(sampler.keep_top_p(logits, 0.49)) == [1]
     assert kept(sampler.keep_top_p(logits, 0.51)) == [1, 2]
@@ -83,12 +83,12 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p() -> None:
     assert kept(sampler.keep_top_p(logits, 0.01)) == [1]
 
 
-def test_top_p_is_exact_beyond_its_first_guess() -> None:
-    """A flat distribution over a large vocabulary needs more tokens than the quick path looks at."""
-    logits = torch.zeros(10 * sampler.TOP_P_GUESS)
+def test_top_p_is_exact_when_the_first_tokens_do_not_reach_p() -> None:
+    """A flat distribution over a large vocabulary needs more tokens than are sorted first."""
+    logits = torch.zeros(10 * sampler.TOP_P_FIRST_SIZE)
     assert kept(sampler.keep_top_p(logits, 0.75)) in (
-        list(range(round(7.5 * sampler.TOP_P_GUESS))),
-        list(range(round(7.5 * sampler.TOP_P_GUESS) + 1)),
+        list(range(round(7.5 * sampler.TOP_P_FIRST_SIZE))),
+        list(range(round(7.5 * sampler.TOP_P_FIRST_SIZE) + 1)),
     )
 
 
@@ -113,15 +113,15 @@ def test_greedy_takes_the_lowest_id_among_equals() -> None:
 
 @pytest.mark.parametrize("bad", [[math.nan, 1.0], [math.inf, 1.0], [-math.inf, -math.inf]])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_logits_that_are_no_numbers_are_refused(bad: list[float], temperature: float) -> None:
-    """argmax of a NaN row is a token id like any other: the fault would look like an answer."""
+def test_logits_that_are_not_finite_are_refused(bad: list[float], temperature: float) -> None:
+    """argmax over NaN is a token id like any other: the error would look like an answer."""
     with pytest.raises(ValueError, match=r"the largest of 2 logits is (nan|inf|-inf); expected a finite number"):
         sampler.sample(torch.tensor(bad), SamplingParams(temperature=temperature), [], [], None)
 
 
 @pytest.mark.parametrize("tiny", [1e-20, 1e-40, 5e-324])
 def test_the_smallest_allowed_options_are_greedy_and_not_nan(tiny: float) -> None:
-    """Dividing by them overflows to inf, or by a rounded 0: both end as NaN and then as any token."""
+    """Dividing by them overflows to inf, or divides by a rounded 0: both give NaN and then an arbitrary token."""
     logits = torch.tensor([9.0, 10.0, -5.0, 0.0])
     params = SamplingParams(temperature=tiny)
     assert sampler.sample(logits, params, [], [], sampler.new_generator(1)) == 1
@@ -130,7 +130,7 @@ def test_the_smallest_allowed_options_are_greedy_and_not_nan(tiny: float) -> Non
 
 
 def test_the_same_seed_gives_the_same_tokens_and_another_seed_others() -> None:
-    """Random numbers belong to the request: neither the global state nor a neighbour may touch them."""
+    """A request has its own random generator; the global state and other requests must not change it."""
     logits = torch.zeros(1000)
     params = SamplingParams(temperature=1.0)
 
@@ -160,32 +160,34 @@ def test_draws_follow_the_distribution() -> None:
 
 
 @settings(deadline=None, max_examples=150)
-@given(row=ROWS, k=st.integers(1, 50), p=st.floats(0.01, 0.99), floor=st.floats(0.01, 1.0), seed=st.integers(0, 2**31))
-def test_filters_keep_the_best_token_and_never_change_what_they_keep(
-    row: list[float], k: int, p: float, floor: float, seed: int
+@given(
+    values=LOGITS, k=st.integers(1, 50), p=st.floats(0.01, 0.99), floor=st.floats(0.01, 1.0), seed=st.integers(0, 2**31)
+)
+def test_filters_keep_the_most_likely_token_and_its_logits(
+    values: list[float], k: int, p: float, floor: float, seed: int
 ) -> None:
-    """An empty set would be drawn from as NaN; a changed logit would bend the distribution."""
-    logits = torch.tensor(row)
+    """Sampling from an empty set gives NaN; a changed logit would change the distribution."""
+    logits = torch.tensor(values)
     before = logits.clone()
     for out in (sampler.keep_top_k(logits, k), sampler.keep_top_p(logits, p), sampler.keep_min_p(logits, floor)):
         assert int(logits.argmax()) in kept(out)
         assert all(out[i] == logits[i] for i in kept(out))
-        dropped = set(range(len(row))) - set(kept(out))
+        dropped = set(range(len(values))) - set(kept(out))
         assert all(logits[i] <= logits[kept(out)].min() for i in dropped)
-    assert len(kept(sampler.keep_top_k(logits, k))) == min(k, len(row))
+    assert len(kept(sampler.keep_top_k(logits, k))) == min(k, len(values))
     params = SamplingParams(
         temperature=0.7, top_k=k, top_p=p, min_p=floor, repetition_penalty=1.3, presence_penalty=1.0
     )
-    history = [i % len(row) for i in range(5)]
+    history = [i % len(values) for i in range(5)]
     token = sampler.sample(logits, params, history, history, sampler.new_generator(seed))
-    assert 0 <= token < len(row)
+    assert 0 <= token < len(values)
     assert torch.equal(logits, before)
 
 
 @settings(deadline=None, max_examples=100)
-@given(row=ROWS, seed=st.integers(0, 2**31))
-def test_top_k_of_one_is_greedy_at_any_temperature(row: list[float], seed: int) -> None:
-    """The two ways to ask for the best token must agree."""
-    logits = torch.tensor(row)
+@given(values=LOGITS, seed=st.integers(0, 2**31))
+def test_top_k_of_one_is_greedy_at_any_temperature(values: list[float], seed: int) -> None:
+    """The two ways to get the most likely token must agree."""
+    logits = torch.tensor(values)
     params = SamplingParams(temperature=1.5, top_k=1)
     assert sampler.sample(logits, params, [], [], sampler.new_generator(seed)) == greedy(logits, [], [])

@@ -1,4 +1,4 @@
-"""A small soak on every run of the tests; the whole one is bench/soak.py."""
+"""A short soak test in every run of the tests; bench/soak.py runs the long one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOAK = Path(__file__).parents[2] / "bench" / "soak.py"
 
 @pytest.mark.parametrize(("kv_cache_dtype", "requests"), [("auto", 100), ("int8", 50)])
 def test_random_requests_leave_nothing_behind(kv_cache_dtype: str, requests: int) -> None:
-    """Aborts, preemption and evictions in one engine: pages that leak, or a request that never ends."""
+    """Aborts, preemption and evictions in one engine must not leak pages or leave a request that never ends."""
     done = subprocess.run(
         [sys.executable, str(SOAK), "--requests", str(requests), "--seed", "1", "--kv-cache-dtype", kv_cache_dtype],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""SpeculativeState: where they come from, when there are none, and that they save steps and change nothing."""
+"""Speculative decoding: which tokens are proposed, and that they save steps and do not change answers."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from phi4mm.engine.speculative import MIN_PROPOSALS, NGRAM_SIZE, propose
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.sampling import SamplingParams
-from tests.engine.test_scheduler import Bench
+from tests.engine.test_scheduler import Simulation
 from tests.prompts import add
 
 GREEDY = SamplingParams()
 
 
 def request(ids: list[int], answer: list[int], params: SamplingParams = GREEDY) -> Request:
-    """A sequence that has answered so far."""
+    """A sequence with an answer so far."""
     return Request("r", Prompt(tuple(ids)), params, answer=answer)
 
 
-def test_what_followed_the_last_tokens_before_is_proposed() -> None:
-    """In the prompt, or across its end in the answer; the nearest occurrence counts."""
+def test_the_tokens_that_followed_the_last_ngram_before_are_proposed() -> None:
+    """In the prompt, or across the border to the answer; the latest occurrence counts."""
     assert propose(request([1, 2, 3, 4, 5, 6, 9], [1, 2, 3]), 2) == (4, 5)
     assert propose(request([1, 2, 3, 4, 8, 1, 2, 3, 5], [7, 1, 2, 3]), 2) == (5, 7)
     assert propose(request([9, 1, 2], [3, 4, 1, 2, 3]), 9) == (4, 1, 2, 3, 4, 1, 2, 3, 4)
 
 
 @pytest.mark.parametrize(
-    ("sequence", "most"),
+    ("sequence", "max_tokens"),
     [
         (request([1, 2, 3, 4, 5], [9, 2, 3]), 3),
         (request([1, 2], [3]), 3),
@@ -43,13 +43,13 @@ def test_what_followed_the_last_tokens_before_is_proposed() -> None:
         (request([1, 2, 3, 4, 1, 2], [3], SamplingParams(logprobs=0)), 3),
     ],
 )
-def test_nothing_is_proposed_without_reason_room_or_a_greedy_sequence(sequence: Request, most: int) -> None:
-    """A drawn token depends on more than what is likely."""
-    assert propose(sequence, most) == ()
+def test_nothing_is_proposed_without_a_match_room_or_greedy_sampling(sequence: Request, max_tokens: int) -> None:
+    """A sampled token also depends on random numbers, so it cannot be verified this way."""
+    assert propose(sequence, max_tokens) == ()
 
 
-def test_the_same_sequence_is_indexed_once() -> None:
-    """Tokens that came since the last look are found too; 128 k of them must not be walked in every step."""
+def test_each_ngram_of_a_sequence_is_indexed_once() -> None:
+    """New tokens are found too, but a sequence of 128k tokens must not be indexed again in every step."""
     sequence = request(list(range(100)), [])
     for token in (200, 201, 202, 203, 200, 201, 202):
         sequence.answer.append(token)
@@ -58,7 +58,7 @@ def test_the_same_sequence_is_indexed_once() -> None:
     assert len(sequence.speculative.ngrams) == sequence.length - NGRAM_SIZE
 
 
-def test_a_sequence_of_low_acceptance_gets_no_more_proposals() -> None:
+def test_a_sequence_with_a_low_acceptance_rate_gets_no_more_proposals() -> None:
     """Every rejected token costs time."""
     sequence = request([1, 2, 3, 4, 1, 2], [3])
     sequence.speculative.proposed, sequence.speculative.accepted = MIN_PROPOSALS + 1, 0
@@ -67,38 +67,38 @@ def test_a_sequence_of_low_acceptance_gets_no_more_proposals() -> None:
     assert propose(sequence, 3) == (4, 1, 2)
 
 
-def test_accepted_tokens_save_steps_and_large_batches_get_none() -> None:
-    """Eight sequences keep a CPU's arithmetic busy; there a rejected token costs the others time."""
+def test_accepted_tokens_save_steps_and_none_are_proposed_in_a_batch_of_eight() -> None:
+    """With eight sequences a CPU is bound by arithmetic, and a rejected token slows the other sequences."""
     steps = []
-    for most in (0, 3):
-        bench = Bench(engine_args=EngineArgs(page_size=16, num_speculative_tokens=most), vocabulary=1)
-        sequence = bench.add(4, tokens=40)
-        bench.finish()
+    for limit in (0, 3):
+        simulation = Simulation(engine_args=EngineArgs(page_size=16, num_speculative_tokens=limit), vocabulary=1)
+        sequence = simulation.add(4, tokens=40)
+        simulation.finish()
         assert sequence.answer == [0] * 40
-        assert bench.proposed_tokens == sequence.speculative.proposed
-        steps.append(bench.steps)
+        assert simulation.proposed == sequence.speculative.proposed
+        steps.append(simulation.steps)
     assert steps[0] == 40
     assert steps[1] < 16
-    bench = Bench(engine_args=EngineArgs(page_size=16), vocabulary=1)
+    simulation = Simulation(engine_args=EngineArgs(page_size=16), vocabulary=1)
     for _ in range(8):
-        bench.add(4, tokens=40)
-    bench.finish()
-    assert bench.proposed_tokens == 0
+        simulation.add(4, tokens=40)
+    simulation.finish()
+    assert simulation.proposed == 0
 
 
 @pytest.mark.parametrize("kv_cache_dtype", ["auto", "int8"])
 def test_answers_are_the_same_with_and_without_speculative_decoding(
     rope96: Phi4MM, kv_cache_dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sequences that copy, over the switch at 96 tokens and over page ends, alone and with another sequence."""
+    """Two sequences that repeat themselves, across page ends and the LongRoPE switch at 96 tokens."""
     ids = tuple(range(40, 52)) * 6
     real: Callable[[Request, int], tuple[int, ...]] = propose
     answers, proposed = [], []
-    for most in (0, 5):
+    for limit in (0, 5):
         engine = Engine(
             rope96,
             eos_ids=(),
-            engine_args=EngineArgs(num_speculative_tokens=most, kv_cache_dtype=kv_cache_dtype, page_size=8),
+            engine_args=EngineArgs(num_speculative_tokens=limit, kv_cache_dtype=kv_cache_dtype, page_size=8),
         )
         sequences = [add(engine, Prompt(ids[n:]), SamplingParams(max_tokens=60)) for n in (0, 7)]
         while engine.busy:
@@ -107,10 +107,10 @@ def test_answers_are_the_same_with_and_without_speculative_decoding(
         proposed.append(sum(sequence.speculative.proposed for sequence in sequences))
     assert answers[0] == answers[1]
     assert proposed[0] == 0
-    assert proposed[1] > 0, "a model of noise repeats itself"
-    # Whatever is proposed, right or wrong, the answer stays.
+    assert proposed[1] > 0, "a model with random weights repeats itself"
+    # With wrong proposals too, the answer stays the same.
     monkeypatch.setattr(
-        "phi4mm.engine.scheduler.propose", lambda sequence, most: (7,) * most if most > 0 else real(sequence, most)
+        "phi4mm.engine.scheduler.propose", lambda sequence, limit: (7,) * limit if limit > 0 else real(sequence, limit)
     )
     engine = Engine(rope96, eos_ids=(), engine_args=EngineArgs(kv_cache_dtype=kv_cache_dtype, page_size=8))
     sequences = [add(engine, Prompt(ids[n:]), SamplingParams(max_tokens=60)) for n in (0, 7)]

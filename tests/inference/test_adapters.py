@@ -1,4 +1,4 @@
-"""Adapters by name: any number beside each other, added and removed while others answer, none in another's cache."""
+"""Adapters by name: any number in one batch, added and removed while requests run, never mixed up in the caches."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def write_random(folder: Path, model: Path, seed: int, rank: int, projections: t
 
 @pytest.fixture(scope="module")
 def folders(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two of one's own, of different ranks and coverage, and another of the first one's name."""
-    at = tmp_path_factory.mktemp("adapters")
+    """Two user adapters of different ranks and targets, and a third to replace the first under its name."""
+    parent = tmp_path_factory.mktemp("adapters")
     return {
-        "mine": write_random(at / "mine", small_folder, 1, 4),
-        "yours": write_random(at / "yours", small_folder, 2, 6, ("qkv_proj", "down_proj")),
-        "mine again": write_random(at / "again", small_folder, 3, 4),
+        "mine": write_random(parent / "mine", small_folder, 1, 4),
+        "yours": write_random(parent / "yours", small_folder, 2, 6, ("qkv_proj", "down_proj")),
+        "mine again": write_random(parent / "again", small_folder, 3, 4),
     }
 
 
@@ -64,20 +64,20 @@ def make_image() -> PIL.Image.Image:
     return PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8))
 
 
-def sound() -> tuple[npt.NDArray[np.float32], int]:
+def make_audio() -> tuple[npt.NDArray[np.float32], int]:
     return np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32), 16000
 
 
-def test_users_adapters_and_both_built_in_ones_in_one_batch_equal_each_alone(model: Model) -> None:
-    """The one bar of the table: neighbours with other adapters, or none, change nothing."""
+def test_user_and_built_in_adapters_in_one_batch_equal_each_request_alone(model: Model) -> None:
+    """Other sequences of the batch, with other adapters or none, must not change an answer."""
     requests = [
         ChatRequest(QUESTION, params=SHORT, adapter="mine"),
         ChatRequest(QUESTION, params=SHORT, adapter="yours"),
         ChatRequest(QUESTION, params=SHORT),
         ChatRequest(QUESTION, images=[make_image()], params=SHORT),
-        ChatRequest(QUESTION, audios=[sound()], params=SHORT),
+        ChatRequest(QUESTION, audios=[make_audio()], params=SHORT),
         ChatRequest(QUESTION, images=[make_image()], params=SHORT, adapter="mine"),
-        ChatRequest(QUESTION, images=[make_image()], audios=[sound()], params=SHORT, adapter="yours"),
+        ChatRequest(QUESTION, images=[make_image()], audios=[make_audio()], params=SHORT, adapter="yours"),
         ChatRequest(QUESTION, images=[make_image()], params=SHORT, adapter=None),
         ChatRequest(QUESTION, params=SHORT, adapter="vision"),
     ]
@@ -85,11 +85,11 @@ def test_users_adapters_and_both_built_in_ones_in_one_batch_equal_each_alone(mod
     assert model.batch(requests) == alone
     assert model.batch(requests[::-1]) == alone[::-1]
     ids = [reply.ids for reply in alone]
-    assert len(set(ids)) == len(ids), "adapters that change nothing show no mix-up"
+    assert len(set(ids)) == len(ids), "two answers are equal, so a mix-up would not be noticed"
 
 
-def test_an_adapter_may_be_chosen_against_the_published_rule(model: Model) -> None:
-    """By default any image: vision; audio alone: speech; text: none. A request may say otherwise."""
+def test_a_request_may_choose_another_adapter_than_the_published_rule(model: Model) -> None:
+    """The default is vision with any image, speech with audio alone, none with text."""
     by_rule = model.chat(QUESTION, images=[make_image()], params=SHORT)
     assert model.chat(QUESTION, images=[make_image()], params=SHORT, adapter="vision") == by_rule
     assert model.chat(QUESTION, images=[make_image()], params=SHORT, adapter="speech") != by_rule
@@ -98,8 +98,8 @@ def test_an_adapter_may_be_chosen_against_the_published_rule(model: Model) -> No
         model.chat(QUESTION, adapter="other")
 
 
-def test_adapters_come_and_go_while_others_answer(small_folder: Path, folders: dict[str, Path]) -> None:
-    """And an answer that runs with one keeps it until it ends."""
+def test_adapters_are_added_and_removed_while_requests_run(small_folder: Path, folders: dict[str, Path]) -> None:
+    """An adapter cannot be removed while a request uses it."""
     with phi4mm.load(small_folder, device="cpu", engine_args=EngineArgs(page_size=8)) as model:
         long = SamplingParams(max_tokens=100)
         expected = model.chat(QUESTION, params=long)
@@ -125,7 +125,7 @@ def test_adapters_come_and_go_while_others_answer(small_folder: Path, folders: d
 def test_a_cached_prefix_of_another_adapter_or_version_is_never_used(
     small_folder: Path, folders: dict[str, Path]
 ) -> None:
-    """Keys depend on the adapter that was active, and a name may come back with other weights."""
+    """Keys depend on the adapter, and a name may be used again for other weights."""
     with phi4mm.load(small_folder, device="cpu", engine_args=EngineArgs(page_size=8)) as model:
         none = model.chat(QUESTION, params=SHORT)
         model.add_adapter("mine", folders["mine"])
@@ -142,10 +142,10 @@ def test_a_cached_prefix_of_another_adapter_or_version_is_never_used(
     assert fresh.chat(QUESTION, params=SHORT, adapter="mine") == again
 
 
-def test_names_and_folders_that_cannot_be_are_refused(model: Model, folders: dict[str, Path], tmp_path: Path) -> None:
-    """What was found, what was expected; nothing is half added."""
+def test_wrong_adapter_names_and_folders_are_refused(model: Model, folders: dict[str, Path], tmp_path: Path) -> None:
+    """With a message that names what is wrong, and no adapter is added."""
     before = model.adapters
-    with pytest.raises(ConfigError, match=r"'auto'.*name it otherwise"):
+    with pytest.raises(ConfigError, match=r"'auto'.*choose another name"):
         model.add_adapter("auto", folders["mine"])
     with pytest.raises(ConfigError, match="mine"):
         model.add_adapter("mine", folders["mine"])
@@ -159,19 +159,19 @@ def test_names_and_folders_that_cannot_be_are_refused(model: Model, folders: dic
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
-def test_a_quantized_model_takes_adapters_too(small_folder: Path, folders: dict[str, Path], quantize: str) -> None:
-    """Packed as its own are, prefill and decode alike, alone and beside others.
+def test_a_quantized_model_runs_user_adapters(small_folder: Path, folders: dict[str, Path], quantize: str) -> None:
+    """They are packed like the built-in ones. Answers are the same alone and in a batch.
 
-    Without prefix caching: a prompt that finds its prefix is prefilled in other shapes, and rounds in other places.
+    Without prefix caching: a prompt whose prefix is cached is prefilled in other shapes and rounds differently.
     """
     adapters = {name: folders[name] for name in ("mine", "yours")}
-    fresh = EngineArgs(enable_prefix_caching=False)
+    engine_args = EngineArgs(enable_prefix_caching=False)
     with phi4mm.load(
         small_folder,
         device="cpu",
         quantize=quantize,  # type: ignore[arg-type]
         adapters=adapters,
-        engine_args=fresh,
+        engine_args=engine_args,
     ) as model:
         requests = [ChatRequest(QUESTION, params=SHORT, adapter=name) for name in ("mine", "yours", None, "vision")]
         alone = [model.batch([request])[0] for request in requests]
@@ -179,10 +179,8 @@ def test_a_quantized_model_takes_adapters_too(small_folder: Path, folders: dict[
         assert len({reply.ids for reply in alone}) == 4
 
 
-def test_a_worker_that_takes_over_has_the_adapters_that_were_added(
-    small_folder: Path, folders: dict[str, Path]
-) -> None:
-    """It is another process: what was said to the one before it is gone."""
+def test_a_new_worker_has_the_adapters_that_were_added(small_folder: Path, folders: dict[str, Path]) -> None:
+    """A new process knows nothing of what was added to the process before it."""
     with phi4mm.load(small_folder, device="cpu", engine="process", adapters={"mine": folders["mine"]}) as model:
         model.add_adapter("yours", folders["yours"])
         before = [model.chat(QUESTION, params=SHORT, adapter=name) for name in ("mine", "yours")]
@@ -198,10 +196,8 @@ def test_a_worker_that_takes_over_has_the_adapters_that_were_added(
             model.remove_adapter("yours")
 
 
-def test_a_worker_that_takes_over_stands_where_the_one_before_it_stood(
-    small_folder: Path, folders: dict[str, Path]
-) -> None:
-    """One given at load and replaced, one removed, a built-in one removed: none may come back as it was."""
+def test_a_new_worker_has_exactly_the_adapters_of_the_one_before(small_folder: Path, folders: dict[str, Path]) -> None:
+    """One adapter was replaced, one removed, a built-in one removed: a new worker must repeat all three changes."""
     start = {"mine": folders["mine"], "yours": folders["yours"]}
     with phi4mm.load(small_folder, device="cpu", engine="process", adapters=start) as model:
         model.remove_adapter("mine")
@@ -218,15 +214,15 @@ def test_a_worker_that_takes_over_stands_where_the_one_before_it_stood(
         assert sorted(model.adapters) == ["mine", "vision"]
 
 
-def test_an_adapter_whose_folder_is_gone_is_missed_by_those_who_name_it(
+def test_an_adapter_whose_folder_was_deleted_fails_only_requests_that_name_it(
     small_folder: Path, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    """One folder that was deleted ended the whole model at the next restart of its worker."""
-    gone, kept = tmp_path / "gone", folders["mine"]
-    shutil.copytree(kept, gone)
-    with phi4mm.load(small_folder, device="cpu", engine="process", adapters={"gone": gone, "mine": kept}) as model:
+    """One deleted folder made the next restart of the worker fail, and with it the whole model."""
+    deleted, kept = tmp_path / "gone", folders["mine"]
+    shutil.copytree(kept, deleted)
+    with phi4mm.load(small_folder, device="cpu", engine="process", adapters={"gone": deleted, "mine": kept}) as model:
         expected = model.chat(QUESTION, params=SHORT, adapter="mine")
-        shutil.rmtree(gone)
+        shutil.rmtree(deleted)
         stream = model.stream(QUESTION, params=SamplingParams(max_tokens=100))
         next(stream)
         os.kill(model._client.pid, signal.SIGKILL)  # type: ignore[attr-defined]
@@ -237,8 +233,8 @@ def test_an_adapter_whose_folder_is_gone_is_missed_by_those_who_name_it(
             model.chat(QUESTION, adapter="gone")
 
 
-def test_the_model_cards_names_take_adapters(small_folder: Path, folders: dict[str, Path], model: Model) -> None:
-    """By the methods that scripts of transformers call."""
+def test_the_compat_model_loads_adapters(small_folder: Path, folders: dict[str, Path], model: Model) -> None:
+    """With the methods that scripts for transformers call."""
     compat, processor = AutoModelForCausalLM.from_pretrained(small_folder), AutoProcessor.from_pretrained(small_folder)
     inputs = processor(f"<|user|>{QUESTION}<|end|><|assistant|>")
 
@@ -265,8 +261,8 @@ def test_the_model_cards_names_take_adapters(small_folder: Path, folders: dict[s
         compat.set_adapter("mine")
 
 
-def test_encoders_need_no_adapter(small_folder: Path) -> None:
-    """Room for what they make was counted by adapters: without any, one image ended the engine for everybody."""
+def test_media_are_encoded_without_any_adapter(small_folder: Path) -> None:
+    """The encoder cache was sized by adapters: without any, one image made the engine fail."""
     with phi4mm.load(small_folder, device="cpu") as model:
         expected = model.chat(QUESTION, images=[make_image()], params=SHORT, adapter=None)
         for name in model.adapters:

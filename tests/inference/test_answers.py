@@ -1,4 +1,4 @@
-"""Several answers to one prompt, log-probabilities and engine arguments, through phi4mm's own API."""
+"""Several answers to one prompt, log-probabilities and engine arguments, through the public API."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ DRAWN = SamplingParams(temperature=1.5, seed=5, max_tokens=6)
 QUESTION = "what is the colour of the small circle beside the large square"
 
 
-def test_n_answers_are_those_of_n_seeds_and_share_the_prompts_pages(small: Model, small_folder: Path) -> None:
-    """The same draw n times is one answer; n prefills of one prompt are n times the memory."""
+def test_n_answers_equal_those_of_n_seeds_and_share_the_prompts_pages(small: Model, small_folder: Path) -> None:
+    """One seed would give n equal answers, and n prefills of the prompt would take n times the memory."""
     reply = small.chat(QUESTION, params=replace(DRAWN, n=4))
     answers = (reply, *reply.alternatives)
     expected = [small.chat(QUESTION, params=replace(DRAWN, seed=5 + n)) for n in range(4)]
@@ -36,9 +36,9 @@ def test_n_answers_are_those_of_n_seeds_and_share_the_prompts_pages(small: Model
         assert (model.stats().pages_held, model.stats().busy) == (0, False)
 
 
-def test_a_stream_is_one_answer(small: Model) -> None:
-    """The others would be dropped without a word."""
-    with pytest.raises(InputError, match=r"n is 2, and a stream is one answer; use chat\(\)"):
+def test_a_stream_with_several_answers_is_refused(small: Model) -> None:
+    """The other answers would be lost without an error."""
+    with pytest.raises(InputError, match=r"n is 2, but a stream is one answer; use chat\(\)"):
         small.stream(QUESTION, params=replace(DRAWN, n=2))
     with pytest.raises(InputError, match="n is 17; expected a whole number from 1 to 16"):
         replace(DRAWN, n=17)
@@ -46,8 +46,8 @@ def test_a_stream_is_one_answer(small: Model) -> None:
         replace(DRAWN, logprobs=21)
 
 
-def test_log_probabilities_come_one_a_token_and_only_when_asked(small: Model) -> None:
-    """One entry too few would shift every later one."""
+def test_there_is_one_log_probability_for_each_token_if_requested(small: Model) -> None:
+    """One missing entry would shift all later ones."""
     assert small.chat(QUESTION, params=DRAWN).logprobs == ()
     reply = small.chat(QUESTION, params=replace(DRAWN, logprobs=2))
     assert tuple(entry.token for entry in reply.logprobs) == reply.ids
@@ -55,21 +55,21 @@ def test_log_probabilities_come_one_a_token_and_only_when_asked(small: Model) ->
 
 
 def test_a_batch_larger_than_the_queue_waits_for_room(small_folder: Path) -> None:
-    """The bound is for many callers; a batch is one caller, who would have to split it."""
+    """max_waiting protects a server from too many callers; a batch of one caller must not be refused."""
     model = phi4mm.load(
         small_folder, device="cpu", engine_args=EngineArgs(max_waiting=3, max_num_seqs=2, max_num_batched_tokens=40)
     )
     replies = model.batch([ChatRequest(f"{QUESTION} {n}", params=replace(DRAWN, n=1 + n % 2)) for n in range(9)])
     assert [len(reply.alternatives) for reply in replies] == [n % 2 for n in range(9)]
-    with pytest.raises(CapacityError, match="there is room for 3 more requests and 4 came"):
+    with pytest.raises(CapacityError, match="the queue has room for 3 more answers and this request needs 4"):
         model.chat(QUESTION, params=replace(DRAWN, n=4))
     assert not model.stats().busy
 
 
-def test_the_settings_say_how_much_memory_was_taken_and_why(small_folder: Path) -> None:
-    """`doctor` and reports read it there."""
+def test_the_settings_give_the_cache_memory_and_the_reason(small_folder: Path) -> None:
+    """`phi4mm doctor` and reports read them there."""
     model = phi4mm.load(small_folder, device="cpu")
     assert model.settings.engine_args.kv_cache_bytes is not None
     assert model.settings.reasons[-1].startswith(f"kv_cache_bytes {model.settings.engine_args.kv_cache_bytes}: ")
-    asked = phi4mm.load(small_folder, device="cpu", engine_args=EngineArgs(kv_cache_bytes=10**6, kv_cache_dtype="int8"))
-    assert asked.settings.engine_args == EngineArgs(kv_cache_bytes=10**6, kv_cache_dtype="int8")
+    given = phi4mm.load(small_folder, device="cpu", engine_args=EngineArgs(kv_cache_bytes=10**6, kv_cache_dtype="int8"))
+    assert given.settings.engine_args == EngineArgs(kv_cache_bytes=10**6, kv_cache_dtype="int8")

@@ -1,4 +1,4 @@
-"""One model asked from many threads, event loops and processes; streams that are dropped; what usage tells."""
+"""One model used by many threads, event loops and processes; deleted streams; cache hits in `usage`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHORT = SamplingParams(max_tokens=16)
 
 @pytest.fixture(scope="module")
 def nano() -> Iterator[Model]:
-    """In float32, where a neighbour must not change a single bit."""
+    """In float32, where other sequences of the batch must not change a single bit."""
     with phi4mm.load("nano", device="cpu", dtype="float32") as model:
         yield model
 
@@ -34,8 +34,8 @@ def make_image(seed: int) -> PIL.Image.Image:
     return PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 70, 3), np.uint8))
 
 
-def test_case_a1_several_threads_get_each_their_own_answer(nano: Model) -> None:
-    """Case A1: 12 of 12 answers were mixed up; with streams and batches between them too."""
+def test_case_a1_each_of_several_threads_gets_its_own_answer(nano: Model) -> None:
+    """Case A1: 12 of 12 answers were mixed up. Here with streams and batches at the same time."""
     alone = {words: nano.chat(words).text for words in WORDS}
     with ThreadPoolExecutor(4) as pool:
         chats = pool.map(lambda words: (words, nano.chat(words).text), WORDS * 3)
@@ -46,7 +46,7 @@ def test_case_a1_several_threads_get_each_their_own_answer(nano: Model) -> None:
 
 
 def test_case_a1_through_asyncio(nano: Model) -> None:
-    """Case A1 through `asyncio.to_thread`, with awaited and iterated streams beside it."""
+    """Case A1 through `asyncio.to_thread`, with awaited and iterated streams at the same time."""
     alone = {words: nano.chat(words).text for words in WORDS}
 
     def chat(words: str) -> str:
@@ -58,14 +58,14 @@ def test_case_a1_through_asyncio(nano: Model) -> None:
     async def ask_all() -> list[str]:
         threads = (asyncio.to_thread(chat, words) for words in WORDS * 3)
         replies = (nano.stream(words).afinish() for words in WORDS * 3)
-        found = await asyncio.gather(*threads, *(iterate(words) for words in WORDS * 3))
-        return [*found, *(reply.text for reply in await asyncio.gather(*replies))]
+        texts = await asyncio.gather(*threads, *(iterate(words) for words in WORDS * 3))
+        return [*texts, *(reply.text for reply in await asyncio.gather(*replies))]
 
     assert asyncio.run(ask_all()) == [alone[words] for words in WORDS] * 9
 
 
-def test_8_threads_and_200_tasks_at_once_answer_as_if_alone(nano: Model) -> None:
-    """Text and images, in one engine: the bar of the border."""
+def test_8_threads_and_200_tasks_get_the_answers_they_get_alone(nano: Model) -> None:
+    """With text and images, in one engine at the same time."""
 
     def request(n: int) -> tuple[str, list[PIL.Image.Image]]:
         return f"What is shown in image {n % 7}?", [make_image(n % 3)] if n % 2 else []
@@ -94,8 +94,8 @@ def test_8_threads_and_200_tasks_at_once_answer_as_if_alone(nano: Model) -> None
     assert not nano.stats().busy
 
 
-def test_case_a12_dropped_streams_give_their_places_back(small_folder: Path) -> None:
-    """Case A12: as many as the queue holds, never iterated or half read, closed the model to everybody for good."""
+def test_case_a12_deleted_streams_leave_the_queue(small_folder: Path) -> None:
+    """Case A12: after `max_waiting` streams that were never read to the end, the model refused all requests."""
     engine_args = EngineArgs(max_waiting=4, max_num_seqs=2, max_num_batched_tokens=40)
     with phi4mm.load(small_folder, device="cpu", engine_args=engine_args) as model:
         long = SamplingParams(max_tokens=100)
@@ -106,7 +106,7 @@ def test_case_a12_dropped_streams_give_their_places_back(small_folder: Path) -> 
             never_read = [model.stream(f"hello {n}", params=long) for n in range(4)]
             stats = model.stats()
             assert stats.waiting + stats.running == 6
-            with pytest.raises(CapacityError, match="there is room for 0 more requests and 1 came"):
+            with pytest.raises(CapacityError, match="the queue has room for 0 more answers and this request needs 1"):
                 model.chat("hello", params=SHORT)
             del half_read, never_read, stream
             gc.collect()
@@ -114,8 +114,8 @@ def test_case_a12_dropped_streams_give_their_places_back(small_folder: Path) -> 
             assert not model.stats().busy
 
 
-def test_a_dropped_stream_stops_generating(nano: Model) -> None:
-    """A half-read one went on inside later calls, for nobody."""
+def test_a_deleted_stream_stops_generating(nano: Model) -> None:
+    """A half-read stream went on generating during later calls."""
     stream = nano.stream("Hello.", params=SamplingParams(max_tokens=100))
     next(stream)
     del stream
@@ -126,28 +126,28 @@ def test_a_dropped_stream_stops_generating(nano: Model) -> None:
     assert nano.stats().answer_tokens_total - before.answer_tokens_total <= 3
 
 
-def test_usage_tells_what_the_caches_held(small_folder: Path) -> None:
-    """Whoever pays for prompt tokens, or tunes a prompt, needs to see what was found."""
+def test_usage_reports_cached_tokens_and_media(small_folder: Path) -> None:
+    """Users who pay for prompt tokens, or tune a prompt, need to see the cache hits."""
     with phi4mm.load(small_folder, device="cpu", engine_args=EngineArgs(page_size=8)) as model:
         first = model.chat("what is in the image", images=[make_image(0)], params=SHORT)
         again = model.chat("what is in the image", images=[make_image(0)], params=SHORT)
         other = model.chat("red", images=[make_image(0), make_image(1)], params=SHORT)
     assert (first.usage.cached_tokens, first.usage.cached_media) == (0, 0)
     assert again.usage.cached_tokens == (first.usage.prompt_tokens - 1) // 8 * 8
-    assert again == first, "what was found is no part of the answer"
-    assert other.usage.cached_media == 1, "the image of before; not the new one"
+    assert again == first, "cache hits changed the answer"
+    assert other.usage.cached_media == 1, "only the first image is in the cache"
 
 
 def test_a_worker_process_answers_the_same_and_survives_a_kill(small: Model, small_folder: Path) -> None:
-    """Through the whole surface: media, forms and alternatives cross, and the model heals."""
-    asked = [
+    """With media, structured output and alternatives; after a kill, the next request is answered."""
+    requests = [
         ChatRequest("what", images=[make_image(0)], params=SHORT),
         ChatRequest("hello world", params=SamplingParams(max_tokens=12, temperature=1.0, seed=3, n=2, stop=("ab",))),
         ChatRequest("hello", audios=[(np.zeros(8000, np.float32), 16000)], params=SHORT),
         ChatRequest("hello", response_format=phi4mm.ResponseFormat(choice=("red", "green")), params=SHORT),
     ]
     with phi4mm.load(small_folder, device="cpu", engine="process") as model:
-        assert model.batch(asked) == small.batch(asked)
+        assert model.batch(requests) == small.batch(requests)
         assert model.settings.engine_args == small.settings.engine_args or model.settings.engine_args.kv_cache_bytes
         with pytest.raises(InputError, match="192"):
             model.chat("0123456789 " * 200)
@@ -159,8 +159,8 @@ def test_a_worker_process_answers_the_same_and_survives_a_kill(small: Model, sma
         assert model.chat("hello world", params=SHORT) == small.chat("hello world", params=SHORT)
 
 
-def test_a_closed_model_says_so(small_folder: Path) -> None:
-    """Not by waiting for ever."""
+def test_a_closed_model_raises_an_error(small_folder: Path) -> None:
+    """It must not wait for ever."""
     model = phi4mm.load(small_folder, device="cpu")
     model.close()
     with pytest.raises(EngineError, match="the engine was closed"):
@@ -169,8 +169,8 @@ def test_a_closed_model_says_so(small_folder: Path) -> None:
         phi4mm.load(small_folder, device="cpu", engine="threads")  # type: ignore[arg-type]
 
 
-def test_a_program_that_ends_with_a_stream_half_read_ends_at_once(small_folder: Path) -> None:
-    """The engine's thread must leave before the interpreter takes everything away."""
+def test_a_program_with_a_half_read_stream_ends_at_once(small_folder: Path) -> None:
+    """The engine's thread must end before the interpreter shuts down."""
     import subprocess
     import sys
 

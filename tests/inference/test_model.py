@@ -1,4 +1,4 @@
-"""The Python surface over a synthetic checkpoint: its answers mean nothing, but they are always the same."""
+"""The public API with a synthetic checkpoint: its answers have no meaning, but they are always the same."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def samples(seconds: float = 0.5, seed: int = 0) -> npt.NDArray[np.float32]:
     return np.random.default_rng(seed).normal(0, 0.1, int(seconds * 16000)).astype(np.float32)
 
 
-def test_streamed_pieces_add_up_to_the_reply_that_chat_gives(small: Model) -> None:
-    """A piece lost or doubled at the end of a stream shows here."""
+def test_streamed_pieces_add_up_to_the_reply_of_chat(small: Model) -> None:
+    """No piece may be lost or repeated at the end of a stream."""
     stream = small.stream("hello world", params=SHORT)
     pieces = list(stream)
     assert "".join(pieces) == stream.reply.text == small.chat("hello world", params=SHORT).text
@@ -39,14 +39,14 @@ def test_streamed_pieces_add_up_to_the_reply_that_chat_gives(small: Model) -> No
     assert stream.reply.usage.completion_tokens == len(stream.reply.ids) <= 12
 
 
-def test_text_holds_no_mark_of_the_format(small: Model) -> None:
-    """A synthetic model emits role marks at will; the text a person reads must not show them."""
+def test_text_contains_no_special_tokens(small: Model) -> None:
+    """A synthetic model generates role tokens at random; they must not appear in the text."""
     texts = [small.chat(f"{n} red", params=SamplingParams(max_tokens=40)).text for n in range(8)]
-    assert not any(mark in text for text in texts for mark in ("<|user|>", "<|end|>", "<|endoftext|>"))
+    assert not any(token in text for text in texts for token in ("<|user|>", "<|end|>", "<|endoftext|>"))
 
 
 def test_two_streams_read_in_turn_equal_each_alone(small: Model) -> None:
-    """They share steps: a piece must never land in the other's text."""
+    """They share steps; a piece must never appear in the other stream's text."""
     alone = [small.chat(words, params=SHORT).text for words in ("red circle", "blue world")]
     first, second = small.stream("red circle", params=SHORT), small.stream("blue world", params=SHORT)
     mixed = ["", ""]
@@ -57,8 +57,8 @@ def test_two_streams_read_in_turn_equal_each_alone(small: Model) -> None:
     assert mixed == alone
 
 
-def test_a_batch_of_all_modes_equals_each_request_alone(small: Model) -> None:
-    """The whole path, from files to text, with sequences of four modes side by side."""
+def test_a_batch_of_all_kinds_of_input_equals_each_request_alone(small: Model) -> None:
+    """From media to text, with text, image, audio and mixed requests in one batch."""
     requests = [
         ChatRequest("hello", params=SHORT),
         ChatRequest("what is in the image", images=[make_image()], params=SHORT),
@@ -73,17 +73,17 @@ def test_a_batch_of_all_modes_equals_each_request_alone(small: Model) -> None:
 
 
 def test_media_change_the_answer(small: Model) -> None:
-    """Equality tests pass for a model that ignores its media."""
+    """A model that ignored its media would pass the equality tests."""
     replies = [small.chat("what", images=[make_image(n)], params=SHORT).ids for n in range(3)]
     assert len(set(replies)) == 3
 
 
-def test_every_form_of_a_medium_gives_the_same_answer(small: Model, tmp_path: Path) -> None:
-    """A path, bytes, a PIL image and an array hold the same image; likewise for sound."""
+def test_all_input_types_of_a_media_item_give_the_same_answer(small: Model, tmp_path: Path) -> None:
+    """A path, bytes, a PIL image and an array of the same image; a path, bytes and arrays of the same audio clip."""
     image = make_image()
     image.save(tmp_path / "a.png")
-    forms = [tmp_path / "a.png", str(tmp_path / "a.png"), (tmp_path / "a.png").read_bytes(), image, np.asarray(image)]
-    assert len({small.chat("what", images=[form], params=SHORT).ids for form in forms}) == 1
+    sources = [tmp_path / "a.png", str(tmp_path / "a.png"), (tmp_path / "a.png").read_bytes(), image, np.asarray(image)]
+    assert len({small.chat("what", images=[source], params=SHORT).ids for source in sources}) == 1
     pcm = (samples() * 32767).astype("<i2")
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
@@ -92,12 +92,12 @@ def test_every_form_of_a_medium_gives_the_same_answer(small: Model, tmp_path: Pa
         file.setframerate(16000)
         file.writeframes(pcm.tobytes())
     (tmp_path / "a.wav").write_bytes(buffer.getvalue())
-    sounds = [tmp_path / "a.wav", buffer.getvalue(), (pcm, 16000), phi4mm.Audio(pcm, 16000)]
-    assert len({small.chat("what", audios=[form], params=SHORT).ids for form in sounds}) == 1
+    sources = [tmp_path / "a.wav", buffer.getvalue(), (pcm, 16000), phi4mm.Audio(pcm, 16000)]
+    assert len({small.chat("what", audios=[source], params=SHORT).ids for source in sources}) == 1
 
 
 def test_generate_takes_the_published_format(small: Model) -> None:
-    """`chat` writes that format: the same text gives the same prompt either way."""
+    """`chat` writes the same format, so the same text through both methods is the same prompt."""
     raw = small.generate(
         prompt="<|user|><|image_1|>what is in<|end|><|assistant|>", images=[make_image()], params=SHORT
     )
@@ -105,7 +105,7 @@ def test_generate_takes_the_published_format(small: Model) -> None:
 
 
 def test_max_tokens_ends_an_answer_with_length(small: Model) -> None:
-    """A cut answer must say that it was cut."""
+    """A shortened answer must say so in its finish reason."""
     whole = small.chat("hello world", params=SamplingParams(max_tokens=30))
     cut = small.chat("hello world", params=SamplingParams(max_tokens=3))
     assert cut.finish_reason == "length"
@@ -113,7 +113,7 @@ def test_max_tokens_ends_an_answer_with_length(small: Model) -> None:
 
 
 def test_a_stop_string_ends_the_answer_before_it(small: Model) -> None:
-    """The stop string is found in text, not in tokens, and is no part of the answer."""
+    """The stop string is found in text, not in tokens, and is not part of the answer."""
     whole = small.chat("hello world", params=SHORT).text
     stop = whole[len(whole) // 2 :][:2]
     reply = small.chat("hello world", params=SamplingParams(max_tokens=12, stop=(stop,)))
@@ -122,8 +122,8 @@ def test_a_stop_string_ends_the_answer_before_it(small: Model) -> None:
     assert len(reply.ids) < 12
 
 
-def test_a_closed_stream_frees_its_place_and_says_that_it_has_no_reply(small: Model) -> None:
-    """Otherwise an abandoned answer would run on in every later step."""
+def test_a_closed_stream_is_aborted_and_has_no_reply(small: Model) -> None:
+    """Otherwise its answer would go on in every later step."""
     with small.stream("hello", params=SHORT) as stream:
         next(stream)
     assert not small.stats().busy
@@ -132,7 +132,7 @@ def test_a_closed_stream_frees_its_place_and_says_that_it_has_no_reply(small: Mo
 
 
 def test_an_answer_that_has_not_ended_has_no_reply(small: Model) -> None:
-    """Half an answer must not pass for a whole one."""
+    """Half an answer must not be taken for a whole one."""
     stream = small.stream("hello", params=SHORT)
     with pytest.raises(InputError, match="iterate to the end first"):
         _ = stream.reply
@@ -151,40 +151,40 @@ def test_an_answer_that_has_not_ended_has_no_reply(small: Model) -> None:
     ],
 )
 def test_a_request_that_cannot_work_is_an_input_error(small: Model, arguments: dict[str, object], message: str) -> None:
-    """The text says what was found and what to do, and the model answers the next request."""
+    """The message says what was found and what to do, and the next request is answered."""
     with pytest.raises(InputError, match=message):
         small.chat(**arguments)  # type: ignore[arg-type]
     assert small.chat("hello", params=SHORT).ids
 
 
 def test_a_prompt_over_the_context_names_both_numbers(small: Model) -> None:
-    """The small model's context is 192 tokens; nothing is cut to fit."""
+    """The small model's context is 192 tokens; prompts are never truncated."""
     with pytest.raises(InputError, match="192"):
         small.chat("0123456789 " * 200)
     assert not small.stats().busy
 
 
 def test_one_bad_request_of_a_batch_leaves_no_other_running(small: Model) -> None:
-    """The batch fails as a whole: its first sequences must not go on in later steps."""
+    """The batch fails as a whole; its first requests must not go on in later steps."""
     with pytest.raises(InputError):
         small.batch([ChatRequest("hello"), ChatRequest("hello", images=["no/such.png"])])
     assert not small.stats().busy
 
 
-def test_media_without_their_adapter_are_refused(small_folder: Path) -> None:
-    """The published code would answer without the adapter, and wrongly."""
+def test_media_whose_tower_was_not_loaded_are_refused(small_folder: Path) -> None:
+    """The published code would answer without the adapter, with a wrong answer."""
     model = phi4mm.load(small_folder, device="cpu", modalities="text")
     assert model.chat("hello", params=SHORT).ids
-    with pytest.raises(InputError, match="the prompt holds image but the model was loaded without what encodes that"):
+    with pytest.raises(InputError, match="the prompt has image input but the model was loaded without a tower for it"):
         model.chat("what", images=[make_image()])
     speech = phi4mm.load(small_folder, device="cpu", modalities="speech")
     assert speech.chat("what", audios=[(samples(), 16000)], params=SHORT).ids
-    with pytest.raises(InputError, match="the prompt holds image but"):
+    with pytest.raises(InputError, match="the prompt has image input but"):
         speech.chat("what", images=[make_image()])
 
 
 def test_bfloat16_answers_too(small_folder: Path, small: Model) -> None:
-    """Towers upcast their weights on some CPUs: every modality must run with 16-bit weights."""
+    """On some CPUs the towers upcast their weights: every kind of input must work with 16-bit weights."""
     model = phi4mm.load(small_folder, device="cpu", dtype="bfloat16")
     exact = small.chat("what", images=[make_image()], audios=[(samples(), 16000)], params=SHORT)
     reply = model.chat("what", images=[make_image()], audios=[(samples(), 16000)], params=SHORT)
@@ -192,30 +192,30 @@ def test_bfloat16_answers_too(small_folder: Path, small: Model) -> None:
     assert reply.ids[0] == exact.ids[0]
 
 
-def test_resolve_says_why_it_chose() -> None:
-    """`doctor` and the demo print these reasons."""
+def test_resolve_gives_the_reasons_of_its_choices() -> None:
+    """`phi4mm doctor` and the demo print these reasons."""
     chosen = resolve(EngineConfig(device="cpu"), weight_bytes=11_000_000_000)
     assert (chosen.device, chosen.dtype) == ("cpu", "bfloat16")
     assert any("float32 would take twice the memory" in reason for reason in chosen.reasons)
     assert resolve(EngineConfig(device="cpu"), weight_bytes=20_000_000).dtype == "float32"
 
 
-def test_speculative_decoding_changes_nothing_that_a_user_sees(small: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An accepted proposal gives several tokens in one step; a stop string may end the answer at the first of them."""
+def test_speculative_decoding_does_not_change_replies(small: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several tokens may be accepted in one step, and a stop string may end the answer at the first of them."""
     wording = "red circle blue"
-    monkeypatch.setattr("phi4mm.engine.scheduler.propose", lambda request, most: ())
+    monkeypatch.setattr("phi4mm.engine.scheduler.propose", lambda request, max_tokens: ())
     whole = small.chat(wording, params=SamplingParams(max_tokens=24))
     stops = [whole.text[n : n + 2] for n in range(0, len(whole.text) - 2, 3)]
-    asked = [SamplingParams(max_tokens=24, stop=(stop,)) for stop in stops] + [SamplingParams(max_tokens=9)]
-    alone = [small.chat(wording, params=params) for params in asked]
+    variants = [SamplingParams(max_tokens=24, stop=(stop,)) for stop in stops] + [SamplingParams(max_tokens=9)]
+    alone = [small.chat(wording, params=params) for params in variants]
 
-    def right(request: Request, most: int) -> tuple[int, ...]:
-        return whole.ids[len(request.answer) :][: max(most, 0)]
+    def propose_right(request: Request, max_tokens: int) -> tuple[int, ...]:
+        return whole.ids[len(request.answer) :][: max(max_tokens, 0)]
 
-    monkeypatch.setattr("phi4mm.engine.scheduler.propose", right)
-    speculative = [small.chat(wording, params=params) for params in asked]
+    monkeypatch.setattr("phi4mm.engine.scheduler.propose", propose_right)
+    speculative = [small.chat(wording, params=params) for params in variants]
     assert speculative == alone
-    assert small.batch([ChatRequest(wording, params=params) for params in asked[:2]]) == alone[:2]
+    assert small.batch([ChatRequest(wording, params=params) for params in variants[:2]]) == alone[:2]
     assert len({reply.usage.completion_tokens for reply in alone}) > 2, "stops must come at different tokens"
 
 

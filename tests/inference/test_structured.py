@@ -1,4 +1,4 @@
-"""Forms of answers through the whole of phi4mm: nano, drawn from as wildly as can be, must still keep to them."""
+"""Structured output through the public API: nano must follow it even at a high temperature."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ TOOL = {
 }
 
 
-def wild(seed: int, most: int = 200) -> SamplingParams:
-    return SamplingParams(temperature=2.0, seed=seed, max_tokens=most)
+def noisy(seed: int, max_tokens: int = 200) -> SamplingParams:
+    return SamplingParams(temperature=2.0, seed=seed, max_tokens=max_tokens)
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +46,13 @@ def nano() -> Model:
 
 
 def requests(seed: int) -> list[ChatRequest]:
-    """A sequence of each form, and one that is free."""
+    """A request of each kind of structured output, and one without."""
     return [
-        ChatRequest("Describe the cat.", params=wild(seed), response_format=ResponseFormat(schema=SCHEMA)),
-        ChatRequest("Which color?", params=wild(seed), response_format=ResponseFormat(choice=CHOICE)),
-        ChatRequest("Say something.", params=wild(seed), response_format=ResponseFormat(regex=REGEX)),
-        ChatRequest("How warm is it in Paris?", params=wild(seed), tools=[TOOL], tool_choice="weather"),
-        ChatRequest("Hello.", params=wild(seed, 20)),
+        ChatRequest("Describe the cat.", params=noisy(seed), response_format=ResponseFormat(schema=SCHEMA)),
+        ChatRequest("Which color?", params=noisy(seed), response_format=ResponseFormat(choice=CHOICE)),
+        ChatRequest("Say something.", params=noisy(seed), response_format=ResponseFormat(regex=REGEX)),
+        ChatRequest("How warm is it in Paris?", params=noisy(seed), tools=[TOOL], tool_choice="weather"),
+        ChatRequest("Hello.", params=noisy(seed, 20)),
     ]
 
 
@@ -69,28 +69,28 @@ def check(schema: Reply, choice: Reply, regex: Reply, call: Reply) -> None:
     check_schema(schema)
     assert choice.text in CHOICE
     assert re.fullmatch(REGEX, regex.text)
-    assert [made.name for made in call.tool_calls] == ["weather"]
+    assert [tool_call.name for tool_call in call.tool_calls] == ["weather"]
     assert call.tool_calls[0].arguments.keys() == {"city", "days"}
     assert 1 <= call.tool_calls[0].arguments["days"] <= 9
     assert [reply.finish_reason for reply in (schema, choice, regex, call)] == ["stop", "stop", "stop", "tool_calls"]
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_every_sequence_of_a_batch_keeps_to_its_own_form(nano: Model, seed: int) -> None:
-    """Temperature 2 is noise: whatever slips past a mask, or through a neighbour's, shows here."""
-    *formed, _ = nano.batch(requests(seed))
-    check(*formed)
+def test_every_request_of_a_batch_follows_its_own_response_format(nano: Model, seed: int) -> None:
+    """At temperature 2 tokens are nearly random, so a missing mask or that of another sequence is noticed."""
+    *structured, _ = nano.batch(requests(seed))
+    check(*structured)
 
 
-def test_forms_beside_it_do_not_change_a_sequence(nano: Model) -> None:
-    """A mask that lands on the sequence beside it changes that sequence's answer."""
+def test_structured_output_of_other_sequences_does_not_change_an_answer(nano: Model) -> None:
+    """A mask that is applied to a wrong sequence changes the answer of that sequence."""
     together = nano.batch(requests(7))
     alone = [nano.batch([request])[0] for request in requests(7)]
     assert [reply.ids for reply in together] == [reply.ids for reply in alone]
 
 
-def test_several_answers_to_one_question_each_keep_to_the_form(nano: Model) -> None:
-    """They begin at one compiled grammar, and the tokens of one must not move the others on in it."""
+def test_several_answers_to_one_question_each_follow_the_schema(nano: Model) -> None:
+    """They share one compiled grammar; the tokens of one answer must not advance the state of the others."""
     params = SamplingParams(temperature=2.0, seed=3, n=4, max_tokens=200)
     reply = nano.chat("Describe the cat.", params=params, response_format=ResponseFormat(schema=SCHEMA))
     answers = [reply, *reply.alternatives]
@@ -99,26 +99,26 @@ def test_several_answers_to_one_question_each_keep_to_the_form(nano: Model) -> N
         check_schema(answer)
 
 
-def test_a_small_model_that_knows_no_form_keeps_to_it(small: Model) -> None:
-    """Synthetic weights like one token above all; greedy, the mask alone makes the answer."""
-    form = ResponseFormat(choice=("blue circle", "green"))
-    assert small.chat("hello", response_format=form, params=SamplingParams(max_tokens=30)).text in form.choice  # type: ignore[operator]
+def test_a_model_without_training_follows_a_choice(small: Model) -> None:
+    """Synthetic weights nearly always prefer one token, so with greedy sampling the mask decides the answer."""
+    choice = ResponseFormat(choice=("blue circle", "green"))
+    assert small.chat("hello", response_format=choice, params=SamplingParams(max_tokens=30)).text in choice.choice  # type: ignore[operator]
 
 
-def test_a_form_that_turns_out_too_costly_fails_alone(
+def test_a_grammar_that_becomes_too_costly_fails_alone(
     small: Model, small_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its sequence ends with an error that says why; the others never notice."""
+    """Its sequence ends with an error that says why; the others go on."""
 
     class Costly:
-        """Allows everything twice."""
+        """Allows every token for two tokens, then fails."""
 
         def __init__(self) -> None:
             self.left = 2
 
         def mask(self) -> npt.NDArray[np.int32] | None:
             if not self.left:
-                raise InputError("the form is too costly")
+                raise InputError("the grammar is too costly")
             return None
 
         def accept(self, token: int) -> None:
@@ -133,13 +133,13 @@ def test_a_form_that_turns_out_too_costly_fails_alone(
     alone = small.submit(prompt, params).finish()
     model = phi4mm.load(small_folder, device="cpu")
     failing, fine = model.submit(prompt, params, grammar="costly"), model.submit(prompt, params)
-    with pytest.raises(EngineError, match="the form is too costly"):
+    with pytest.raises(EngineError, match="the grammar is too costly"):
         failing.finish()
     assert fine.finish().ids == alone.ids
 
 
-def test_an_impossible_form_is_refused_before_it_runs(small: Model) -> None:
-    """Nothing of it may stay in the engine, where it would run for nobody."""
+def test_an_impossible_response_format_is_refused_before_it_runs(small: Model) -> None:
+    """Nothing of the request may stay in the engine, where it would run on."""
     with pytest.raises(InputError, match="no text fits it"):
         small.chat("hello", response_format=ResponseFormat(schema={"$ref": "#"}))
     with pytest.raises(InputError, match="tool_choice is 'required'"):
@@ -156,7 +156,7 @@ def test_case_a9_an_undeclared_call_is_text(nano: Model) -> None:
 @pytest.mark.parametrize("choice", ["required", "weather"])
 def test_case_a9_under_a_forced_choice_only_declared_calls_arise(nano: Model, choice: str) -> None:
     """A server that forces a call relies on getting one of those that it declared."""
-    asked = [ChatRequest("Play some jazz.", params=wild(s, 400), tools=[TOOL], tool_choice=choice) for s in range(6)]
+    asked = [ChatRequest("Play some jazz.", params=noisy(s, 400), tools=[TOOL], tool_choice=choice) for s in range(6)]
     for reply in nano.batch(asked):
         ended = [reply] if reply.finish_reason != "length" else []
         assert all(call.name == "weather" for call in reply.tool_calls)

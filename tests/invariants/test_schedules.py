@@ -1,4 +1,4 @@
-"""Whatever the schedule, whatever the memory: an answer is what a fresh uncached pass would give, token by token."""
+"""With any schedule and any memory, each token of an answer is that of a new pass without caches."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from phi4mm.protocol.inputs import AudioProjection, MediaSpan, Prompt
 from phi4mm.protocol.sampling import SamplingParams
 from tests.prompts import add, clip, full_logits, make_image, make_prompt, run
 
-MOST = 12  # tokens of an answer
+MAX_TOKENS = 12  # tokens of an answer
 KINDS = ("text", "same text", "audio", "other audio", "two clips", "image", "both", "crossing", "past")
 
 
 @functools.cache
 def prompt(kind: str) -> Prompt:
-    """Sequences of every kind. LongRoPE switches at 96 tokens: `crossing` passes them while decoding, `past` before."""
-    hum, tone = clip(24000), clip(30000)
+    """A prompt of each kind. The LongRoPE switch is at 96 tokens: `crossing` decodes past it, `past` begins past it."""
+    short, long = clip(24000), clip(30000)
     return {
         "text": lambda: make_prompt("text", [], 40),
         "same text": lambda: Prompt((*make_prompt("text", [], 40).ids[:38], 77, 78)),
-        "audio": lambda: make_prompt("a", [hum], 11),
-        "other audio": lambda: make_prompt("a", [dataclasses.replace(hum, features=hum.features + 1)], 11),
-        "two clips": lambda: make_prompt("clips", [hum, tone], 5),
+        "audio": lambda: make_prompt("a", [short], 11),
+        "other audio": lambda: make_prompt("a", [dataclasses.replace(short, features=short.features + 1)], 11),
+        "two clips": lambda: make_prompt("clips", [short, long], 5),
         "image": lambda: make_prompt("image", [make_image(60, 37)], 3),
-        "both": lambda: make_prompt("both", [make_image(60, 37), hum], 6),
-        "crossing": lambda: make_prompt("crossing", [tone], 60),
+        "both": lambda: make_prompt("both", [make_image(60, 37), short], 6),
+        "crossing": lambda: make_prompt("crossing", [long], 60),
         "past": lambda: make_prompt("past", [], 150),
     }[kind]()
 
 
-GREEDY = SamplingParams(max_tokens=MOST)
-DRAWN = SamplingParams(max_tokens=MOST, temperature=1.0, top_k=50, seed=7, frequency_penalty=0.5)
+GREEDY = SamplingParams(max_tokens=MAX_TOKENS)
+DRAWN = SamplingParams(max_tokens=MAX_TOKENS, temperature=1.0, top_k=50, seed=7, frequency_penalty=0.5)
 
 
 @functools.cache
 def alone(model: Phi4MM, kind: str, params: SamplingParams) -> list[int]:
-    """Undisturbed: all the memory, the whole prompt in one step, no cache of prefixes."""
+    """The answer of the request alone: enough memory, the whole prompt in one step, no prefix caching."""
     engine = Engine(model, eos_ids=(), engine_args=EngineArgs(enable_prefix_caching=False, max_num_batched_tokens=4096))
     request = add(engine, prompt(kind), params)
     while engine.busy:
@@ -56,22 +56,22 @@ def alone(model: Phi4MM, kind: str, params: SamplingParams) -> list[int]:
     return request.answer
 
 
-def test_an_undisturbed_answer_equals_a_fresh_pass_each_token(rope96: Phi4MM) -> None:
-    """The other tests compare with these answers: they must be the model's."""
+def test_an_answer_alone_equals_a_new_pass_for_each_token(rope96: Phi4MM) -> None:
+    """The other tests compare with these answers, so they must be right."""
     for kind in ("text", "crossing"):
-        fresh: list[int] = []
-        for _ in range(MOST):
-            fresh.append(int(full_logits(rope96, prompt(kind), fresh, last=1)[-1].argmax()))
-        assert alone(rope96, kind, GREEDY) == fresh, kind
+        uncached: list[int] = []
+        for _ in range(MAX_TOKENS):
+            uncached.append(int(full_logits(rope96, prompt(kind), uncached, last=1)[-1].argmax()))
+        assert alone(rope96, kind, GREEDY) == uncached, kind
     answers = [tuple(alone(rope96, kind, GREEDY)) for kind in KINDS]
-    assert len(set(answers)) == len(answers), "sequences must differ to show a mix-up"
+    assert len(set(answers)) == len(answers), "two answers are equal, so a mix-up would not be noticed"
 
 
 @settings(deadline=None, max_examples=12)
 @given(st.data())
 def test_any_schedule_in_any_memory_gives_each_request_its_own_answer(rope96: Phi4MM, data: st.DataObject) -> None:
-    """Late joins, chunks, preemption, prefix hits, mixed adapters, the switch, aborts: one wrong slot shows here."""
-    longest = max(len(prompt(kind).ids) for kind in KINDS) + MOST
+    """Late arrivals, chunks, preemption, prefix hits, mixed adapters, LongRoPE switch, aborts: no slot may be wrong."""
+    longest = max(len(prompt(kind).ids) for kind in KINDS) + MAX_TOKENS
     engine_args = EngineArgs(
         kv_cache_bytes=(longest + data.draw(st.integers(32, 400))) * 768,
         max_num_seqs=data.draw(st.integers(2, 5)),
@@ -102,8 +102,8 @@ def test_any_schedule_in_any_memory_gives_each_request_its_own_answer(rope96: Ph
 
 
 @pytest.mark.parametrize("kind", ["two clips", "both", "past"])
-def test_prefill_in_chunks_of_any_size_equals_prefill_at_once(rope96: Phi4MM, kind: str) -> None:
-    """Chunks begin and end inside media: each takes its own part of the encoder outputs."""
+def test_chunked_prefill_of_any_size_equals_prefill_in_one_step(rope96: Phi4MM, kind: str) -> None:
+    """Chunks start and end inside media items: each uses its own part of the encoder outputs."""
     sizes = [2, 5, 31, 100] if kind != "both" else [37, 100]
     for size in sizes:
         engine = Engine(rope96, eos_ids=(), engine_args=EngineArgs(max_num_batched_tokens=size, max_num_seqs=1))
@@ -113,8 +113,8 @@ def test_prefill_in_chunks_of_any_size_equals_prefill_at_once(rope96: Phi4MM, ki
         assert request.answer == alone(rope96, kind, GREEDY), size
 
 
-def test_a_preempted_answer_goes_on_as_if_nothing_had_been(rope96: Phi4MM) -> None:
-    """Random numbers, penalties and media must survive; the answer so far is prefilled with the prompt."""
+def test_a_preempted_answer_equals_one_without_preemption(rope96: Phi4MM) -> None:
+    """Random numbers, penalties and media must survive. The answer so far is prefilled with the prompt."""
     kinds = ["text", "audio", "two clips"]
     engine = Engine(rope96, eos_ids=(), engine_args=EngineArgs(kv_cache_bytes=92 * 768, page_size=4))
     requests = [add(engine, prompt(kind), DRAWN) for kind in kinds]
@@ -122,14 +122,14 @@ def test_a_preempted_answer_goes_on_as_if_nothing_had_been(rope96: Phi4MM) -> No
     while engine.busy:
         engine.step()
         preempted |= {request.id for request in requests if request.answer and request.state is State.WAITING}
-    assert preempted, "the memory was made for two"
+    assert preempted, "no sequence was preempted: the memory holds only two"
     for kind, request in zip(kinds, requests, strict=True):
         assert request.answer == alone(rope96, kind, DRAWN), kind
 
 
 @pytest.mark.parametrize("kv_cache_dtype", ["auto", "int8"])
 def test_a_prefix_hit_equals_a_miss(rope96: Phi4MM, kv_cache_dtype: str) -> None:
-    """A prompt prefilled whole must see the same rounded keys as one that takes them over."""
+    """With int8, a prompt that is prefilled must attend to the same rounded keys as one that finds them."""
     for kind in ("text", "two clips", "crossing"):
         engine = Engine(rope96, eos_ids=(), engine_args=EngineArgs(kv_cache_dtype=kv_cache_dtype, page_size=8))
         starts, answers = [], []
@@ -145,17 +145,17 @@ def test_a_prefix_hit_equals_a_miss(rope96: Phi4MM, kv_cache_dtype: str) -> None
 
 
 def test_other_media_and_other_adapters_never_share_a_page(rope96: Phi4MM) -> None:
-    """All images have equal placeholder ids, and keys depend on the adapter that was active."""
-    heard = prompt("audio")
-    words = heard.ids[heard.spans[0].start + heard.spans[0].length :]
-    as_text = Prompt((*heard.ids[:1], *(heard.ids[1],) * heard.spans[0].length, *words))
+    """All images have equal placeholder ids, and keys depend on the adapter."""
+    with_audio = prompt("audio")
+    words = with_audio.ids[with_audio.spans[0].start + with_audio.spans[0].length :]
+    as_text = Prompt((*with_audio.ids[:1], *(with_audio.ids[1],) * with_audio.spans[0].length, *words))
     with_image = prompt("both")
     image = with_image.spans[0]
     only_image = Prompt(with_image.ids[: image.start + image.length + 20], with_image.spans[:1])
     engine = Engine(rope96, eos_ids=(), engine_args=EngineArgs(page_size=4))
     for first, second in (
-        (heard, prompt("other audio")),
-        (heard, as_text),
+        (with_audio, prompt("other audio")),
+        (with_audio, as_text),
         (with_image, dataclasses.replace(with_image, spans=with_image.spans[1:])),
     ):
         shared = []
@@ -164,15 +164,15 @@ def test_other_media_and_other_adapters_never_share_a_page(rope96: Phi4MM) -> No
             while engine.busy:
                 engine.step()
                 shared.append(set(request.pages))
-        found = add(engine, second, GREEDY)
+        request = add(engine, second, GREEDY)
         while engine.busy:
             engine.step()
-        undisturbed = Engine(rope96, eos_ids=(), engine_args=EngineArgs(enable_prefix_caching=False))
-        expected = add(undisturbed, second, GREEDY)
-        while undisturbed.busy:
-            undisturbed.step()
-        assert found.answer == expected.answer
-    # The same image under the same adapter is shared, up to where the audio clip begins.
+        uncached = Engine(rope96, eos_ids=(), engine_args=EngineArgs(enable_prefix_caching=False))
+        expected = add(uncached, second, GREEDY)
+        while uncached.busy:
+            uncached.step()
+        assert request.answer == expected.answer
+    # Prompts with the same image and adapter share pages, up to the start of the audio clip.
     engine = Engine(rope96, eos_ids=(), engine_args=EngineArgs(page_size=4))
     for each in (with_image, only_image):
         add(engine, each, SamplingParams(max_tokens=1))
@@ -183,8 +183,10 @@ def test_other_media_and_other_adapters_never_share_a_page(rope96: Phi4MM) -> No
     assert request.cached > image.length
 
 
-def test_a_medium_is_encoded_once_for_all_prompts_that_show_it(rope96: Phi4MM, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same page asked two questions, or a sequence prefilled again, must not run the tower again."""
+def test_a_media_item_is_encoded_once_for_all_prompts_that_contain_it(
+    rope96: Phi4MM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second question about an image, or a sequence that is prefilled again, must not run the tower again."""
     encoded: list[bytes] = []
 
     def counting(model: Phi4MM, span: MediaSpan, projection: AudioProjection, device: torch.device) -> torch.Tensor:
@@ -204,8 +206,8 @@ def test_a_medium_is_encoded_once_for_all_prompts_that_show_it(rope96: Phi4MM, m
     assert requests[3].answer == requests[0].answer == alone(rope96, "audio", GREEDY)
 
 
-def test_int8_keys_stay_near_the_models_own(rope96: Phi4MM) -> None:
-    """A scale that is off by a factor would still give text."""
+def test_int8_keys_and_values_give_nearly_the_same_logits(rope96: Phi4MM) -> None:
+    """A scale that is wrong by a factor would still give text."""
     ids = tuple(text_ids("int8", 60).tolist())
     logprobs = []
     for dtype in ("auto", "int8"):
@@ -220,8 +222,8 @@ def test_int8_keys_stay_near_the_models_own(rope96: Phi4MM) -> None:
     assert 0 < largest < 0.2
 
 
-def test_sequences_of_one_step_in_any_order_give_the_same(rope96: Phi4MM) -> None:
-    """Sequences of one token and chunks go different ways through attention, whatever lies between them."""
+def test_the_order_of_sequences_in_a_step_does_not_change_answers(rope96: Phi4MM) -> None:
+    """Decoding sequences and chunks use different attention kernels, in any order in the batch."""
     kinds = list(KINDS)
     random.Random(3).shuffle(kinds)
     engine = Engine(rope96, eos_ids=(), engine_args=EngineArgs(max_num_batched_tokens=90, max_num_seqs=16))

@@ -1,4 +1,4 @@
-"""A sequence's answer never depends on its neighbours, and cached equals full."""
+"""An answer never depends on other sequences of the batch, and cached equals uncached."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.prompts import add, clip, full_logits, make_image, make_prompt, run
 
 @pytest.fixture(scope="module")
 def prompts() -> dict[str, Prompt]:
-    """One of each kind. LongRoPE switches at 96 tokens: `crossing` passes them while decoding, `past` before."""
+    """One of each kind. The LongRoPE switch is at 96 tokens: `crossing` decodes past it, `past` begins past it."""
     return {
         "text": make_prompt("text", [], 9),
         "image": make_prompt("image", [make_image(448, 200)], 7),
@@ -42,15 +42,17 @@ def test_each_sequence_of_a_mixed_batch_equals_itself_alone_in_any_order(
 ) -> None:
     """The published code takes the adapter of sequence 0 and one rotary table for all sequences."""
     alone = {name: run(rope96, [prompt], GREEDY)[0] for name, prompt in prompts.items()}
-    assert len({tuple(answer) for answer in alone.values()}) == len(alone), "sequences must differ to show a mix-up"
+    assert len({tuple(answer) for answer in alone.values()}) == len(alone), (
+        "two answers are equal, so a mix-up would not be noticed"
+    )
     orders = [list(prompts), list(prompts)[::-1], random.Random(5).sample(list(prompts), len(prompts))]
     for order in orders:
         answers = run(rope96, [prompts[name] for name in order], GREEDY)
         assert dict(zip(order, answers, strict=True)) == alone, f"order {order}"
 
 
-def test_a_sequence_that_joins_late_equals_the_sequence_alone(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
-    """Requests come when they come: the others' caches and positions must not move."""
+def test_a_sequence_that_is_added_later_equals_itself_alone(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
+    """A new request must not change the caches and positions of running ones."""
     engine = Engine(rope96, eos_ids=())
     requests = {}
     for name, prompt in prompts.items():
@@ -63,59 +65,59 @@ def test_a_sequence_that_joins_late_equals_the_sequence_alone(rope96: Phi4MM, pr
         assert request.answer == run(rope96, [prompts[name]], GREEDY)[0], name
 
 
-def test_an_aborted_neighbour_changes_nothing(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
-    """Cancelling one sequence must free its place without touching another's cache."""
+def test_an_aborted_sequence_does_not_change_others(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
+    """An abort must release the sequence's pages without changing those of others."""
     engine = Engine(rope96, eos_ids=())
-    gone, kept = add(engine, prompts["image"], GREEDY), add(engine, prompts["audio"], GREEDY)
-    while not gone.answer:
+    aborted, kept = add(engine, prompts["image"], GREEDY), add(engine, prompts["audio"], GREEDY)
+    while not aborted.answer:
         engine.step()
-    engine.abort(gone.group)
+    engine.abort(aborted.group)
     while engine.busy:
         engine.step()
-    assert len(gone.answer) == 1
+    assert len(aborted.answer) == 1
     assert kept.answer == run(rope96, [prompts["audio"]], GREEDY)[0]
 
 
-def test_sampled_sequences_keep_their_own_random_numbers(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
-    """With one generator for the batch, a neighbour would change what a seed gives."""
+def test_each_sampled_sequence_has_its_own_random_generator(rope96: Phi4MM, prompts: dict[str, Prompt]) -> None:
+    """With one generator for the batch, other sequences would change what a seed gives."""
     params = SamplingParams(temperature=1.0, top_k=50, seed=7, max_tokens=8)
     alone = run(rope96, [prompts["text"]], params)[0]
     assert run(rope96, [prompts["audio"], prompts["text"], prompts["past"]], params)[1] == alone
     assert run(rope96, [prompts["text"]], SamplingParams(temperature=1.0, top_k=50, seed=8, max_tokens=8))[0] != alone
 
 
-def test_greedy_decoding_through_the_cache_equals_a_fresh_pass_each_token(
+def test_greedy_decoding_with_the_cache_equals_a_new_pass_for_each_token(
     rope96: Phi4MM, prompts: dict[str, Prompt]
 ) -> None:
-    """Past the switch the cached keys have other angles than a fresh run would use: they must be computed again."""
+    """Past the LongRoPE switch, cached keys have other angles than a new pass uses: they must be computed again."""
     for name in ("crossing", "both", "past"):
         prompt = prompts[name]
-        fresh: list[int] = []
+        uncached: list[int] = []
         for _ in range(12):
-            fresh.append(int(full_logits(rope96, prompt, fresh)[-1].argmax()))
-        assert run(rope96, [prompt], GREEDY)[0] == fresh, name
+            uncached.append(int(full_logits(rope96, prompt, uncached)[-1].argmax()))
+        assert run(rope96, [prompt], GREEDY)[0] == uncached, name
 
 
 @pytest.mark.parametrize("splits", [[1] * 20, [19, 1], [7, 6, 7], [1, 19]])
-def test_prefill_in_pieces_equals_prefill_at_once(rope96: Phi4MM, splits: list[int]) -> None:
-    """A mask that is off by one shows at some split."""
+def test_prefill_in_parts_equals_prefill_in_one_pass(rope96: Phi4MM, splits: list[int]) -> None:
+    """A mask that is off by one gives a difference at some split."""
     ids = torch.from_numpy(text_ids("split", 20))
     cache = PagedKVCache(rope96.config.text, pages=9, page_size=4, device=torch.device("cpu"), dtype=torch.float32)
     pages = (7, 2, 8, 0, 3)
     with torch.inference_mode():
         whole = rope96(ForwardBatch(ids, (BatchedSequence(20),), torch.arange(20)))
         starts = [0, *itertools.accumulate(splits)]
-        pieces = [
+        parts = [
             rope96(
                 ForwardBatch(ids[a:b], (BatchedSequence(b - a, past=a, pages=pages),), torch.arange(b - a), cache=cache)
             )
             for a, b in itertools.pairwise(starts)
         ]
-    assert torch.allclose(torch.cat(pieces), whole, atol=1e-4, rtol=0)  # float32 sums in another order
+    assert torch.allclose(torch.cat(parts), whole, atol=1e-4, rtol=0)  # float32 sums in another order
 
 
-def test_adapters_change_the_answer_and_text_runs_without_any(rope96: Phi4MM) -> None:
-    """Routing that silently does nothing would pass every equality test."""
+def test_adapters_change_the_logits(rope96: Phi4MM) -> None:
+    """Adapters that had no effect would pass all equality tests."""
     ids = torch.from_numpy(text_ids("adapters", 30))
     sequences = [BatchedSequence(30), BatchedSequence(30, adapter="vision"), BatchedSequence(30, adapter="speech")]
     with torch.inference_mode():
@@ -126,7 +128,7 @@ def test_adapters_change_the_answer_and_text_runs_without_any(rope96: Phi4MM) ->
     assert torch.allclose(together, torch.stack(logits), atol=1e-4, rtol=0)
 
 
-def test_a_merged_adapter_equals_an_applied_one(rope96: Phi4MM) -> None:
+def test_an_applied_adapter_equals_a_merged_one(rope96: Phi4MM) -> None:
     """Checks scaling and the order of A and B against W + alpha/r B A."""
     linear = rope96.get_submodule("text.layers.0.self_attn.qkv_proj")
     assert isinstance(linear, LoRALinear)

@@ -22,14 +22,14 @@ def pack(
     cache: PagedKVCache,
     device: torch.device,
 ) -> ForwardBatch:
-    """The plan's sequences packed end to end. Logits are wanted where a token is sampled or a proposed one verified.
+    """The plan's sequences packed end to end. Logits are computed where tokens are sampled or verified.
 
     `encoded` holds the (M, D) encoder output of every media item that a chunk overlaps; the part in the chunk is used.
     """
     ids: list[int] = []
     sequences: list[BatchedSequence] = []
     media: list[Tensor] = []
-    places: list[int] = []
+    media_positions: list[int] = []
     outputs: list[int] = []
     for chunk in plan:
         request = chunk.request
@@ -38,7 +38,7 @@ def pack(
             if first < last:
                 embeddings = encoded.get(request.media_key(span))
                 media.append(embeddings[first - span.start : last - span.start])
-                places += range(len(ids) + first - chunk.start, len(ids) + last - chunk.start)
+                media_positions += range(len(ids) + first - chunk.start, len(ids) + last - chunk.start)
         ids += [*request.tokens(chunk.start, chunk.end), *chunk.proposed]
         if chunk.samples:
             outputs += range(len(ids) - 1 - len(chunk.proposed), len(ids))
@@ -50,6 +50,6 @@ def pack(
         sequences=tuple(sequences),
         outputs=torch.tensor(outputs, dtype=torch.int64, device=device),
         media=torch.cat(media) if media else None,
-        media_index=torch.tensor(places, device=device) if media else None,
+        media_index=torch.tensor(media_positions, device=device) if media else None,
         cache=cache,
     )

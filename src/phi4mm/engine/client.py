@@ -1,10 +1,10 @@
-"""How an engine is reached: one interface, three forms. This file has the interface and the form in this thread.
+"""Clients of the engine: one interface for three engine modes. This file has the interface and the inline client.
 
-    InlineClient    the engine runs in the caller's thread, whenever an output is waited for; for scripts and rollouts
+    InlineClient    the engine runs in the caller's thread, while the caller waits for an output; for scripts, rollouts
     ThreadClient    the engine runs in a thread of its own (thread_client.py)
     ProcessClient   the engine runs in a process of its own (process_client.py)
 
-`submit` never waits for a step. What the engine refuses, or fails at, arrives as an output with an `error`.
+`submit` never waits for a step. A request that the engine refuses, or that fails, gets an output with an `error`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CLOSED = "the engine was closed"
 
 
 def check_process(pid: int, id: str = "") -> None:
-    """Threads do not survive a fork: say so instead of waiting for ever. Raises EngineError."""
+    """Raise EngineError in a process forked from `pid`: threads do not survive a fork, so waiting would never end."""
     if os.getpid() != pid:
         raise EngineError(
             "this process was forked after the model was loaded, and a forked model cannot answer; start processes"
@@ -38,10 +38,10 @@ def check_process(pid: int, id: str = "") -> None:
 
 
 class OutputQueue:
-    """The outputs of one request, in order; put by the engine's side, got by one reader of any thread or event loop."""
+    """The outputs of one request, in order, for one reader in any thread or event loop."""
 
     def __init__(self, id: str, pump: Callable[[], None] | None = None) -> None:
-        """`pump` makes outputs where nobody else does: the inline client's step."""
+        """`pump` is called to produce outputs while the queue is empty: the inline client's step."""
         self._id, self._pid = id, os.getpid()
         self._pump = pump
         self._outputs: deque[EngineOutput] = deque()
@@ -49,18 +49,18 @@ class OutputQueue:
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def put(self, output: EngineOutput) -> None:
-        """Hand over one output and wake the reader."""
+        """Add one output and wake the reader."""
         with self._arrived:
             self._outputs.append(output)
             self._arrived.notify()
             waiter = self._waiter
         if waiter is not None:
             loop, event = waiter
-            with contextlib.suppress(RuntimeError):  # the loop was closed, and its reader is gone with it
+            with contextlib.suppress(RuntimeError):  # the event loop was closed, so nobody reads
                 loop.call_soon_threadsafe(event.set)
 
     def get(self) -> EngineOutput:
-        """The next output; waits for it. Raises EngineError in a forked child, where none would ever come."""
+        """The next output; waits for it. Raises EngineError in a forked child, where none would ever arrive."""
         check_process(self._pid, self._id)
         while self._pump is not None and not self._outputs:
             self._pump()
@@ -70,7 +70,7 @@ class OutputQueue:
             return self._outputs.popleft()
 
     async def aget(self) -> EngineOutput:
-        """The next output, awaited without holding up the event loop (but for an inline client's steps)."""
+        """Like `get`, without blocking the event loop, except for the steps of an inline client."""
         while self._pump is not None and not self._outputs:
             self._pump()
             await asyncio.sleep(0)
@@ -85,46 +85,46 @@ class OutputQueue:
 
 
 class EngineClient(abc.ABC):
-    """Sends requests to an engine. Its methods may be called from any thread unless a form says otherwise."""
+    """Sends requests to an engine. Its methods may be called from any thread, unless a subclass says otherwise."""
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        # Reentrant: a stream that is collected aborts its request wherever the collector happens to run.
+        # Reentrant: a garbage-collected stream aborts its request, in whatever thread and code the collector runs.
         self._lock = threading.RLock()
-        self._open: dict[str, tuple[EngineRequest, OutputQueue, set[int]]] = {}  # with the indexes that go on
+        self._open: dict[str, tuple[EngineRequest, OutputQueue, set[int]]] = {}  # with the unfinished indexes
 
     @property
     @abc.abstractmethod
     def info(self) -> EngineInfo:
-        """What is fixed of the engine, and its adapters now."""
+        """The engine's settings, and the adapters it has now."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """End the engine; requests that run end with an EngineError. May be called twice."""
+        """Stop the engine; running requests end with an EngineError. May be called twice."""
 
     @abc.abstractmethod
     def _send(self, request: EngineRequest) -> None:
-        """Hand a request to the engine. Raises EngineError when it is gone."""
+        """Pass a request to the engine. Raises EngineError when the engine has stopped."""
 
     @abc.abstractmethod
     def _send_abort(self, id: str) -> None:
-        """Have the engine end a request."""
+        """Tell the engine to abort a request."""
 
     @abc.abstractmethod
     def _call(self, method: str, *arguments: object) -> Any:
-        """The result of a method of the engine, between two steps. Raises what it raises."""
+        """Call a method of the engine between two steps and return its result. Raises what the method raises."""
 
     def _queue(self, id: str) -> OutputQueue:
         return OutputQueue(id)
 
     def submit(self, request: EngineRequest) -> OutputQueue:
-        """Send a request. Raises InputError when it can never run, EngineError when the engine is gone."""
+        """Send a request. Raises InputError when it can never run, EngineError when the engine has stopped."""
         self._check_process(request.id)
         self.info.check(request)
         queue = self._queue(request.id)
         with self._lock:
             if request.id in self._open:
-                raise InputError(f"request id {request.id} is running already; give each request one of its own")
+                raise InputError(f"request id {request.id} is running already; give each request its own id")
             self._open[request.id] = request, queue, set(range(request.params.n))
         try:
             self._send(request)
@@ -134,7 +134,7 @@ class EngineClient(abc.ABC):
         return queue
 
     def abort(self, id: str) -> None:
-        """End a request and free what it holds; does nothing if it has ended. Its reader gets outputs that say so."""
+        """Abort a request and free its memory; does nothing if it has ended. The reader gets outputs with "abort"."""
         with self._lock:
             entry = self._open.pop(id, None)
         if entry is None or os.getpid() != self._pid:
@@ -144,16 +144,16 @@ class EngineClient(abc.ABC):
             entry[1].put(EngineOutput(id, index, finish_reason="abort"))
 
     def stats(self) -> EngineStats:
-        """How the engine stands."""
-        found: EngineStats = self._call("stats")
-        return found
+        """The state of the engine now, and its counters."""
+        stats: EngineStats = self._call("stats")
+        return stats
 
     def add_adapter(self, name: Adapter, folder: Path) -> None:
-        """Read an adapter's folder and offer it by `name`. Raises ConfigError, CheckpointError."""
+        """Read an adapter's folder and add it as `name`. Raises ConfigError, CheckpointError."""
         self._call("load_adapter", name, folder)
 
     def remove_adapter(self, name: Adapter) -> None:
-        """Forget an adapter. Raises ConfigError when there is none, CapacityError while requests use it."""
+        """Remove an adapter. Raises ConfigError when there is none of that name, CapacityError while it is in use."""
         self._call("remove_adapter", name)
 
     def move(self, device: str) -> None:
@@ -161,11 +161,11 @@ class EngineClient(abc.ABC):
         self._call("move", device)
 
     def invalidate(self) -> None:
-        """Forget what was computed with earlier weights; see `Engine.invalidate`."""
+        """Forget cached results of earlier weights; see `Engine.invalidate`."""
         self._call("invalidate")
 
     def _deliver(self, outputs: Sequence[EngineOutput]) -> None:
-        """Put outputs into the queues of their requests; those of requests that were aborted meanwhile are dropped."""
+        """Put outputs into the queues of their requests. Outputs of requests aborted meanwhile are dropped."""
         for output in outputs:
             with self._lock:
                 entry = self._open.get(output.id)
@@ -178,7 +178,7 @@ class EngineClient(abc.ABC):
             entry[1].put(output)
 
     def _fail(self, reason: str, ids: Set[str] | None = None) -> None:
-        """End every open request, or those of `ids`, with an EngineError."""
+        """End every unfinished request, or only those in `ids`, with an EngineError."""
         with self._lock:
             entries = [self._open.pop(id) for id in list(self._open) if ids is None or id in ids]
         for request, queue, indexes in entries:
@@ -215,7 +215,7 @@ class InlineClient(EngineClient):
         return OutputQueue(id, self._step)
 
     def _send(self, request: EngineRequest) -> None:
-        engine = self._running(request.id)
+        engine = self._open_engine(request.id)
         self._apply_aborts()
         self._deliver(engine.accept(request))
 
@@ -225,14 +225,14 @@ class InlineClient(EngineClient):
             self._apply_aborts()
 
     def _call(self, method: str, *arguments: object) -> Any:
-        engine = self._running()
+        engine = self._open_engine()
         self._apply_aborts()
         return getattr(engine, method)(*arguments)
 
     def _step(self) -> None:
         if self._stepping:
-            raise EngineError('an inline engine is for one thread at a time; load the model with engine="thread"')
-        engine = self._running()
+            raise EngineError('an inline engine runs in one thread at a time; load the model with engine="thread"')
+        engine = self._open_engine()
         self._apply_aborts()
         self._stepping = True
         try:
@@ -244,7 +244,7 @@ class InlineClient(EngineClient):
         while self._aborted and self._engine is not None:
             self._engine.abort(self._aborted.popleft())
 
-    def _running(self, id: str = "") -> Engine:
+    def _open_engine(self, id: str = "") -> Engine:
         if self._engine is None:
             raise EngineError(CLOSED, id)
         return self._engine

@@ -33,8 +33,8 @@ log = logging.getLogger("phi4mm.engine")
 class Engine:
     """Runs requests of any mixture of media, adapters and lengths together. Use it from one thread at a time.
 
-    engine_args  with the memory that was chosen
-    reasons      for that choice
+    engine_args  the arguments, with `kv_cache_bytes` chosen
+    reasons      why it was chosen
     pool         pages of keys and values
     media        encoder outputs
     """
@@ -48,25 +48,25 @@ class Engine:
         token_bytes: Callable[[int], bytes] | None = None,
         grammars: Callable[[str], Constraint] | None = None,
     ) -> None:
-        """Takes the memory for keys and values.
+        """Allocates the memory for keys and values.
 
-        token_bytes  what an id adds to an answer's text, to find stop strings; without it they are refused
-        grammars     compiles a grammar's source; without it grammars are refused
+        token_bytes  the bytes that a token id adds to an answer's text; without it stop strings are refused
+        grammars     compiles a grammar's source; without it structured output is refused
         raises       ConfigError when the engine arguments leave no room for one page
         """
         self._model = model
         self._eos_ids = tuple(eos_ids)
         self._token_bytes = token_bytes
         self._grammars = grammars
-        self._asked = engine_args
+        self._requested_args = engine_args
         self._requests: dict[str, list[Request]] = {}
         self._totals: Counter[str] = Counter()
         self._epoch = 0
         self._build()
 
     def _build(self) -> None:
-        """Make everything that belongs to one device."""
-        self.engine_args, capacity, self.reasons = plan_kv_cache(self._asked, self._model)
+        """Create everything that lives on the model's device, and the scheduler."""
+        self.engine_args, capacity, self.reasons = plan_kv_cache(self._requested_args, self._model)
         self.pool = PagePool(capacity.pages)
         self.media: EncoderCache[Tensor] = EncoderCache(capacity.encoder_tokens)
         self._runner = Runner(self._model, capacity, self.media)
@@ -100,7 +100,7 @@ class Engine:
         )
 
     def stats(self) -> EngineStats:
-        """Counters of the engine at this moment."""
+        """The state of the engine now, and its counters."""
         return EngineStats(
             waiting=self._scheduler.waiting,
             running=self._scheduler.running,
@@ -119,24 +119,25 @@ class Engine:
         )
 
     def add(self, request: EngineRequest) -> tuple[Request, ...]:
-        """Queue a request; returns its `n` answers as they stand in the engine.
+        """Queue a request; returns the engine's state of its `n` answers.
 
         raises  InputError when it can never run, ConfigError when its grammar needs a package that is not installed,
-                CapacityError when too many wait; then nothing was queued
+                CapacityError when too many wait; in each case nothing is queued
         """
         if self._weights_changed():
             self.invalidate()
         self.info.check(request)
         count = request.params.n
         if request.id in self._requests:
-            raise InputError(f"request id {request.id} is running already; give each request one of its own")
+            raise InputError(f"request id {request.id} is running already; give each request its own id")
         if self._scheduler.room < count:
             raise CapacityError(
-                f"there is room for {self._scheduler.room} more requests and {count} came; try again later"
+                f"the queue has room for {self._scheduler.room} more answers and this request needs {count};"
+                " try again later"
             )
         constraint = self._compile(request)
         if request.params.stop and self._token_bytes is None:
-            raise InputError("stop strings need the tokenizer's bytes, and this engine was made without them")
+            raise InputError("stop strings need the tokenizer's bytes; create the engine with token_bytes=")
         answers = tuple(self._answer(request, index, constraint) for index in range(count))
         for answer in answers:
             self._scheduler.add(answer)
@@ -144,27 +145,27 @@ class Engine:
         return answers
 
     def accept(self, request: EngineRequest) -> list[EngineOutput]:
-        """`add` for clients: what it raises comes as outputs that end the request."""
+        """`add` for clients: an error is returned as outputs that end the request, not raised."""
         try:
             self.add(request)
         except PhiError as error:
-            refusal: PhiError = error
+            failure: PhiError = error
         except Exception as error:
-            log.exception("request %s could not be taken", request.id)
-            refusal = EngineError(f"it could not be taken: {type(error).__name__}: {error}", request.id)
+            log.exception("request %s could not be queued", request.id)
+            failure = EngineError(f"the request could not be queued: {type(error).__name__}: {error}", request.id)
         else:
             return []
-        return [EngineOutput(request.id, n, finish_reason="error", error=refusal) for n in range(request.params.n)]
+        return [EngineOutput(request.id, n, finish_reason="error", error=failure) for n in range(request.params.n)]
 
     def step(self) -> list[EngineOutput]:
-        """Run one step: one token or more for each decoding sequence, and a chunk of prompts.
+        """Run one step: one token or more for each decoding sequence, and chunks of prompts.
 
-        An error of the forward pass finishes the requests in this step, with an `EngineError` each, and no others.
+        An error of the forward pass ends only the requests of this step, each with an `EngineError`.
         """
         if self._weights_changed():
             self.invalidate()
         plan = self._scheduler.plan()
-        assert plan or not self.busy, "requests wait and nothing can run"
+        assert plan or not self.busy, "requests wait but nothing can run"
         if not plan:
             return []
         try:
@@ -178,7 +179,7 @@ class Engine:
         return [self._output(output) for output in self._scheduler.commit(plan, results)]
 
     def abort(self, id: str) -> None:
-        """End all answers to a request now and free what they hold; does nothing if they have ended."""
+        """End all answers to a request now and release their pages; does nothing if they have ended."""
         for request in self._requests.get(id, [])[:]:
             self._scheduler.finish(request, "abort")
             self._forget(request)
@@ -194,7 +195,7 @@ class Engine:
     def invalidate(self) -> None:
         """Forget cached results of earlier weights. Call it after a training step changed weights in place.
 
-        Replaced weights are noticed without this call. Running requests keep the keys and values that they have.
+        Replaced weights are detected without this call. Running requests keep their keys and values.
         """
         self._epoch += 1
         self.pool.forget()
@@ -220,7 +221,7 @@ class Engine:
         self._adapters_changed()
 
     def _adapters_changed(self) -> None:
-        """The other adapters' weights are the same: cached results stay."""
+        """Forget derived weights only: the other adapters did not change, so cached results stay valid."""
         self._runner.invalidate()
         self._weights_changed = weight_watch(self._model, values=True)
 
@@ -228,7 +229,7 @@ class Engine:
         if request.grammar is None:
             return None
         if self._grammars is None:
-            raise ConfigError("a grammar needs a compiler of grammars, and this engine was made without one")
+            raise ConfigError("structured output needs a grammar compiler; create the engine with grammars=")
         return self._grammars(request.grammar)
 
     def _answer(self, request: EngineRequest, index: int, constraint: Constraint | None) -> Request:
@@ -250,20 +251,20 @@ class Engine:
 
     def _output(self, output: StepOutput) -> EngineOutput:
         request, new = output.request, output.tokens
-        made = EngineOutput(
+        result = EngineOutput(
             id=request.group,
             index=request.index,
             ids=tuple(request.answer[len(request.answer) - new :]),
             logprobs=tuple(request.logprobs[len(request.logprobs) - new :]) if request.logprobs else (),
             finish_reason=output.finish_reason,
             error=request.error,
-            cached_tokens=request.found or 0,
-            cached_media=sum(request.media_found.values()),
+            cached_tokens=request.prefix_hit or 0,
+            cached_media=sum(request.media_hits.values()),
         )
         self._totals["answer_tokens"] += new
         if output.finish_reason is not None:
             self._forget(request)
-        return made
+        return result
 
     def _count(self, plan: Sequence[ScheduledChunk]) -> None:
         self._totals["steps"] += 1
@@ -272,10 +273,10 @@ class Engine:
             self._totals["prompt_tokens"] += max(min(chunk.end, prompt) - chunk.start, 0)
 
     def _forget(self, request: Request) -> None:
-        """Drop a finished answer."""
+        """Remove a finished answer from the engine's tables."""
         assert request.state is State.FINISHED
         self._runner.release(request)
-        self._totals["cached_tokens"] += request.found or 0
+        self._totals["cached_tokens"] += request.prefix_hit or 0
         answers = self._requests[request.group]
         answers.remove(request)
         if not answers:

@@ -62,7 +62,7 @@ class EncoderCache(Generic[T]):
         return output
 
     def release(self, key: MediaKey) -> None:
-        """Give up one hold; an entry that was never filled in is dropped."""
+        """Release one hold. An entry without an output is dropped."""
         entry = self._entries[key]
         assert entry.holders > 0, "an encoder output is released and no request holds it"
         entry.holders -= 1
@@ -80,7 +80,7 @@ class EncoderCache(Generic[T]):
             key = next(idle, None)
             # Held outputs belong to tokens of held pages, and the cache has room for as many tokens as the pages.
             assert key is not None, (
-                f"an output of {tokens} tokens does not fit beside {self.held} held of {self.capacity}"
+                f"an encoder output of {tokens} tokens does not fit: {self.held} of {self.capacity} tokens are held"
             )
             self._drop(key)
 

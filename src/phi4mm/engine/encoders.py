@@ -1,6 +1,6 @@
-"""Media items in, media embeddings out.
+"""Runs the towers: turns media items into media embeddings.
 
-M media embeddings, D model width, C crops, P patches, F mel frames.
+M media embeddings, D model width.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def encode_media(model: Phi4MM, prompt: Prompt, device: torch.device) -> Tensor 
 
 
 def encode_span(model: Phi4MM, span: MediaSpan, projection: AudioProjection, device: torch.device) -> Tensor:
-    """(span.length, D) embeddings of one media item, encoded alone, so that they never depend on the others."""
+    """(span.length, D) embeddings of one media item, encoded alone, so that they never depend on other items."""
     if isinstance(span.data, AudioFrames):
         embeddings = encode_clip(model, span.data, projection, device)
     else:
@@ -32,7 +32,7 @@ def encode_span(model: Phi4MM, span: MediaSpan, projection: AudioProjection, dev
 
 
 def encode_image(model: Phi4MM, image: ImageCrops | ImageTiles, device: torch.device) -> Tensor:
-    """(tokens, D) embeddings of one image; float pixels made for it are freed when this returns."""
+    """(tokens, D) embeddings of one image. Its float pixels are freed when this returns."""
     return encode_images(model, batch_images([to_tiles(image)]).to(device))[0]
 
 

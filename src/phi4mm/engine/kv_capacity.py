@@ -1,7 +1,4 @@
-"""How many tokens fit in how many bytes.
-
-D model width.
-"""
+"""Plans the memory for keys, values and encoder outputs: how many tokens fit in how many bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from phi4mm.model.phi4mm import Phi4MM
 
 @dataclass(frozen=True)
 class KVCapacity:
-    """Pages of keys and values, and room for as many encoder output tokens as the pages hold tokens."""
+    """How many pages of keys and values fit. The encoder cache holds as many tokens as the pages; 0 without towers."""
 
     pages: int
     page_size: int
@@ -27,7 +24,7 @@ class KVCapacity:
 
 
 def plan_kv_cache(engine_args: EngineArgs, model: Phi4MM) -> tuple[EngineArgs, KVCapacity, tuple[str, ...]]:
-    """Engine arguments with `kv_cache_bytes` chosen, what fits in them, and the reason for the choice.
+    """Engine arguments with `kv_cache_bytes` chosen, what fits in that memory, and the reason for the choice.
 
     raises  ConfigError when not even one page fits
     """
@@ -39,15 +36,15 @@ def plan_kv_cache(engine_args: EngineArgs, model: Phi4MM) -> tuple[EngineArgs, K
     reasons: tuple[str, ...] = ()
     if engine_args.kv_cache_bytes is None:
         free = free_bytes(weight.device)
-        most = engine_args.max_num_seqs * -(-text.rope.max_positions // engine_args.page_size) * page
-        chosen = min(free // 2, most)
+        limit = engine_args.max_num_seqs * -(-text.rope.max_positions // engine_args.page_size) * page
+        chosen = min(free // 2, limit)
         engine_args = replace(engine_args, kv_cache_bytes=chosen)
-        why = (
+        reason = (
             f"half of the {free / 1e9:.1f} GB free"
-            if chosen < most
+            if chosen < limit
             else f"{engine_args.max_num_seqs} sequences of full length"
         )
-        reasons = (f"kv_cache_bytes {chosen}: {why}, {chosen // page * engine_args.page_size} tokens",)
+        reasons = (f"kv_cache_bytes {chosen}: {reason}, {chosen // page * engine_args.page_size} tokens",)
     assert engine_args.kv_cache_bytes is not None
     pages = engine_args.kv_cache_bytes // page
     if pages == 0:
@@ -60,5 +57,5 @@ def plan_kv_cache(engine_args: EngineArgs, model: Phi4MM) -> tuple[EngineArgs, K
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that could be taken now, in bytes; inside a container with a limit, what is left of that."""
+    """Free memory of the device in bytes; on the CPU within the limit of a container."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory().free

@@ -34,7 +34,7 @@ def page_content(request: Request, page: int, page_size: int) -> Content:
 
 
 class PagePool:
-    """A fixed number of pages with reference counts: free + held + cached = total, always."""
+    """A fixed number of pages with reference counts. At all times free + held + cached = total."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -62,19 +62,19 @@ class PagePool:
 
     @property
     def available(self) -> int:
-        """Pages that `take` can give."""
+        """Pages that `take` can return: the free and the cached ones."""
         return len(self._free) + len(self._cached)
 
     def match(self, root: Hashable, contents: Iterable[Content]) -> tuple[list[int], list[int]]:
-        """Pages and nodes of the longest cached prefix, now held once more."""
+        """Pages and nodes of the longest cached prefix. Adds one hold to each of the pages."""
         pages: list[int] = []
         nodes: list[int] = []
         parent = root
         for content in contents:
-            found = self._known.get((parent, content))
-            if found is None:
+            entry = self._known.get((parent, content))
+            if entry is None:
                 break
-            page, parent = found
+            page, parent = entry
             self._hold(page)
             pages.append(page)
             nodes.append(parent)
@@ -103,7 +103,7 @@ class PagePool:
         return page, node
 
     def release(self, pages: Sequence[int]) -> None:
-        """Give up one hold of each page of a request, given in order."""
+        """Release one hold on each page of a request. `pages` are in the order of the sequence."""
         for page in reversed(pages):  # the last page of a sequence is evicted first
             assert self._holders[page] > 0, f"page {page} is released and no request holds it"
             self._holders[page] -= 1
@@ -114,7 +114,7 @@ class PagePool:
                     self._free.append(page)
 
     def forget(self) -> None:
-        """No content is known any more: cached pages become free, held ones are no longer found by others."""
+        """Forget all contents: cached pages become free, and held ones are no longer found by other requests."""
         self._free += self._cached
         self._cached.clear()
         self._known.clear()

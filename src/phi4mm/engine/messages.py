@@ -1,7 +1,7 @@
 """Messages to and from the engine: plain values that can be pickled, logged, or sent to another process.
 
-A client sends an `EngineRequest` and gets `EngineOutput`s of its id until one says how the answer ended. A request with
-`params.n` answers gets outputs of n indexes.
+A client sends an `EngineRequest` and gets `EngineOutput`s of its id until one has a finish reason. A request
+with `params.n` answers gets outputs with n different indexes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ EngineFinishReason: TypeAlias = Literal["stop", "length", "abort", "error"]
 class EngineRequest:
     """One prompt to be answered `params.n` times.
 
-    id       chosen by the caller and never used again: outputs of an aborted request may still arrive
+    id       chosen by the caller, never used twice: outputs of an aborted request may still arrive
     grammar  source of the grammar for structured output; the engine compiles it
-    adapter  its name, None for the model without one
+    adapter  its name; None runs the model without an adapter
     """
 
     id: str
@@ -40,12 +40,12 @@ class EngineOutput:
     """What a step did for one answer.
 
     index          which of the request's `n` answers
-    ids            new token ids; the last one is the end-of-sequence id where that ended the answer
-    logprobs       one a new id where the request asked for them
-    finish_reason     why the answer finished, None while it goes on
-    error          why it failed, where finish_reason is "error"
-    cached_tokens  prompt tokens whose keys and values were in the prefix cache; of the whole request so far
-    cached_media   images and audio clips whose encoder output was in the encoder cache, likewise
+    ids            new token ids; the last one is the end-of-sequence id if that ended the answer
+    logprobs       one for each new id, if the request asked for them
+    finish_reason  why the answer finished; None while it goes on
+    error          why it failed, if `finish_reason` is "error"
+    cached_tokens  prompt tokens of this answer whose keys and values were in the prefix cache
+    cached_media   images and audio clips of it whose encoder output was in the encoder cache, so far
     """
 
     id: str
@@ -60,12 +60,12 @@ class EngineOutput:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What does not change while an engine runs, and its present adapters.
+    """What does not change while an engine runs, and the adapters it has now.
 
-    engine_args   with the memory that was chosen; `reasons` for that choice
+    engine_args   with `kv_cache_bytes` chosen; `reasons` says why
     context       most tokens of prompt and answer together
-    cache_tokens  tokens that the pages hold
-    towers        kinds of media that the model was loaded with
+    cache_tokens  tokens that fit in the pages
+    towers        kinds of media ("image", "audio") whose tower the model was loaded with
     """
 
     engine_args: EngineArgs
@@ -87,26 +87,26 @@ class EngineInfo:
             )
         if missing := sorted({span.kind for span in spans} - self.towers):
             raise InputError(
-                f"the prompt holds {' and '.join(missing)} but the model was loaded without what encodes that;"
+                f"the prompt has {' and '.join(missing)} input but the model was loaded without a tower for it;"
                 ' load a checkpoint that has it, with modalities="all"'
             )
         if request.adapter is not None and request.adapter not in self.adapters:
             raise InputError(
                 f"the model has no {request.adapter} adapter; it has {', '.join(self.adapters) or 'none'}:"
-                " load one, or name another"
+                " load it, or name another"
             )
-        # The last token of an answer is never run.
-        most = min(len(ids) + request.params.max_tokens, self.context) - 1
-        if -(-most // self.engine_args.page_size) * self.engine_args.page_size > self.cache_tokens:
+        # The last token of an answer is never run, so its keys and values are never cached.
+        needed = min(len(ids) + request.params.max_tokens, self.context) - 1
+        if -(-needed // self.engine_args.page_size) * self.engine_args.page_size > self.cache_tokens:
             raise InputError(
-                f"prompt and answer may need {most} cached tokens and the cache holds {self.cache_tokens};"
+                f"prompt and answer may need {needed} cached tokens and the cache holds {self.cache_tokens};"
                 " lower max_tokens, shorten the prompt, or raise the engine's kv_cache_bytes"
             )
         for span in spans:
             if len(span.digest) != DIGEST:
                 raise InputError(
                     f"the digest of an {span.kind} has {len(span.digest)} bytes; expected the {DIGEST} of SHA-256 over"
-                    " its processed array, by which caches tell media apart"
+                    " its processed array: the caches find media by it"
                 )
 
 
@@ -114,9 +114,9 @@ class EngineInfo:
 class EngineStats:
     """The state of a running engine; counters since its start end in `_total`.
 
-    waiting, running     answers
+    waiting, running     numbers of answers
     pages                of keys and values: free + held + cached
-    encoder_tokens       encoder outputs kept, `encoder_held` of them by requests
+    encoder_tokens       tokens of the encoder outputs in the cache; `encoder_held` of them are held by requests
     prompt_tokens_total  prompt tokens run, those computed again after preemption included
     cached_tokens_total  prompt tokens found in the prefix cache
     """

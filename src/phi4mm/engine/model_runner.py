@@ -1,6 +1,6 @@
 """Runs a plan: encodes media, packs the sequences, runs the model, and samples tokens.
 
-N rows of logits, V vocabulary.
+N positions whose logits are wanted, V vocabulary.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from phi4mm.protocol.response import TokenLogprobs
 
 
 class Runner:
-    """Owns what is on the device beside the weights: the pages, and the requests' random generators."""
+    """Owns the pages of keys and values, the executors, and the requests' random generators."""
 
     def __init__(self, model: Phi4MM, capacity: KVCapacity, media: EncoderCache[Tensor]) -> None:
         self._model = model
@@ -59,63 +59,63 @@ class Runner:
             return [[] for _ in plan]
         batch = pack(ready, self._media, self._cache, self._device)
         logits = next(executor for executor in self._executors if executor.accepts(batch)).run(batch)
-        drawing = [chunk for chunk in ready if chunk.samples]
-        drawn = dict(zip((chunk.request for chunk in drawing), self._draw(drawing, logits), strict=True))
-        return [drawn.get(chunk.request, []) for chunk in plan]
+        sampling = [chunk for chunk in ready if chunk.samples]
+        sampled = dict(zip((chunk.request for chunk in sampling), self._sample(sampling, logits), strict=True))
+        return [sampled.get(chunk.request, []) for chunk in plan]
 
     def release(self, request: Request) -> None:
         """Forget a finished request."""
         self._generators.pop(request, None)
 
     def invalidate(self) -> None:
-        """Drop what executors derived from the weights, such as references to replaced ones.
+        """Drop what executors derived from the weights, such as references to replaced weights.
 
-        Changed weights are noticed without this call. Keys and values of earlier tokens stay.
+        Replaced weights are detected without this call. Keys and values of earlier tokens stay.
         """
         for executor in self._executors:
             executor.invalidate()
 
     def _encode(self, chunk: ScheduledChunk) -> bool:
-        """Encode the media item that the chunk needs. A failure, such as no memory, ends only this sequence."""
+        """Encode the media item that the chunk needs. An error, such as too little memory, ends only this sequence."""
         request, span = chunk.request, chunk.encode
         if span is None:
             return True
         try:
             output = encode_span(self._model, span, request.projection, self._device)
         except RuntimeError as error:
-            request.error = EngineError(f"its media could not be encoded: {error}", request.id)
+            request.error = EngineError(f"a media item could not be encoded: {error}", request.id)
             return False
         self._media.store(request.media_key(span), output.to(self._dtype))
         return True
 
-    def _draw(self, chunks: Sequence[ScheduledChunk], logits_NV: Tensor) -> list[list[Sampled]]:
+    def _sample(self, chunks: Sequence[ScheduledChunk], logits_NV: Tensor) -> list[list[Sampled]]:
         """Sample: greedy sequences in one pass over the logits, the others one by one."""
         ends = list(itertools.accumulate(1 + len(chunk.proposed) for chunk in chunks))
         greedy = [is_greedy(chunk.request) for chunk in chunks]
         likely = most_likely(logits_NV) if any(greedy) else []
-        found: list[list[Sampled]] = []
-        for chunk, plain, end in zip(chunks, greedy, ends, strict=True):
+        results: list[list[Sampled]] = []
+        for chunk, takes_likeliest, end in zip(chunks, greedy, ends, strict=True):
             first = end - 1 - len(chunk.proposed)
-            if plain:
-                found.append(self._verify(chunk, likely[first:end]))
+            if takes_likeliest:
+                results.append(self._verify(chunk, likely[first:end]))
             else:
-                one = self._draw_one(chunk.request, logits_NV[first].float())
-                found.append([] if one is None else [one])
-        return found
+                one = self._sample_one(chunk.request, logits_NV[first].float())
+                results.append([] if one is None else [one])
+        return results
 
     def _verify(self, chunk: ScheduledChunk, likely: Sequence[int | str]) -> list[Sampled]:
         """Verify proposals: the model's own tokens, up to the first that differs from the proposed one."""
-        found: list[Sampled] = []
+        accepted: list[Sampled] = []
         for token, proposed in zip(likely, (*chunk.proposed, None), strict=True):
             sampled = self._result(chunk.request, token, None)
             if sampled is None:
                 break
-            found.append(sampled)
+            accepted.append(sampled)
             if token != proposed:
                 break
-        return found
+        return accepted
 
-    def _draw_one(self, request: Request, logits: Tensor) -> Sampled | None:
+    def _sample_one(self, request: Request, logits: Tensor) -> Sampled | None:
         params, generator = request.params, None
         if params.temperature > 0:
             if request not in self._generators:
@@ -134,7 +134,7 @@ class Runner:
         return self._result(request, token, logits)
 
     def _result(self, request: Request, token: int | str, logits: Tensor | None) -> Sampled | None:
-        """The token with its log-probabilities. A text is the reason why there is no token."""
+        """The token with its log-probabilities. None, with the request's error set, if `token` is an error message."""
         if isinstance(token, str):
             request.error = EngineError(token, request.id)
             return None

@@ -1,6 +1,6 @@
-"""An engine in a process of its own: it survives the caller's crashes of memory, and the caller survives its death.
+"""An engine in a process of its own (the worker), so that the caller survives when the engine crashes.
 
-When the worker dies, its open requests end with an `EngineError` that names each, and another worker is started.
+When the worker dies, each of its requests ends with an `EngineError` that names it, and another worker is started.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from phi4mm.engine.worker import Abort, Call, EngineFactory, Result, Start
 from phi4mm.errors import EngineError, PhiError
 from phi4mm.protocol.inputs import Adapter
 
-RESTARTS, RESTART_SECONDS = 3, 60.0  # so many deaths within that time and it is given up
-LEAVE_SECONDS = 5.0
-# Nothing is imported from the working folder, which Python puts first here.
+RESTARTS, RESTART_SECONDS = 3, 60.0  # after more deaths than that within that time, no other worker is started
+STOP_SECONDS = 5.0  # a worker that has not ended by then is killed
+# With -c, Python puts the working folder first on sys.path. It is removed: nothing may be imported from there.
 PROGRAM = "import sys; sys.path[:] = filter(None, sys.path); from phi4mm.engine.worker import main; main()"
 log = logging.getLogger("phi4mm.engine")
 Outbox: TypeAlias = "queue.SimpleQueue[EngineRequest | Abort | Call | None]"  # None ends the thread that sends
 
 
-class DiedLoading(EngineError):
-    """The worker was gone before its engine was made."""
+class WorkerDiedLoading(EngineError):
+    """The worker died before its engine was ready."""
 
 
 class Worker:
-    """One worker process, its connection and its info."""
+    """One worker process, the connection to it, and the info of its engine."""
 
     def __init__(self, make: EngineFactory, threads: int) -> None:
-        """Start it and wait until its engine is made. Raises what that raises, EngineError if it dies."""
+        """Start it and wait for its engine. Raises what `make` raises, WorkerDiedLoading if the worker dies."""
         here, there = socket.socketpair()
         command = [sys.executable, "-c", PROGRAM, str(there.fileno())]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -56,29 +56,29 @@ class Worker:
             self.transport.send(Start(make, threads))
             ready: Result = self.transport.receive()
         except (EOFError, OSError):
-            raise DiedLoading(f"{self.end()} while it loaded the model") from None
+            raise WorkerDiedLoading(f"{self.stop()} while it loaded the model") from None
         except BaseException:
-            self.end()
+            self.stop()
             raise
         if ready.error is not None:
-            self.end()
+            self.stop()
             raise ready.error
         assert ready.info is not None
         self.info: EngineInfo = ready.info
 
-    def ask(self, method: str, *arguments: object) -> None:
-        """Call a method of the engine before anything else runs. Raises what it raises."""
+    def call(self, method: str, *arguments: object) -> None:
+        """Call a method of the engine and wait for it, before any request is sent. Raises what the method raises."""
         self.transport.send(Call(0, method, arguments))
         result: Result = self.transport.receive()
         if result.error is not None:
             raise result.error
         self.info = result.info or self.info
 
-    def end(self) -> str:
-        """Hang up, wait for it, and say how it ended."""
+    def stop(self) -> str:
+        """Close the connection and wait for the process. Returns a text that says how it ended."""
         self.transport.close()
         try:
-            code = self.process.wait(LEAVE_SECONDS)
+            code = self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
@@ -86,35 +86,36 @@ class Worker:
 
 
 class ProcessClient(EngineClient):
-    """Starts the worker, sends it requests, and reads what comes back in a thread of its own."""
+    """Starts the worker. One thread sends messages to it, another one receives its answers."""
 
     def __init__(self, make: EngineFactory, *, threads: int = 0) -> None:
-        """make: a picklable function that loads the engine, called in the worker. Raises what it raises.
+        """Starts the worker and waits until it is ready. Raises what `make` raises.
 
-        threads  torch's, in the worker; 0 leaves the choice to torch
+        make     a picklable function that loads the engine; called in the worker
+        threads  torch's threads in the worker; 0 leaves the choice to torch
         """
         super().__init__()
         self._make, self._threads = make, threads
-        self._gone = ""
+        self._closed_reason = ""  # empty while the client is open
         self._deaths: list[float] = []
-        # What was changed since the start: adapters added (or removed: None), and the device. Another worker needs it.
+        # What changed since the start: adapters added (removed: None) and the device. Repeated in a new worker.
         self._changes: dict[Adapter, Path | None] = {}
         self._device: str | None = None
         self._numbers = itertools.count(1)
         self._calls: dict[int, Future[Any]] = {}
-        self._sent: set[str] = set()  # requests that the worker has, or may have
-        self._changed = threading.Condition(self._lock)  # another worker, or none for good
+        self._sent: set[str] = set()  # ids of requests that the worker has, or may have
+        self._changed = threading.Condition(self._lock)  # there is a new worker, or the client was closed
         worker = Worker(make, threads)
         self._info = worker.info
-        self._workers = [worker]  # the one that runs, or none
+        self._workers = [worker]  # the running worker; empty while there is none
         self._outbox: Outbox = queue.SimpleQueue()
-        self._finalizer = weakref.finalize(self, _hang_up, self._workers, self._outbox, os.getpid())
+        self._finalizer = weakref.finalize(self, _close_connections, self._workers, self._outbox, os.getpid())
         for target, given in ((_read, worker), (_write, self._outbox)):
             threading.Thread(target=target, args=(weakref.ref(self), given), name="phi4mm-worker", daemon=True).start()
 
     @property
     def info(self) -> EngineInfo:
-        """See EngineClient. Those of the last worker while another one starts."""
+        """See EngineClient. While a new worker starts, the info of the last one."""
         return self._info
 
     @property
@@ -126,18 +127,18 @@ class ProcessClient(EngineClient):
         """See EngineClient."""
         self._check_process()
         with self._changed:
-            self._gone = self._gone or CLOSED
+            self._closed_reason = self._closed_reason or CLOSED
             workers = self._workers[:]
             self._workers.clear()
             self._changed.notify_all()
         self._outbox.put(None)
         for worker in workers:
-            worker.end()
-        self._fail(self._gone)
-        self._fail_calls(self._gone)
+            worker.stop()
+        self._fail(self._closed_reason)
+        self._fail_calls(self._closed_reason)
 
     def add_adapter(self, name: Adapter, folder: Path) -> None:
-        """See EngineClient. The folder must stay: a worker that takes over reads it again."""
+        """See EngineClient. The folder must stay: a new worker reads it again."""
         super().add_adapter(name, folder)
         self._changes[name] = folder
 
@@ -152,43 +153,43 @@ class ProcessClient(EngineClient):
         self._device = device
 
     def _send(self, request: EngineRequest) -> None:
-        if self._gone:
-            raise EngineError(self._gone, request.id)
+        if self._closed_reason:
+            raise EngineError(self._closed_reason, request.id)
         self._outbox.put(request)
 
     def _send_abort(self, id: str) -> None:
-        self._outbox.put(Abort(id))  # a finalizer may call this: it takes no lock that a sender holds
+        self._outbox.put(Abort(id))  # takes no lock: a finalizer may call this inside a send
 
     def _call(self, method: str, *arguments: object) -> Any:
         self._check_process()
         number, result = next(self._numbers), Future[Any]()
         with self._lock:
-            if self._gone:
-                raise EngineError(self._gone)
+            if self._closed_reason:
+                raise EngineError(self._closed_reason)
             self._calls[number] = result
             self._outbox.put(Call(number, method, arguments))
         return result.result()
 
     def _write(self, message: EngineRequest | Abort | Call) -> None:
-        """Send one message to the worker, or to the next one while there is none."""
+        """Send one message to the worker. While there is none, wait for the next one."""
         try:
             if isinstance(message, EngineRequest):
                 self._write_request(message)
             elif isinstance(message, Call):
-                self._running().transport.send(message)
-            else:  # also of what the worker never had or has ended, which it ignores
+                self._current_worker().transport.send(message)
+            else:  # also for unknown and finished requests: the worker ignores those
                 self._sent.discard(message.id)
-                self._running().transport.send(message)
+                self._current_worker().transport.send(message)
         except Unsendable as error:
             self._refuse(message, f"it could not be sent to the worker: {error}")
-        except OSError:  # it died: what it ran is over, and what it was asked is not known
-            self._refuse(message, "the worker process died as it was asked")
-        except EngineError as error:  # there is no worker, and there will be none
+        except OSError:  # `_write_request` does not raise it: it waits for the next worker
+            self._refuse(message, "the worker process died while a call was sent to it; the call may have run or not")
+        except EngineError as error:  # the client was closed, or no new worker can be started
             self._fail(error.message)
             self._fail_calls(error.message)
 
     def _refuse(self, message: EngineRequest | Abort | Call, reason: str) -> None:
-        """Tell who waits for this message, and nobody else."""
+        """Fail the request or call of this message, and nothing else."""
         if isinstance(message, EngineRequest):
             self._sent.discard(message.id)
             self._fail(reason, {message.id})
@@ -197,24 +198,24 @@ class ProcessClient(EngineClient):
 
     def _write_request(self, request: EngineRequest) -> None:
         while request.id in self._open:
-            worker = self._running()
+            worker = self._current_worker()
             self._sent.add(request.id)
             try:
                 worker.transport.send(request)
             except OSError:
                 self._sent.discard(request.id)
-                worker.transport.close()  # whatever was half sent: its reader sees the end too
+                worker.transport.close()  # part of the message may be sent: the reading thread must see an end too
                 self._wait_for_another(worker)
             else:
                 return
 
-    def _running(self, id: str = "") -> Worker:
-        """The worker that runs; waits for one that starts. Raises EngineError when there will be none."""
+    def _current_worker(self, id: str = "") -> Worker:
+        """The running worker; waits while a new one starts. Raises EngineError when the client is closed."""
         with self._changed:
-            while not self._workers and not self._gone:
+            while not self._workers and not self._closed_reason:
                 self._changed.wait()
-            if self._gone:
-                raise EngineError(self._gone, id)
+            if self._closed_reason:
+                raise EngineError(self._closed_reason, id)
             return self._workers[0]
 
     def _wait_for_another(self, worker: Worker) -> None:
@@ -222,8 +223,8 @@ class ProcessClient(EngineClient):
             while worker in self._workers:
                 self._changed.wait()
 
-    def _take(self, message: Result | Sequence[EngineOutput]) -> None:
-        """What the worker sent."""
+    def _handle(self, message: Result | Sequence[EngineOutput]) -> None:
+        """Deliver one message from the worker: outputs, or the result of a call."""
         if not isinstance(message, Result):
             self._deliver(message)
             self._sent.difference_update(output.id for output in message if output.id not in self._open)
@@ -236,14 +237,14 @@ class ProcessClient(EngineClient):
         elif future is not None:
             future.set_result(message.value)
 
-    def _died(self, worker: Worker) -> Worker | None:
-        """End what the worker ran, and start another; None when the client was closed or it died too often."""
+    def _replace_worker(self, worker: Worker) -> Worker | None:
+        """Fail the requests of a dead worker and start another; None when the client is closed or that fails."""
         with self._changed:
             if worker not in self._workers:
                 return None
             self._workers.clear()
             self._changed.notify_all()
-        reason = f"{worker.end()} before this request had ended"
+        reason = f"{worker.stop()} before this request had ended; send it again"
         log.error("%s", reason)
         with self._lock:
             lost, self._sent = self._sent, set()
@@ -253,13 +254,13 @@ class ProcessClient(EngineClient):
             another = self._restart()
         except Exception as error:
             with self._changed:
-                self._gone = f"the worker process died and cannot be started again: {error}"
+                self._closed_reason = f"the worker process cannot be started again: {error}; load the model again"
                 self._changed.notify_all()
-            self._fail(self._gone)
+            self._fail(self._closed_reason)
             return None
         with self._changed:
-            if self._gone:
-                another.end()
+            if self._closed_reason:
+                another.stop()
                 return None
             self._info = another.info
             self._workers.append(another)
@@ -267,43 +268,44 @@ class ProcessClient(EngineClient):
         return another
 
     def _restart(self) -> Worker:
-        """Another worker that stands where the last one stood; a death while it loads is one more, and is tried again.
+        """A new worker with the adapters and the device of the last one. If it dies while it loads, it is tried again.
 
-        raises  EngineError after too many deaths, and what making the engine raises
+        raises  EngineError after too many deaths, and what `make` raises
         """
         while True:
             now = time.monotonic()
             self._deaths = [death for death in self._deaths if now - death < RESTART_SECONDS] + [now]
             if len(self._deaths) > RESTARTS:
-                raise EngineError(f"{len(self._deaths)} times within {RESTART_SECONDS:.0f} seconds")
+                raise EngineError(f"it died {len(self._deaths)} times within {RESTART_SECONDS:.0f} seconds")
             try:
-                return self._started()
-            except DiedLoading as error:
+                return self._start_worker()
+            except WorkerDiedLoading as error:
                 log.error("%s", error)
 
-    def _started(self) -> Worker:
+    def _start_worker(self) -> Worker:
+        """A new worker, with the changes since the start applied."""
         worker = Worker(self._make, self._threads)
         try:
             for name, folder in self._changes.items():
                 if name in worker.info.adapters:
-                    worker.ask("remove_adapter", name)
+                    worker.call("remove_adapter", name)
                 if folder is not None:
                     self._reload(worker, name, folder)
             if self._device is not None:
-                worker.ask("move", self._device)
+                worker.call("move", self._device)
         except (EOFError, OSError):
-            raise DiedLoading(f"{worker.end()} while it was made ready") from None
+            raise WorkerDiedLoading(f"{worker.stop()} while its adapters and device were restored") from None
         except BaseException:
-            worker.end()
+            worker.stop()
             raise
         return worker
 
     def _reload(self, worker: Worker, name: Adapter, folder: Path) -> None:
-        """Give an adapter to the next worker; one whose folder is gone is missed by those alone who name it."""
+        """Load an adapter in a new worker. If that fails, only requests that name the adapter fail."""
         try:
-            worker.ask("load_adapter", name, folder)
+            worker.call("load_adapter", name, folder)
         except PhiError as error:
-            log.error("adapter %s is lost with the worker that had it: %s", name, error)
+            log.error("adapter %s could not be loaded again in a new worker: %s", name, error)
 
     def _fail_calls(self, reason: str) -> None:
         while self._calls:
@@ -312,33 +314,33 @@ class ProcessClient(EngineClient):
 
 
 def _read(owner: weakref.ref[ProcessClient], worker: Worker | None) -> None:
-    """Hand over what the worker sends, and what the next worker sends when one dies."""
+    """Receive and deliver what the worker sends; when it dies, replace it and go on with the next one."""
     while worker is not None:
         try:
             message = worker.transport.receive()
             client = owner()
             if client is not None:
-                client._take(message)
-        except Exception as error:  # its end, or what cannot be read of it: nothing may wait for this worker any more
+                client._handle(message)
+        except Exception as error:  # EOFError: it died. Otherwise its messages cannot be read: it is replaced too
             if not isinstance(error, EOFError):
-                log.exception("what the worker sent cannot be taken")
+                log.exception("a message of the worker could not be handled")
             client = owner()
             if client is None:
-                worker.end()
+                worker.stop()
                 return
-            worker = client._died(worker)
+            worker = client._replace_worker(worker)
         client = None
 
 
 def _write(owner: weakref.ref[ProcessClient], outbox: Outbox) -> None:
-    """Send what is put there, until None comes or the owner is gone: nobody else waits for a socket."""
+    """Send the messages of the outbox until None arrives or the owner is gone. No other thread waits for the socket."""
     while (message := outbox.get()) is not None and (client := owner()) is not None:
         client._write(message)
         del client
 
 
-def _hang_up(workers: list[Worker], outbox: Outbox, pid: int) -> None:
-    """A worker whose client is gone leaves by itself when its connection ends; a forked child only lets go of it."""
+def _close_connections(workers: list[Worker], outbox: Outbox, pid: int) -> None:
+    """Close the connections of a client that is gone: its worker then ends. A forked child closes only its own copy."""
     outbox.put(None)
     for worker in workers:
         worker.transport.close(shut=os.getpid() == pid)

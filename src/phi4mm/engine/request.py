@@ -25,7 +25,7 @@ from phi4mm.protocol.sampling import SamplingParams
 
 
 class State(enum.Enum):
-    """Where a request stands."""
+    """Whether a request waits, runs or has finished."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -33,21 +33,21 @@ class State(enum.Enum):
 
 
 class Constraint(Protocol):
-    """What an answer may hold, token by token: one object a request, kept through preemption."""
+    """Which tokens may come next in a structured output. Each answer has its own object, also through preemption."""
 
     def mask(self) -> npt.NDArray[np.int32] | None:
         """(ceil(V / 32),) int32: bit i % 32 of word i // 32 is 1 where token i may come next; None allows all."""
 
     def accept(self, token: int) -> None:
-        """Move on by the token that was chosen."""
+        """Advance the grammar's state by the sampled token."""
 
     def fork(self) -> Constraint:
-        """The same state for another answer."""
+        """A copy of the state, for another answer to the same request."""
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """A sampled token. `logprobs` only where the request asked for them."""
+    """A sampled token. `logprobs` only if the request asked for them."""
 
     token: int
     logprobs: TokenLogprobs | None = None
@@ -55,10 +55,10 @@ class Sampled:
 
 @dataclass(eq=False)
 class SpeculativeState:
-    """What a sequence's next tokens are proposed from (speculative.py), and how well that went.
+    """What a sequence's next tokens are proposed from (speculative.py), and how many were accepted.
 
     ngrams    the end of the latest occurrence of each n-gram of the first `indexed` tokens
-    proposed  tokens proposed so far, `accepted` those of them that the model chose too
+    proposed  number of tokens proposed so far; `accepted`: how many of them the model chose too
     """
 
     ngrams: dict[tuple[int, ...], int] = field(default_factory=dict)
@@ -72,18 +72,18 @@ class Request:
     """A prompt, how to sample, and the answer so far.
 
     adapter     the adapter's name; `version` tells apart adapters that had this name at different times
-    epoch       of the model's weights when the request arrived
-    group       id of its EngineRequest; `index` says which of the answers to that
+    epoch       number of the model's weights when the request arrived
+    group       id of its EngineRequest; `index` says which of the `n` answers this is
     constraint  the grammar's state, for structured output
     stop        finds stop strings; None without any
-    arrival     its place in the order of arrival
+    arrival     number in the order of arrival
     cached      tokens whose keys and values are in `pages`
     long_rope   whether those keys were rotated with the long factors
     pages       page numbers in order; the last may be partly empty
     nodes       for each full page in the prefix cache, its node in the tree of prefixes
     media       keys of the encoder outputs that it holds while its prefill needs them
-    found       prompt tokens found in the prefix cache when it was first admitted; None before
-    media_found for each media item that it needed, whether its encoder output was in the cache
+    prefix_hit  tokens found in the prefix cache when it was first admitted; None before
+    media_hits  for each media item that it needed, whether its encoder output was in the cache
     """
 
     id: str
@@ -104,8 +104,8 @@ class Request:
     pages: list[int] = field(default_factory=list)
     nodes: list[int] = field(default_factory=list)
     media: set[MediaKey] = field(default_factory=set)
-    found: int | None = None
-    media_found: dict[MediaKey, bool] = field(default_factory=dict)
+    prefix_hit: int | None = None
+    media_hits: dict[MediaKey, bool] = field(default_factory=dict)
     speculative: SpeculativeState = field(default_factory=SpeculativeState)
     state: State = State.WAITING
     finish_reason: EngineFinishReason | None = None

@@ -1,10 +1,10 @@
-"""From one row of logits to one token.
+"""Sampling: from the logits of one position to one token.
 
-Each step is a pure function logits -> logits over a single row, so that a request's answer never depends on its
-neighbours in the batch. The order is fixed: what a constraint allows, repetition, then presence and frequency
-penalties, then temperature, then top-k, top-p and min-p, each over what the one before it kept, then one draw.
+Each step is a pure function logits -> logits for one sequence, so that an answer never depends on other sequences of
+the batch. The order is fixed: the grammar's mask, repetition penalty, presence and frequency penalties, temperature,
+top-k, top-p, min-p (each filter over what the one before it kept), then one draw.
 
-Shape legend: N rows, V vocabulary, S tokens of one request.
+N positions whose logits are wanted, S tokens of one sequence, V vocabulary.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from phi4mm.protocol.response import TokenLogprobs
 from phi4mm.protocol.sampling import SamplingParams
 
 DROPPED = -math.inf
-COLDEST = 1e-30  # the inverse of a smaller float32 temperature is infinite
-MOST = 1e38  # within float32
-TOP_P_GUESS = 1024
+MIN_TEMPERATURE = 1e-30  # the inverse of a smaller float32 temperature is infinite
+MAX_LOGIT = 1e38  # within float32
+TOP_P_FIRST_SIZE = 1024  # tokens that are sorted first; the whole vocabulary only if they hold less than p
 
 
 def sample(
@@ -36,9 +36,9 @@ def sample(
     """Choose the next token of one request.
 
     logits      (V,) float32 on any device; not changed
-    prompt_ids  (S,) the prompt; only the repetition penalty looks at it
+    prompt_ids  (S,) the prompt; only the repetition penalty uses it
     answer_ids  tokens generated so far
-    generator   the request's own random numbers, advanced by one number unless temperature is 0; None uses torch's
+    generator   the request's own, advanced by one number unless temperature is 0; None uses torch's global one
     raises      ValueError when a logit is NaN or +inf, or all are -inf
     """
     largest = float(logits.max())
@@ -61,7 +61,7 @@ def sample(
 
 
 def most_likely(logits: Tensor) -> list[int | str]:
-    """(N, V) of any dtype -> the first most likely token of each row, or a text that says why there is none."""
+    """(N, V) logits of any dtype -> for each position the first most likely token, or an error message."""
     values, ids = logits.max(-1)
     count = logits.shape[-1]
     return [
@@ -75,7 +75,7 @@ def _not_finite(largest: float, count: int) -> str:
 
 
 def token_logprobs(logits: Tensor, token: int, count: int) -> TokenLogprobs:
-    """(V,) float32 logits as the model gave them -> the token's log-probability and the `count` likeliest tokens."""
+    """(V,) float32 logits of the model -> the token's log-probability and the `count` most likely tokens."""
     logprobs = logits.log_softmax(-1)
     values, ids = logprobs.topk(min(count, logits.numel()))
     return TokenLogprobs(token, float(logprobs[token]), tuple(zip(ids.tolist(), values.tolist(), strict=True)))
@@ -88,7 +88,7 @@ def apply_mask(logits: Tensor, mask: npt.NDArray[np.int32]) -> Tensor:
 
 
 def new_generator(seed: int | None) -> torch.Generator:
-    """A request's own random numbers, on the CPU whatever the model runs on; None draws a seed from the system."""
+    """A request's own random generator, on the CPU on every device; None takes a seed from the system."""
     generator = torch.Generator()
     if seed is None:
         generator.seed()
@@ -102,15 +102,15 @@ def penalize_repetition(logits: Tensor, penalty: float, history: Sequence[int]) 
     if not history:
         return logits
     ids = torch.tensor(history, device=logits.device)
-    seen = logits[ids].double()
-    # A tiny penalty must not make infinite logits: the difference of two of them is NaN.
-    scaled = torch.where(seen > 0, seen / penalty, seen * penalty).clamp(-MOST, MOST)
-    # A repeated id is written several times, each time with the same value.
+    repeated = logits[ids].double()
+    # A very small penalty must not make logits infinite: the difference of two infinities is NaN.
+    scaled = torch.where(repeated > 0, repeated / penalty, repeated * penalty).clamp(-MAX_LOGIT, MAX_LOGIT)
+    # An id that occurs several times is written several times, with the same value each time.
     return logits.index_put((ids,), scaled.to(logits.dtype))
 
 
 def penalize_answer(logits: Tensor, presence: float, frequency: float, answer_ids: Sequence[int]) -> Tensor:
-    """(V,) -> (V,): minus `presence` for each token of the answer, minus `frequency` for each time it stands there."""
+    """(V,) -> (V,): minus `presence` for each distinct token of the answer, minus `frequency` for each occurrence."""
     if not answer_ids:
         return logits
     counts = torch.bincount(torch.tensor(answer_ids), minlength=logits.numel()).to(logits)
@@ -119,12 +119,12 @@ def penalize_answer(logits: Tensor, presence: float, frequency: float, answer_id
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     """(V,) -> (V,): the largest logit becomes 0, the others their distance to it over `temperature`."""
-    # Distances cannot overflow upward, so that a temperature near 0 is greedy and not NaN.
-    return (logits - logits.max()) / max(temperature, COLDEST)
+    # Distances are at most 0 and cannot overflow upward, so a temperature near 0 is greedy and gives no NaN.
+    return (logits - logits.max()) / max(temperature, MIN_TEMPERATURE)
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """(V,) -> (V,): all but exactly the `k` largest become -inf; among equals the lowest ids stay."""
+    """(V,) -> (V,): all but exactly the `k` largest become -inf; among equal logits the lowest ids stay."""
     if k >= logits.numel():
         return logits
     threshold = logits.topk(k).values[-1]
@@ -137,8 +137,8 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """(V,) -> (V,): all but the smallest set whose probability reaches `p` become -inf; at least one stays."""
     total = logits.double().logsumexp(0)
-    # A full sort of the vocabulary is slow, and nearly always a few hundred tokens hold p already.
-    for size in (min(TOP_P_GUESS, logits.numel()), logits.numel()):
+    # A full sort of the vocabulary is slow, and a few hundred tokens nearly always reach p.
+    for size in (min(TOP_P_FIRST_SIZE, logits.numel()), logits.numel()):
         reached = (logits.topk(size).values.double() - total).exp().cumsum(0)
         count = int((reached < p).sum()) + 1
         if count <= size:
@@ -157,6 +157,6 @@ def draw(logits: Tensor, generator: torch.Generator | None) -> int:
     cumulative = logits[kept].double().softmax(0).cumsum(0)
     device = generator.device if generator is not None else None
     point = torch.rand((), dtype=torch.float64, generator=generator, device=device).to(logits.device)
-    # right=True never lands on a token of probability 0; the bound is for a point that rounds up to 1.
+    # right=True never selects a token of probability 0; min() is for a point that rounds up to 1.
     index = int(torch.searchsorted(cumulative, point * cumulative[-1], right=True))
     return int(kept[min(index, kept.numel() - 1)])

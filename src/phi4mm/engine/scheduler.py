@@ -26,7 +26,7 @@ from phi4mm.engine.speculative import propose
 from phi4mm.errors import CapacityError
 from phi4mm.protocol.inputs import MediaSpan
 
-# Sampled and proposed tokens together: a step of more is no longer bound by reading the weights.
+# Sampled and proposed tokens of a step together. With more, a step is no longer bound by reading the weights.
 MAX_SPECULATIVE_TOKENS_PER_STEP = 8
 
 
@@ -99,18 +99,20 @@ class Scheduler:
 
     @property
     def running(self) -> int:
-        """Requests that hold a place in each step."""
+        """Requests that have pages and take part in the steps."""
         return len(self._running)
 
     @property
     def room(self) -> int:
-        """How many more requests may wait; preempted ones may fill the queue beyond its end."""
+        """How many more requests may be queued. Preempted requests may make the queue longer than `max_waiting`."""
         return max(self._args.max_waiting - len(self._waiting), 0)
 
     def add(self, request: Request) -> None:
-        """Queue a request that could run alone. Raises CapacityError when too many wait."""
+        """Queue a request that fits in the cache when it runs alone. Raises CapacityError when too many wait."""
         if not self.room:
-            raise CapacityError(f"{len(self._waiting)} requests wait already, as many as may; try again later")
+            raise CapacityError(
+                f"{len(self._waiting)} requests wait; expected fewer than {self._args.max_waiting}; try again later"
+            )
         request.arrival = next(self._arrivals)
         self._waiting.append(request)
 
@@ -191,8 +193,8 @@ class Scheduler:
             self._waiting.remove(request)
             bisect.insort(self._running, request, key=attrgetter("arrival"))
             request.state = State.RUNNING
-            if request.found is None:
-                request.found = request.cached
+            if request.prefix_hit is None:
+                request.prefix_hit = request.cached
             yield request
 
     def _computes_next_page(self, chunk: ScheduledChunk, request: Request) -> bool:
@@ -203,13 +205,13 @@ class Scheduler:
             return False
         return (
             self._root(other) == (request.adapter, request.version, request.epoch, request.length > self._switch)
-            and other.prompt.ids[end - size : end] == request.prompt.ids[end - size : end]  # usually decides it
+            and other.prompt.ids[end - size : end] == request.prompt.ids[end - size : end]  # fails early in most cases
             and other.prompt.ids[:end] == request.prompt.ids[:end]
             and _media_before(other, end) == _media_before(request, end)
         )
 
     def _extend(self, request: Request) -> None:
-        """Take pages for the newest token. Past the LongRoPE switch a sequence prefills again: its angles change."""
+        """Take pages for the newest token. Past the LongRoPE switch, prefill again: the angles change."""
         if request.long_rope != (request.length > self._switch):
             self._release(request)
         while not self._begin(request, spare=0):
@@ -219,7 +221,7 @@ class Scheduler:
                 return
 
     def _begin(self, request: Request, *, spare: int) -> bool:
-        """Take the pages that the sequence needs, cached ones first; none if fewer than `spare` would be left."""
+        """Take the pages that the sequence needs, cached ones first. Takes none if fewer than `spare` would be left."""
         if not request.pages:
             request.long_rope = request.length > self._switch
             request.pages, request.nodes = self._pool.match(self._root(request), self._contents(request))
@@ -241,7 +243,7 @@ class Scheduler:
         self.preemptions += 1
 
     def _release(self, request: Request) -> None:
-        """Release pages and encoder outputs; they must be computed, or found in a cache, again."""
+        """Release pages and encoder outputs. To run again, the request must compute or find them again."""
         self._pool.release(request.pages)
         request.pages, request.nodes, request.cached = [], [], 0
         self._release_media(request, everything=True)
@@ -261,7 +263,7 @@ class Scheduler:
                     end = max(span.start, start)
                     break
                 self._may_encode, encode = False, span
-            request.media_found.setdefault(key, ready)
+            request.media_hits.setdefault(key, ready)
             if key not in request.media:
                 self._media.reserve(key, span.length)
                 request.media.add(key)

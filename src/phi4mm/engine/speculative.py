@@ -17,13 +17,13 @@ MIN_PROPOSALS = 16  # after these, a sequence with an acceptance rate under a qu
 
 
 def is_greedy(request: Request) -> bool:
-    """Whether the next token is the most likely one, and nothing but its id is wanted."""
-    asked: SamplingParams = request.params
+    """Whether the next token is the most likely one, and the request wants no log-probabilities."""
+    params: SamplingParams = request.params
     return (
-        asked.temperature == 0.0
-        and asked.repetition_penalty == 1.0
-        and asked.presence_penalty == asked.frequency_penalty == 0.0
-        and asked.logprobs is None
+        params.temperature == 0.0
+        and params.repetition_penalty == 1.0
+        and params.presence_penalty == params.frequency_penalty == 0.0
+        and params.logprobs is None
         and request.constraint is None
     )
 
@@ -46,7 +46,8 @@ def propose(request: Request, max_tokens: int) -> tuple[int, ...]:
     found = state.ngrams.get(_ngram(request, length))
     if found is None:
         return ()
-    followed = itertools.cycle(request.tokens(found, min(found + max_tokens, length)))  # a repetition goes on repeating
+    # Where fewer tokens than asked for follow the earlier n-gram, the text repeats itself: they are proposed again.
+    followed = itertools.cycle(request.tokens(found, min(found + max_tokens, length)))
     return tuple(itertools.islice(followed, max_tokens))
 
 

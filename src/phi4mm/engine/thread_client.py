@@ -1,4 +1,4 @@
-"""An engine in a thread of its own: the form behind `phi4mm.load`. Any thread or event loop may send requests."""
+"""An engine in a thread of its own: the default of `phi4mm.load`. Any thread or event loop may send requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Call:
 
 
 log = logging.getLogger("phi4mm.engine")
-# A SimpleQueue may be put to from a finalizer, whatever its thread holds at that moment. None ends the thread.
+# A finalizer may put into a SimpleQueue, whatever locks its thread holds at that moment. None ends the thread.
 Inbox: TypeAlias = "queue.SimpleQueue[EngineRequest | _Abort | _Call | None]"
 
 
@@ -45,12 +45,12 @@ class ThreadClient(EngineClient):
         self._info = engine.info
         self._inbox: Inbox = queue.SimpleQueue()
         self._torch_threads = torch.get_num_threads()
-        self._gone = ""
+        self._closed_reason = ""  # empty while the client is open
         self._thread = threading.Thread(
             target=_serve, args=(engine, self._inbox, weakref.ref(self)), name="phi4mm-engine", daemon=True
         )
         self._thread.start()
-        # Also at exit, before the interpreter takes threads away from under torch.
+        # Also at exit: the thread must end before the interpreter shuts down while torch runs in it.
         self._finalizer = weakref.finalize(self, _end, self._inbox, self._thread)
 
     @property
@@ -63,19 +63,18 @@ class ThreadClient(EngineClient):
     def close(self) -> None:
         """See EngineClient."""
         with self._lock:
-            self._gone = self._gone or CLOSED
+            self._closed_reason = self._closed_reason or CLOSED
         if os.getpid() == self._pid:
             self._finalizer()
             self._info, self._engine = self.info, None
-        self._fail(self._gone)
+        self._fail(self._closed_reason)
 
     def _send(self, request: EngineRequest) -> None:
         self._torch_threads = torch.get_num_threads()
-        with (
-            self._lock
-        ):  # what is put before the engine is gone is handled or refused; what comes later is told so here
-            if self._gone:
-                raise EngineError(self._gone, request.id)
+        # A message that is put while the engine runs is handled, or refused at its end. A later one is refused here.
+        with self._lock:
+            if self._closed_reason:
+                raise EngineError(self._closed_reason, request.id)
             self._inbox.put(request)
 
     def _send_abort(self, id: str) -> None:
@@ -85,20 +84,20 @@ class ThreadClient(EngineClient):
         self._check_process()
         call = _Call(method, arguments)
         with self._lock:
-            if self._gone:
-                raise EngineError(self._gone)
+            if self._closed_reason:
+                raise EngineError(self._closed_reason)
             self._inbox.put(call)
         return call.result.result()
 
-    def _break(self, reason: str) -> None:
-        """The engine cannot go on: nothing may wait for it any more."""
+    def _fail_all(self, reason: str) -> None:
+        """The engine cannot go on: end all requests, so that nobody waits for it."""
         with self._lock:
-            self._gone = self._gone or reason
+            self._closed_reason = self._closed_reason or reason
         self._fail(reason)
 
 
 def _serve(engine: Engine, inbox: Inbox, owner: weakref.ref[ThreadClient]) -> None:
-    """Take what has come, then a step, until None comes or the owner is gone."""
+    """Handle the messages that have arrived, then take a step; until None arrives or the owner is gone."""
     try:
         while True:
             while not engine.busy or not inbox.empty():
@@ -109,14 +108,14 @@ def _serve(engine: Engine, inbox: Inbox, owner: weakref.ref[ThreadClient]) -> No
             client = owner()
             if client is None:
                 return
-            if client._torch_threads != torch.get_num_threads():  # torch keeps one a thread: follow the callers'
+            if client._torch_threads != torch.get_num_threads():  # a setting of each thread: follow the callers'
                 torch.set_num_threads(client._torch_threads)
             client._deliver(engine.step())
             del client
     except Exception as error:
-        log.exception("the engine's thread ends")
+        log.exception("the engine failed and its thread ends")
         if (client := owner()) is not None:
-            client._break(f"the engine failed: {type(error).__name__}: {error}")
+            client._fail_all(f"the engine failed: {type(error).__name__}: {error}")
     finally:
         _refuse_calls(inbox)
 
@@ -136,7 +135,7 @@ def _handle(engine: Engine, message: EngineRequest | _Abort | _Call, owner: weak
 
 
 def _refuse_calls(inbox: Inbox) -> None:
-    """Nobody may wait for an answer of a thread that has ended."""
+    """Fail the calls that are still in the inbox: the thread ends and will not answer them."""
     while not inbox.empty():
         if isinstance(message := inbox.get(), _Call):
             message.result.set_exception(EngineError(CLOSED))
@@ -144,5 +143,5 @@ def _refuse_calls(inbox: Inbox) -> None:
 
 def _end(inbox: Inbox, thread: threading.Thread) -> None:
     inbox.put(None)
-    if thread is not threading.current_thread():  # the collector may run anywhere
+    if thread is not threading.current_thread():  # the garbage collector may run in the engine's thread too
         thread.join()

@@ -1,4 +1,4 @@
-"""Has a weight been replaced since somebody looked last?"""
+"""Detects that a weight of a model was replaced or moved."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from torch import Tensor, nn
 
 
 def weight_watch(root: nn.Module, *, values: bool) -> Callable[[], bool]:
-    """A question: has a tensor below `root` been replaced or moved since this call? Values set in place do not count.
+    """A function that tells whether a tensor below `root` was replaced or moved since this call.
 
-    values  whether other values at an old address count. For who keeps addresses they do not, and plain weights that
-            are replaced can be freed at once; for who keeps what was computed they do, and weights that are replaced
-            live until the next look, lest another be taken for one of them, as modules do either way
+    It does not detect values that were changed in place.
+
+    values  also detect a new parameter at the address of an old one. A caller that keeps computed results needs this;
+            old parameters then stay in memory as long as the function, so that no new one gets their address. A caller
+            that keeps only addresses does not, and replaced parameters are freed at once. Replaced modules and buffers
+            stay in memory in both cases
     """
     modules = list(root.modules())
     children = _Entries([module._modules for module in modules])
@@ -39,7 +42,7 @@ def weight_watch(root: nn.Module, *, values: bool) -> Callable[[], bool]:
 
 
 class _Entries:
-    """The entries of some dicts, found again in one pass of C: a model has a thousand. A missing one is a KeyError."""
+    """The entries of some dicts, read again by one `map` (fast for thousands). Raises KeyError when one is missing."""
 
     def __init__(self, owners: list[Any]) -> None:
         pairs = [(owner, key) for owner in owners for key, value in owner.items() if value is not None]

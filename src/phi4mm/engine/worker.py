@@ -1,4 +1,4 @@
-"""The other side of a ProcessClient: one engine, served over the socket whose descriptor is the program's argument."""
+"""The worker process of a ProcessClient: one engine, served over the socket whose descriptor is its argument."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EngineFactory: TypeAlias = "Callable[[], Engine]"  # picklable
 
 @dataclass(frozen=True)
 class Start:
-    """The first message: how to make the engine, and torch's threads (0: its own choice)."""
+    """The first message: how to make the engine, and the number of torch's threads (0: torch's choice)."""
 
     make: EngineFactory
     threads: int
@@ -32,14 +32,14 @@ class Start:
 
 @dataclass(frozen=True)
 class Abort:
-    """End a request."""
+    """Abort a request."""
 
     id: str
 
 
 @dataclass(frozen=True)
 class Call:
-    """Call a method of the engine between two steps; `number` tells the result to whom."""
+    """Call a method of the engine between two steps; the result has the same `number`."""
 
     number: int
     method: str
@@ -48,7 +48,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Result:
-    """What a call came to, with the engine's info afterwards. Number 0 answers `Start`."""
+    """The result of a call, with the engine's info after it. Number 0 answers `Start`."""
 
     number: int
     value: object
@@ -57,10 +57,10 @@ class Result:
 
 
 def serve(transport: Transport) -> None:
-    """Make the engine, then take messages and steps until the other side hangs up."""
+    """Make the engine, then handle messages and take steps until the other side closes the connection."""
     start: Start = transport.receive()
     engine = _start(start, transport)
-    # Read while a step runs, or whoever sends much would wait for it.
+    # Messages are received while a step runs; otherwise the sender would wait for the step.
     inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(transport, inbox), daemon=True).start()
     while engine is not None:
@@ -75,18 +75,18 @@ def serve(transport: Transport) -> None:
                 engine.abort(message.id)
             elif isinstance(message, Call):
                 transport.send(_call(engine, message))
-            del message  # its media are needed no longer than the request
+            del message  # frees its media when the request ends
         if outputs := engine.step():
             transport.send(outputs)
 
 
 def _receive(transport: Transport, inbox: queue.SimpleQueue[object]) -> None:
-    """Messages until the other side hangs up, then None."""
+    """Put messages into the inbox until the other side closes the connection, then None."""
     try:
         with contextlib.suppress(EOFError):
             while True:
                 inbox.put(transport.receive())
-    finally:  # after any error too: a worker that cannot hear must end
+    finally:  # after any error too: a worker that cannot receive must end
         inbox.put(None)
 
 
@@ -113,7 +113,7 @@ def _call(engine: Engine, call: Call) -> Result:
 
 
 def _portable(error: Exception) -> Exception:
-    """An error that another process can read: as it is, or as its words."""
+    """An error that can be pickled: the error itself, or a RuntimeError with its text."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -123,8 +123,8 @@ def _portable(error: Exception) -> Exception:
 
 def main() -> None:
     """Serve on the socket whose descriptor is the program's argument."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that started this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the program that started this one
     transport = Transport(socket.socket(fileno=int(sys.argv[1])))
-    # When the other side is gone, there is nobody to tell, and nothing left to do.
+    # When the other side is closed, there is nothing left to do.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         serve(transport)

@@ -1,1 +1,1 @@
-"""Processing, engine and text as one object."""
+"""Loads a checkpoint and answers requests: processing, engine and decoding of text together."""

@@ -1,4 +1,4 @@
-"""What people hand over, as messages, images and audio."""
+"""Converts what a caller passes into messages, images and audio clips."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from phi4mm.protocol.request import AUTO, NONE, AudioInput, ChatRequest, ImageIn
 
 
 def as_messages(request: ChatRequest) -> list[Message]:
-    """One user turn with media first, as the model was trained, or the messages as they are."""
+    """The request's messages; plain text becomes one user turn with its media first, as in training."""
     if not isinstance(request.content, str):
         if request.images or request.audios or request.system is not None:
-            raise InputError("images, audios and system go inside the messages when content is a list of messages")
+            raise InputError("content is a list of messages; put images, audios and system inside the messages")
         return list(request.content)
     parts: list[Part] = [*as_images(request.images), *as_audios(request.audios)]
     if request.content:
@@ -26,13 +26,13 @@ def as_messages(request: ChatRequest) -> list[Message]:
 
 
 def as_images(sources: Sequence[ImageInput]) -> list[Image]:
-    """Whatever names images, as `Image`s. Raises InputError for a lone one."""
+    """A list of image sources as `Image`s. Raises InputError for a single source without a list."""
     _refuse_single("images", sources)
     return [source if isinstance(source, Image) else Image(source) for source in sources]
 
 
 def as_audios(sources: Sequence[AudioInput]) -> list[Audio]:
-    """Whatever names audio clips, as `Audio`s. Raises InputError for a lone one."""
+    """A list of audio sources as `Audio`s. Raises InputError for a single source without a list."""
     _refuse_single("audios", sources)
     return [_audio(source) for source in sources]
 
@@ -48,13 +48,13 @@ def _audio(source: AudioInput) -> Audio:
 
 
 def _refuse_single(name: str, sources: object) -> None:
-    """A lone path is a sequence too, of letters: say so instead of opening its letters one by one."""
+    """Raise InputError for a single source: a path is a sequence too, and each letter would be read as a path."""
     if isinstance(sources, (str, bytes, os.PathLike, Mapping)) or not isinstance(sources, Sequence):
         raise InputError(f"{name} is one {type(sources).__name__}; expected a list, as in {name}=[...]")
 
 
 def adapter_folder(name: Adapter, folder: str | os.PathLike[str]) -> Path:
-    """The folder of an adapter to be known by `name`. Raises ConfigError for a name that means something else."""
+    """The absolute folder of an adapter. Raises ConfigError for a reserved name."""
     if name in (AUTO, NONE):
-        raise ConfigError(f"an adapter cannot be named {name!r}, which is a choice of its own; name it otherwise")
+        raise ConfigError(f"an adapter cannot be named {name!r}, which has a meaning of its own; choose another name")
     return Path(os.path.expanduser(folder)).absolute()

@@ -1,4 +1,4 @@
-"""A checkpoint's folder, loaded: weights, processor and settings as one `Model`."""
+"""Loads a checkpoint's folder: weights, processor and settings become one `Model`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ M = TypeVar("M", bound=Model)
 
 @dataclass(frozen=True)
 class EngineFactory:
-    """Everything that makes an engine, and can be sent to the process that shall make it."""
+    """Everything that is needed to make an engine. It can be pickled and sent to the worker process."""
 
     folder: Path
     settings: ResolvedEngineConfig
@@ -44,7 +44,7 @@ class EngineFactory:
     adapters: Mapping[Adapter, Path] = field(default_factory=dict)
 
     def __call__(self, tokenizer: Tokenizer | None = None) -> Engine:
-        """Load the weights. `tokenizer` saves reading it again. Raises ConfigError, CheckpointError."""
+        """Load the weights. With `tokenizer`, the file is not read again. Raises ConfigError, CheckpointError."""
         weights = load_weights(self.folder, self.settings)
         tokenizer = tokenizer or Tokenizer(self.folder / "tokenizer.json")
         grammars = Grammars(tokenizer, weights.config.text.vocab_size, frozenset(self.eos_ids))
@@ -70,7 +70,7 @@ def load_model(
     engine: EngineMode = "thread",
     kind: type[M],
 ) -> M:
-    """See `phi4mm.load`. `kind` is the class of what comes back: `Model`, or one above it that can do more."""
+    """See `phi4mm.load`. `kind` is the class of the result: `Model` or a subclass of it."""
     folder = resolve_folder(model, revision=revision)
     resolved = resolve_in(folder, config)
     info = load_config(folder)
@@ -96,23 +96,23 @@ def keep_within_quota() -> tuple[str, ...]:
     return (f"threads {cores}: this process may use no more cores, and torch had {threads} threads",)
 
 
-def _client(make: EngineFactory, form: EngineMode, tokenizer: Tokenizer) -> EngineClient:
-    if form == "process":
+def _client(make: EngineFactory, mode: EngineMode, tokenizer: Tokenizer) -> EngineClient:
+    if mode == "process":
         client = ProcessClient(replace(make, adapters={}), threads=torch.get_num_threads())
         try:
             for name, path in make.adapters.items():
-                client.add_adapter(name, path)  # so that a worker without one of them is still a worker
+                client.add_adapter(name, path)  # not by `make`: a new worker must start when a folder is gone
         except BaseException:
             client.close()
             raise
         return client
-    if form not in ("thread", "inline"):
-        raise ConfigError(f"engine is {form!r}; expected one of thread, process, inline")
-    return (ThreadClient if form == "thread" else InlineClient)(make(tokenizer))
+    if mode not in ("thread", "inline"):
+        raise ConfigError(f"engine is {mode!r}; expected one of thread, process, inline")
+    return (ThreadClient if mode == "thread" else InlineClient)(make(tokenizer))
 
 
 def load_weights(folder: Path, settings: ResolvedEngineConfig) -> Phi4MM:
-    """The network of the checkpoint in `folder`. Raises ConfigError, CheckpointError."""
+    """The model of the checkpoint in `folder`, with its weights. Raises ConfigError, CheckpointError."""
     return read_weights(
         folder,
         device=settings.device,
@@ -123,7 +123,7 @@ def load_weights(folder: Path, settings: ResolvedEngineConfig) -> Phi4MM:
 
 
 def load_processor(folder: Path, *, max_crops: int | None = None) -> Processor:
-    """What makes prompts for the checkpoint in `folder`. Raises ConfigError, CheckpointError."""
+    """The processor for the checkpoint in `folder`, which makes its prompts. Raises ConfigError, CheckpointError."""
     config = load_config(folder)
     return Processor.from_folder(
         folder,

@@ -1,4 +1,4 @@
-"""Processing, an engine behind its client, and text, as one object."""
+"""`Model`: processing, an engine behind its client, and decoding of text, as one object."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from phi4mm.protocol.request import AUTO, NONE, AudioInput, ChatRequest, Content
 from phi4mm.protocol.response import Reply
 from phi4mm.protocol.sampling import GREEDY, SamplingParams
 
-RETRY_SECONDS: Final = 0.05  # between tries of a batch while others fill the queue
+RETRY_SECONDS: Final = 0.05  # until a batch sends a refused request again
 
 M = TypeVar("M", bound="Model")
 
 
 class Model:
-    """A loaded model. Its methods may be called from any threads and event loops: running requests share each step.
+    """A loaded model. Its methods may be called from any thread and event loop; running requests share each step.
 
-    But a model loaded with engine="inline" is for one thread at a time.
+    A model loaded with engine="inline" is for one thread at a time.
 
-    What the engine refuses or fails at is raised where the answer is read.
+    If the engine refuses a request or fails, the error is raised where the answer is read.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Model:
         tool_choice: str = "auto",
         adapter: Adapter | None = AUTO,
     ) -> Reply:
-        """Answer one question, or the last of several `Message`s; see `ChatRequest`. Raises InputError."""
+        """Answer one question, or a conversation of `Message`s; see `ChatRequest`. Raises InputError."""
         params = params or GREEDY
         request = ChatRequest(content, images, audios, system, tools, params, response_format, tool_choice, adapter)
         return self._ask(request).finish()
@@ -91,14 +91,15 @@ class Model:
         """Like `chat`, piece by piece: iterate over the text, with `for` or `async for`, then read `.reply`."""
         params = params or GREEDY
         if params.n > 1:
-            raise InputError(f"n is {params.n}, and a stream is one answer; use chat() for several")
+            raise InputError(f"n is {params.n}, but a stream is one answer; use chat() for several")
         request = ChatRequest(content, images, audios, system, tools, params, response_format, tool_choice, adapter)
         return self._ask(request)
 
     def batch(self, requests: Sequence[ChatRequest]) -> list[Reply]:
-        """Answer requests of any mixture of modes and lengths side by side, each as if it were alone.
+        """Answer requests of any mixture of media and lengths together. Each answer is as if the request were alone.
 
-        More than the queue holds wait here. Raises for the first request that fails; the others are then ended.
+        If there are more requests than the queue holds, the rest wait here. Raises the error of the first request that
+        fails; the others are then aborted.
         """
         replies: list[Reply] = []
         running: deque[tuple[ChatRequest, Stream]] = deque()
@@ -126,9 +127,9 @@ class Model:
         params: SamplingParams | None = None,
         adapter: Adapter | None = AUTO,
     ) -> Reply:
-        """Go on from a raw prompt in the published chat format, with its `<|image_1|>` and `<|audio_1|>` marks."""
-        made = self.processor.prompt(prompt, images=as_images(images), audios=as_audios(audios))
-        return self.submit(made, params or GREEDY, tools=declared_tools(prompt), adapter=adapter).finish()
+        """Answer a raw prompt in the published chat format, with media tags such as `<|image_1|>` and `<|audio_1|>`."""
+        processed = self.processor.prompt(prompt, images=as_images(images), audios=as_audios(audios))
+        return self.submit(processed, params or GREEDY, tools=declared_tools(prompt), adapter=adapter).finish()
 
     def submit(
         self,
@@ -139,12 +140,12 @@ class Model:
         grammar: str | None = None,
         adapter: Adapter | None = AUTO,
     ) -> Stream:
-        """Run a processed prompt; calls of `tools`, those that the prompt declares, are read from the answer.
+        """Run a processed prompt. Calls of `tools` are parsed from the answer.
 
-        grammar  source of what the answer must keep to, as `processing.grammar.grammar_source` makes it
-        raises   InputError when it can never run; what the engine refuses later is raised by the stream
+        grammar  source of the grammar that the answer must follow, from `processing.grammar.grammar_source`
+        raises   InputError when the request can never run; the stream raises later errors
 
-        With `params.n` the stream is of the first answer, and its `finish` gives them all.
+        With `params.n` above 1 the stream is the first answer, and `finish` returns all of them.
         """
         name = prompt.adapter if adapter == AUTO else None if adapter == NONE else adapter
         request = EngineRequest(f"r{next(self._numbers)}", prompt, params, name, grammar)
@@ -152,22 +153,22 @@ class Model:
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
-        """Names that a request may give as its `adapter`."""
+        """Names of the adapters that a request may use."""
         return self._client.info.adapters
 
     def add_adapter(self, name: Adapter, folder: str | os.PathLike[str]) -> None:
-        """Offer the LoRA in a PEFT folder to requests from now on, by `name`; others go on running meanwhile.
+        """Add the LoRA in a PEFT folder as `name`. Requests may use it from now on; running requests go on.
 
-        raises  ConfigError for a name that is in use or impossible, CheckpointError for a folder that does not fit
+        raises  ConfigError for a name that is in use or not allowed, CheckpointError for a folder that does not fit
         """
         self._client.add_adapter(name, adapter_folder(name, folder))
 
     def remove_adapter(self, name: Adapter) -> None:
-        """Forget an adapter. Raises ConfigError when there is none of that name, CapacityError while it is in use."""
+        """Remove an adapter. Raises ConfigError when there is none of that name, CapacityError while it is in use."""
         self._client.remove_adapter(name)
 
     def stats(self) -> EngineStats:
-        """How the engine stands: answers, memory, and counts since it began."""
+        """The state of the engine now: answers, memory, and counters since it started."""
         return self._client.stats()
 
     def move(self, device: str) -> None:
@@ -180,7 +181,7 @@ class Model:
         self.settings = replace(self.settings, device=device)
 
     def close(self) -> None:
-        """End the engine and free its memory; answers that run end with an EngineError. May be called twice."""
+        """Stop the engine and free its memory; running answers end with an EngineError. May be called twice."""
         self._client.close()
 
     def __enter__(self: M) -> M:
@@ -198,7 +199,7 @@ class Model:
         return self.submit(prompt, request.params, tools=tools, grammar=grammar, adapter=request.adapter)
 
     def _finish(self, request: ChatRequest, stream: Stream) -> Reply:
-        """The reply; a request that found the queue filled by others is sent again, unless it never fits."""
+        """The reply. A request that was refused because the queue was full is sent again, unless it can never fit."""
         while True:
             try:
                 return stream.finish()

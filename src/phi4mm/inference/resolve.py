@@ -1,4 +1,4 @@
-"""What a configuration comes to on this machine, with reasons."""
+"""Resolves a configuration on this machine: chooses what is 'auto', with reasons."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from phi4mm.checkpoint.scheme import read_scheme
 from phi4mm.config.engine import MODALITIES, EngineConfig, ResolvedEngineConfig
 from phi4mm.errors import ConfigError
 
-SMALL_MODEL = 1_000_000_000  # bytes of weights up to which a CPU computes in float32
+SMALL_MODEL = 1_000_000_000  # bytes; with weights up to this size, 'auto' is float32 on a CPU
 
 
 def resolve_in(folder: Path, config: EngineConfig) -> ResolvedEngineConfig:
-    """What `config` comes to on this machine for the checkpoint in `folder`. Raises ConfigError."""
+    """`config` resolved on this machine for the checkpoint in `folder`. Raises ConfigError."""
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     return resolve(replace(config, quantize=config.quantize or read_scheme(folder)), weight_bytes=size)
 
 
 def resolve(config: EngineConfig, *, weight_bytes: int = 0) -> ResolvedEngineConfig:
-    """What `config` comes to on this machine for a checkpoint of that size. Raises ConfigError: no such device."""
+    """`config` resolved on this machine for weights of that size. Raises ConfigError when there is no such device."""
     reasons = []
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        reasons.append(f"device {device}: {'a CUDA device is here' if device == 'cuda' else 'no CUDA device is here'}")
+        reasons.append(f"device {device}: {'a' if device == 'cuda' else 'no'} CUDA device was found")
     _check_device(device)
     dtype = config.dtype
     if dtype == "auto":
@@ -43,14 +43,14 @@ def _check_device(device: str) -> None:
     if count == 0:
         raise ConfigError(f"device is {device!r} but torch finds no CUDA device; use device 'cpu' or 'auto'")
     if colon and not (number.isdecimal() and int(number) < count):
-        raise ConfigError(f"device is {device!r}; this machine has {kind}:0 to {kind}:{count - 1}")
+        raise ConfigError(f"device is {device!r}; expected {kind}:0 to {kind}:{count - 1} on this machine")
 
 
 def _auto_dtype(device: str, weight_bytes: int) -> tuple[str, str]:
     if device != "cpu":
         if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "bfloat16", "as published, and the card computes in it"
-        return "float16", "the card has no bfloat16"
+            return "bfloat16", "as published, and the GPU supports it"
+        return "float16", "the GPU does not support bfloat16"
     if weight_bytes <= SMALL_MODEL:
         return "float32", "exact, and the weights are small"
     return "bfloat16", "as published; float32 would take twice the memory"

@@ -1,4 +1,4 @@
-"""An answer while it comes: the outputs of one request, as text."""
+"""Streaming: the outputs of one request as text, while they arrive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from phi4mm.protocol.response import FinishReason, Reply, TokenLogprobs, Usage
 
 @dataclass(eq=False)
 class _Answer:
-    """One of the request's answers; text that is certain and not yet taken lies in `pieces`."""
+    """One of the request's answers. `pieces` is text that is complete and was not yet read."""
 
     text: TextStream
     pieces: deque[str] = field(default_factory=deque)
@@ -49,9 +49,9 @@ class _Answer:
 
 
 class Stream:
-    """An answer while it comes: iterate, with `for` or `async for`, for its text; then read `reply`.
+    """An answer that is read while it grows: iterate with `for` or `async for` over its text, then read `reply`.
 
-    For one reader at a time. Closing it early, or dropping it, frees its place at once.
+    For one reader at a time. Closing it early, or deleting it, aborts the request at once.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Stream:
         *,
         tools: Sequence[Tool] = (),
     ) -> None:
-        """Sends the request. Calls of `tools` are read from the answer. Raises InputError, EngineError."""
+        """Sends the request. Calls of `tools` are parsed from the answer. Raises InputError, EngineError."""
         self._client = client
         self._eos_ids = eos_ids
         self._tools = tools
@@ -82,7 +82,7 @@ class Stream:
         return self
 
     def __next__(self) -> str:
-        """The next piece of text, never empty, never half a character. Raises what the engine refused or failed at."""
+        """The next piece of text: never empty, never part of a character. Raises the request's error if it failed."""
         while (piece := self._next_piece()) is None:
             self._take(self._outputs.get())
         if not piece:
@@ -93,7 +93,7 @@ class Stream:
         return self
 
     async def __anext__(self) -> str:
-        """As `__next__`, without holding up the event loop."""
+        """Like `__next__`, without blocking the event loop."""
         while (piece := self._next_piece()) is None:
             self._take(await self._outputs.aget())
         if not piece:
@@ -102,29 +102,29 @@ class Stream:
 
     @property
     def reply(self) -> Reply:
-        """The whole answer, once iteration has ended. Raises InputError before that, and after an early close."""
+        """The whole answer, once iteration has ended. Raises InputError before the end and after an early `close`."""
         return self._reply(self._answers[0])
 
     def finish(self) -> Reply:
-        """Run to the end and return the whole answer, with its alternatives. Raises what the engine failed at."""
+        """Wait for the end and return the answer with its alternatives. Raises the request's error if it failed."""
         try:
             while not self._ended:
                 self._take(self._outputs.get())
-            return self._whole()
+            return self._full_reply()
         finally:
             self.close()
 
     async def afinish(self) -> Reply:
-        """As `finish`, without holding up the event loop."""
+        """Like `finish`, without blocking the event loop."""
         try:
             while not self._ended:
                 self._take(await self._outputs.aget())
-            return self._whole()
+            return self._full_reply()
         finally:
             self.close()
 
     def close(self) -> None:
-        """Stop the answer, and its alternatives; does nothing once they have ended."""
+        """Abort the answer and its alternatives; does nothing if they have ended."""
         if not self._ended and not self._closed:
             self._closed = True
             self._dropped()
@@ -147,7 +147,7 @@ class Stream:
             self._dropped.detach()
 
     def _next_piece(self) -> str | None:
-        """Text of the first answer; "" at its end, None while there is none yet."""
+        """Text of the first answer: "" at its end, None while no text has arrived."""
         first = self._answers[0]
         while first.pieces and not self._closed:
             if piece := first.pieces.popleft():
@@ -158,7 +158,7 @@ class Stream:
             raise first.error
         return "" if first.finish_reason is not None else None
 
-    def _whole(self) -> Reply:
+    def _full_reply(self) -> Reply:
         first, *others = (self._reply(answer) for answer in self._answers)
         return replace(first, alternatives=tuple(others))
 

@@ -1,1 +1,1 @@
-"""What crosses the surface: plain values, no torch."""
+"""Plain values of the public API and of prompts: messages, inputs, sampling, request, response. No torch."""

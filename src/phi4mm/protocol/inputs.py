@@ -1,7 +1,6 @@
-"""What the model receives: token ids with one placeholder an encoder output, and the media that fill them.
+"""What the model receives: token ids with one placeholder for each media embedding, and the processed media.
 
-Shape legend: N crops of one image, C those and its global view, P patches along a crop's side, S pixels along it,
-F mel frames, M mel bins.
+C crops of an image, the global view included; P patches and X pixels along a crop's side; F mel frames, Y mel bins.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ F32: TypeAlias = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class ImageCrops:
-    """An image cut into crops of 8 bits a channel: all that its tiles are made from, in a quarter of their bytes.
+    """An image cut into crops of 8 bits a channel. Its tiles are made from them and take four times the bytes.
 
-    crops  (N, S, S, 3) uint8 of the canvas, row by row
-    grid   (rows, columns) of crops that make up the canvas; N is their product
-    valid  (across, down) patches of the canvas that hold image; partly padded ones count
+    crops  (C - 1, X, X, 3) uint8 crops of the canvas without the global view, row by row
+    grid   (rows, columns) of crops that make up the canvas; their product is C - 1
+    valid  (across, down) patches of the canvas that contain image; partly padded ones count
     side   P, patches along a crop's side
     """
 
@@ -34,16 +33,16 @@ class ImageCrops:
 
     @property
     def size(self) -> int:
-        """S, pixels along a crop's side."""
+        """X, pixels along a crop's side."""
         return self.crops.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
 class ImageTiles:
-    """An image as the tower reads it; the model card's scripts hand images over in this form.
+    """An image as the tower reads it. Scripts written for the model card pass images in this form.
 
-    pixels  (C, 3, S, S) float32 in about [-1, 1]; tile 0 is the global view, then crops row by row
-    mask    (C, P, P) bool, true where a patch holds image (partly padded patches count)
+    pixels  (C, 3, X, X) float32 in about [-1, 1]; tile 0 is the global view, then crops row by row
+    mask    (C, P, P) bool, true where a patch contains image (partly padded patches count)
     grid    (rows, columns) of crops that make up the canvas
     """
 
@@ -58,13 +57,13 @@ class ImageTiles:
 
     @property
     def size(self) -> int:
-        """S, pixels along a crop's side."""
+        """X, pixels along a crop's side."""
         return self.pixels.shape[-1]
 
 
 @dataclass(frozen=True, eq=False)
 class AudioFrames:
-    """A processed audio clip: `features` (F, M) float32 log-mel, one frame a 10 ms."""
+    """A processed audio clip: `features` (F, Y) float32 log-mel, one frame each 10 ms."""
 
     features: F32
     seconds: float
@@ -75,11 +74,11 @@ MediaData: TypeAlias = ImageCrops | ImageTiles | AudioFrames
 
 @dataclass(frozen=True)
 class MediaSpan:
-    """Where one image or audio clip sits in a prompt.
+    """One image or audio clip of a prompt and its range of placeholders.
 
     start   index of its first placeholder
-    length  placeholders, equal to the encoder's rows for `data`
-    digest  of `data`, its kind included
+    length  number of placeholders, equal to the number of media embeddings that `data` gives
+    digest  SHA-256 of `data` and its kind
     """
 
     kind: Literal["image", "audio"]
@@ -100,7 +99,7 @@ class Prompt:
     def adapter(self) -> Adapter | None:
         """The adapter by the published rule: vision if there is any image, else speech if any audio, else none.
 
-        A request may name another one.
+        A request may choose another one.
         """
         kinds = {span.kind for span in self.spans}
         if "image" in kinds:
@@ -109,5 +108,5 @@ class Prompt:
 
     @property
     def audio_projection(self) -> AudioProjection:
-        """What audio encodings go through: a projection of their own beside an image, whatever the adapter."""
+        """The projection of the audio encoder: "vision" if the prompt has an image, else "speech", with any adapter."""
         return "vision" if any(span.kind == "image" for span in self.spans) else "speech"

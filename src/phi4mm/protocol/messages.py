@@ -1,4 +1,4 @@
-"""What a person writes: messages with their images and audio, and tools."""
+"""Messages with their images and audio, and tools."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ Part: TypeAlias = "str | Image | Audio"
 
 @dataclass(frozen=True)
 class Message:
-    """One turn: a role and its parts in order. Media tags are made by phi4mm, never written in the text."""
+    """One turn: a role and its parts in order. phi4mm inserts the media tags; the text contains none."""
 
     role: Role
     parts: tuple[Part, ...]
 
     @classmethod
     def system(cls, text: str) -> Message:
-        """Standing instructions; must be the first message."""
+        """Instructions for the whole conversation; must be the first message."""
         return cls("system", (text,))
 
     @classmethod
     def user(cls, *parts: Part) -> Message:
-        """What a person says, with images and audio clips where they belong."""
+        """What the user says: text, images and audio clips in their order."""
         return cls("user", parts)
 
     @classmethod
@@ -60,7 +60,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Tool:
-    """A function the model may call. `parameters` is the JSON object that the prompt shows for it."""
+    """A function that the model may call. `parameters` is written into the prompt as a JSON object."""
 
     name: str
     description: str
@@ -69,7 +69,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A call the model asked for."""
+    """A call that the model requested."""
 
     name: str
     arguments: dict[str, Any]

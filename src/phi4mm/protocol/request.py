@@ -1,4 +1,4 @@
-"""What one asks: the values of the Python surface."""
+"""Requests: what the public API takes as a question."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Content: TypeAlias = "str | Sequence[Message]"
 ImageInput: TypeAlias = "Image | MediaSource"
 AudioInput: TypeAlias = "Audio | MediaSource | tuple[MediaSource, int]"
 ToolInput: TypeAlias = "Tool | Mapping[str, Any] | Callable[..., Any]"
-AUTO, NONE = "auto", "none"  # the adapter by the published rule; no adapter, where None cannot be said
+AUTO, NONE = "auto", "none"  # the adapter by the published rule; no adapter, like None
 MAX_REGEX = 4096  # characters
 MAX_CHOICES = 1024
 MAX_CHOICE_LENGTH = 1024
@@ -24,11 +24,11 @@ MAX_CHOICE_LENGTH = 1024
 
 @dataclass(frozen=True)
 class ResponseFormat:
-    """The form that an answer must have; exactly one of three is given.
+    """Structured output: what an answer must look like. Exactly one of the three is given.
 
-    schema  a JSON schema; the answer is JSON on one line, spaced as json.dumps does
+    schema  a JSON schema; the answer is JSON on one line, with the spaces of json.dumps
     regex   a regular expression for the whole answer, without look-around and back references
-    choice  the texts to choose from
+    choice  the texts of which the answer is one
     """
 
     schema: dict[str, Any] | None = None
@@ -57,16 +57,16 @@ class ResponseFormat:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One question of a batch.
+    """One question with its media and settings.
 
-    content  the user's words, or whole messages (then `images`, `audios` and `system` stay empty)
-    images   paths, bytes, PIL images, arrays; shown before the words
-    audios   paths, bytes, or (samples, rate); heard before the words
-    tools    `Tool`, JSON declarations, or Python functions
-    response_format  the form that the answer must have; where there are tools, calls may stand in its place
-    tool_choice      "auto" leaves calls to the model, "required" asks for one or more, a tool's name for one of it
-    adapter          "auto" takes the published rule (any image: vision; audio alone: speech; text: none); a name that
-                     one; None the model without any
+    content          the user's text, or a list of messages (then `images`, `audios` and `system` stay empty)
+    images           paths, bytes, PIL images, arrays; placed before the text
+    audios           paths, bytes, or (samples, rate); placed before the text, after the images
+    tools            `Tool`, JSON declarations, or Python functions
+    response_format  structured output; if there are tools, the answer may be tool calls instead
+    tool_choice      "auto": the model decides; "required": at least one call; a tool's name: a call of that tool
+    adapter          "auto" follows the published rule (any image: vision; audio alone: speech; text: none); a name
+                     selects that adapter, None or "none" no adapter
     """
 
     content: Content = ""

@@ -1,4 +1,4 @@
-"""What comes back."""
+"""Replies: what the public API returns as an answer."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 class Usage:
     """Tokens of one request; `prompt_tokens` includes the tokens of images and audio clips.
 
-    cached_tokens  of the prompt's, those whose keys and values an earlier request had left; they were not run again.
-                   Not compared: whether a request finds them says nothing of its answer
-    cached_media   images and audio clips whose encoder output an earlier request had left; not compared either
+    cached_tokens  prompt tokens that were not run, because their keys and values were in the prefix cache. Ignored by
+                   ==, because the answer does not depend on it
+    cached_media   images and audio clips whose encoder output was in the encoder cache; ignored by == too
     """
 
     prompt_tokens: int
@@ -29,7 +29,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class TokenLogprobs:
-    """The log-probability of one token of an answer, and the likeliest tokens in its place with theirs."""
+    """The log-probability of one token of an answer, and the most likely tokens at its position with theirs."""
 
     token: int
     logprob: float
@@ -40,13 +40,13 @@ class TokenLogprobs:
 class Reply:
     """An answer.
 
-    text          all that the model wrote, calls included
-    tool_calls    calls of declared tools with declared arguments. A call of anything else stays text, and an answer
-                  without calls has finish_reason "stop" or "length"; values may still be of another type than declared
-    ids           its tokens, with the one that ended it
-    logprobs      one a token where `SamplingParams.logprobs` asked for them
-    alternatives  the other answers where `SamplingParams.n` asked for several
-    content       the text without its calls, for the person; all of the text where there are none
+    text          all that the model wrote, tool calls included
+    tool_calls    calls of declared tools with declared arguments; the types of values are not checked. A call of
+                  another tool stays text, and an answer without calls has finish_reason "stop" or "length"
+    ids           its token ids, the one that ended it included
+    logprobs      one for each token, if `SamplingParams.logprobs` asked for them
+    alternatives  the other answers, if `SamplingParams.n` is above 1
+    content       the text without its tool calls; all of the text where there are none
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""How the next token is chosen."""
+"""Sampling parameters: how the next token is chosen, and when an answer ends."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ MAX_LOGPROBS = 20
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How the next token is chosen. The defaults are greedy.
+    """How the next token is chosen, and when an answer ends. The defaults are greedy.
 
     temperature         0 takes the most likely token; otherwise logits are divided by it
     top_k               keep the k most likely tokens; 0 keeps all
     top_p               keep the smallest set of tokens whose probability reaches p
     min_p               drop tokens less likely than p times the most likely one
-    repetition_penalty  divide positive and multiply negative logits of tokens seen in prompt or answer (CTRL)
-    presence_penalty    subtract once from tokens of the answer so far
-    frequency_penalty   subtract for each time a token stands in the answer so far
+    repetition_penalty  divide positive and multiply negative logits of tokens that occur in prompt or answer (CTRL)
+    presence_penalty    subtract once from the logits of tokens of the answer so far
+    frequency_penalty   subtract for each occurrence of a token in the answer so far
     stop                strings that end the answer; they are not part of it
-    seed                of this request's own random numbers; None draws one
-    max_tokens          most tokens to generate
-    n                   answers to the one prompt, answer i drawn with seed + i; they share its keys and values
-    logprobs            report each token's log-probability and this many likeliest alternatives, before any penalty
+    seed                of this request's random generator; None takes a random one
+    max_tokens          the largest number of tokens to generate
+    n                   number of answers to the prompt; answer i uses seed + i; they share the prompt's keys and values
+    logprobs            report each token's log-probability and this many most likely tokens, before any penalty
     """
 
     temperature: float = 0.0

@@ -1,4 +1,4 @@
-"""All layers in one native call say, bit for bit, what the layers say one by one, and see weights that change."""
+"""The fused decoder gives the same bits as the layers one by one, and detects weights that change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.prompts import add
 pytestmark = pytest.mark.skipif(native.library() is None, reason=native.status().reason)
 CPU = torch.device("cpu")
 Build = Callable[[int, torch.dtype, Quantization | None], Phi4MM]
-ROWS = (  # tokens so far, adapter, pages: neighbours with one adapter, and sequences between
+SEQUENCES = (  # tokens so far, adapter, pages: the same adapter on adjacent sequences and on separate ones
     BatchedSequence(20, 0, None, False, (1, 2)),
     BatchedSequence(9, 0, "vision", False, (4,)),
     BatchedSequence(40, 0, "vision", False, (5, 6)),
@@ -42,7 +42,7 @@ SCHEMES = [(torch.bfloat16, None), (torch.bfloat16, "int8"), (torch.bfloat16, "i
 
 @pytest.fixture(scope="module")
 def build(tiny: Phi4MM) -> Build:
-    """A model of tiny's sizes with adapters of a rank that C knows, 32 or 16: half a group, or less and so unpacked."""
+    """A model of tiny's sizes with adapters of one rank: 32 (half a group) can be packed, 16 stays unpacked."""
 
     def build(rank: int, dtype: torch.dtype, quantize: Quantization | None) -> Phi4MM:
         config = tiny.config
@@ -60,7 +60,7 @@ def build(tiny: Phi4MM) -> Build:
 
 
 def new_cache(model: Phi4MM, dtype: torch.dtype) -> PagedKVCache:
-    """Pages of zeros, so that those of two runs can be compared."""
+    """Pages of zeros, so that the pages of two runs can be compared."""
     cache = PagedKVCache(model.config.text, pages=10, page_size=32, device=CPU, dtype=dtype)
     for layer in range(model.config.text.num_layers):
         for tensor in cache.layer(layer):
@@ -69,14 +69,14 @@ def new_cache(model: Phi4MM, dtype: torch.dtype) -> PagedKVCache:
     return cache
 
 
-def prefill(model: Phi4MM, cache: PagedKVCache, sequences: tuple[BatchedSequence, ...] = ROWS) -> None:
-    """Each sequence's first tokens, alone: products of many rows may round in other ways than those of few."""
+def prefill(model: Phi4MM, cache: PagedKVCache, sequences: tuple[BatchedSequence, ...] = SEQUENCES) -> None:
+    """Each sequence's first tokens, alone: products of many rows may round differently from those of few rows."""
     for sequence in sequences:
         ids = (torch.arange(sequence.tokens) + 11 * sequence.pages[0]) * 7 % 200
         model(ForwardBatch(ids, (sequence,), torch.tensor([0]), cache=cache))
 
 
-def decode_batch(cache: PagedKVCache, step: int, sequences: tuple[BatchedSequence, ...] = ROWS) -> ForwardBatch:
+def decode_batch(cache: PagedKVCache, step: int, sequences: tuple[BatchedSequence, ...] = SEQUENCES) -> ForwardBatch:
     """One more token of each sequence."""
     ids = torch.tensor([sequence.pages[0] + 3 * step for sequence in sequences])
     sequences = tuple(replace(sequence, tokens=1, past=sequence.tokens + step) for sequence in sequences)
@@ -84,19 +84,19 @@ def decode_batch(cache: PagedKVCache, step: int, sequences: tuple[BatchedSequenc
 
 
 def answer(
-    model: Phi4MM, kv_cache_dtype: torch.dtype, *, fused: bool, sequences: tuple[BatchedSequence, ...] = ROWS
+    model: Phi4MM, kv_cache_dtype: torch.dtype, *, fused: bool, sequences: tuple[BatchedSequence, ...] = SEQUENCES
 ) -> tuple[Tensor, Tensor]:
-    """Logits of three steps of five sequences, and the keys they left."""
+    """Logits of three decode steps of the sequences, and the keys in the cache afterwards."""
     cache = new_cache(model, kv_cache_dtype)
     executor: Executor = FusedCPUExecutor(model, cache) if fused else EagerExecutor(model)
-    found = []
+    logits = []
     with torch.inference_mode():
         prefill(model, cache, sequences)
         for step in range(3):
             batch = decode_batch(cache, step, sequences)
             assert executor.accepts(batch)
-            found.append(executor.run(batch))
-    return torch.stack(found), torch.stack([cache.layer(n).keys for n in range(model.config.text.num_layers)])
+            logits.append(executor.run(batch))
+    return torch.stack(logits), torch.stack([cache.layer(n).keys for n in range(model.config.text.num_layers)])
 
 
 def adapter(model: Phi4MM, rank: int, seed: int, *, only: tuple[int, str] | None = None) -> AdapterWeights:
@@ -124,10 +124,10 @@ def adapter(model: Phi4MM, rank: int, seed: int, *, only: tuple[int, str] | None
         *((32, dtype, scheme) for scheme in QUANTIZATIONS for dtype in (torch.float32, torch.bfloat16)),
     ],
 )
-def test_one_call_is_the_layers_one_by_one(
+def test_the_fused_decoder_equals_the_layers_one_by_one(
     build: Build, rank: int, dtype: torch.dtype, quantize: Quantization | None, int8_keys: bool
 ) -> None:
-    """A busy step mixes prefill and decoding and runs the layers; a quiet one runs C: sequences must not notice."""
+    """A step with prefill runs the layers, a decode step the fused decoder: a sequence must get the same answer."""
     model = build(rank, dtype, quantize)
     kv_cache_dtype = torch.int8 if int8_keys else dtype
     eager, fused = (answer(model, kv_cache_dtype, fused=flag) for flag in (False, True))
@@ -136,15 +136,15 @@ def test_one_call_is_the_layers_one_by_one(
 
 
 @pytest.mark.parametrize(("dtype", "quantize"), SCHEMES)
-def test_adapters_of_any_number_rank_and_cover_run_side_by_side(
+def test_any_number_of_adapters_of_any_rank_and_targets_run_together(
     build: Build, dtype: torch.dtype, quantize: Quantization | None
 ) -> None:
-    """A table that counts to two, one rank for all, or a projection without the adapter read as an address."""
+    """Finds a limit of two adapters, one rank for all, and a target without the adapter read as an address."""
     model = build(32, dtype, quantize)
     model.add_adapter("wide", adapter(model, 64, 2))
     model.add_adapter("narrow", adapter(model, 40, 3, only=(1, "down_proj")))
     names = ("narrow", "wide", None, "speech", "vision")
-    sequences = tuple(replace(sequence, adapter=name) for sequence, name in zip(ROWS, names, strict=True))
+    sequences = tuple(replace(sequence, adapter=name) for sequence, name in zip(SEQUENCES, names, strict=True))
     eager, fused = (answer(model, dtype, fused=flag, sequences=sequences) for flag in (False, True))
     assert torch.equal(eager[0], fused[0])
     assert torch.equal(eager[1], fused[1])
@@ -157,19 +157,19 @@ def test_adapters_of_any_number_rank_and_cover_run_side_by_side(
     assert [bool(torch.equal(fused[0][:, n], plain[:, n])) for n in range(5)] == [False, False, True, False, False]
 
 
-def test_an_adapter_that_adds_nothing_leaves_the_base_alone(build: Build) -> None:
-    """Kernels that either overwrite or add once took a factor of 0 for the former."""
+def test_an_adapter_with_scaling_0_does_not_change_the_base_model(build: Build) -> None:
+    """A kernel once took the factor 0 to mean overwrite instead of add."""
     model = build(32, torch.bfloat16, "int4")
     model.add_adapter("off", replace(adapter(model, 32, 2), scaling=0.0))
-    off, none = (tuple(replace(sequence, adapter=name) for sequence in ROWS) for name in ("off", None))
+    off, none = (tuple(replace(sequence, adapter=name) for sequence in SEQUENCES) for name in ("off", None))
     assert torch.equal(
         answer(model, torch.bfloat16, fused=True, sequences=off)[0],
         answer(model, torch.bfloat16, fused=True, sequences=none)[0],
     )
 
 
-def test_what_the_native_decoder_does_not_know_is_not_accepted(build: Build) -> None:
-    """float32 weights that are not packed, and ranks that are no multiple of 8."""
+def test_weights_that_the_native_decoder_does_not_support_are_not_accepted(build: Build) -> None:
+    """Unpacked float32 weights, and ranks that are not a multiple of 8."""
     for rank, dtype in ((16, torch.float32), (12, torch.bfloat16)):
         model = build(rank, dtype, None)
         cache = new_cache(model, dtype)
@@ -177,19 +177,19 @@ def test_what_the_native_decoder_does_not_know_is_not_accepted(build: Build) -> 
 
 
 def test_prefill_and_other_caches_are_not_accepted(build: Build) -> None:
-    """Its addresses are those of one cache, and a prompt's queries see one another."""
+    """The executor has the addresses of one cache, and in prefill the queries of a sequence attend to each other."""
     model = build(16, torch.bfloat16, None)
     cache, other = new_cache(model, torch.bfloat16), new_cache(model, torch.bfloat16)
     executor = FusedCPUExecutor(model, cache)
     assert executor.accepts(decode_batch(cache, 0))
     assert not executor.accepts(decode_batch(other, 0))
-    assert not executor.accepts(ForwardBatch(torch.arange(77), ROWS, torch.tensor([0]), cache=cache))
-    without = tuple(replace(sequence, pages=()) for sequence in ROWS)
+    assert not executor.accepts(ForwardBatch(torch.arange(77), SEQUENCES, torch.tensor([0]), cache=cache))
+    without = tuple(replace(sequence, pages=()) for sequence in SEQUENCES)
     assert not executor.accepts(ForwardBatch(torch.arange(77), without, torch.tensor([0])))
 
 
-def test_the_engine_decodes_through_it(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fast path that is never taken would pass every other test."""
+def test_the_engine_uses_the_fused_decoder_for_decode_steps(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fast path that is never used would pass all other tests."""
     calls: list[int] = []
     run = FusedCPUExecutor.run
 
@@ -206,8 +206,8 @@ def test_the_engine_decodes_through_it(build: Build, monkeypatch: pytest.MonkeyP
     assert calls == [2, 2, 2, 2]
 
 
-def test_a_place_outside_all_pages_is_refused(build: Build) -> None:
-    """Written there, it would be another program's crash."""
+def test_a_slot_outside_all_pages_is_refused(build: Build) -> None:
+    """Writing there would damage other memory."""
     model = build(32, torch.bfloat16, "int4")
     cache = PagedKVCache(model.config.text, pages=2, page_size=32, device=CPU, dtype=torch.bfloat16)
     executor = FusedCPUExecutor(model, cache)
@@ -220,7 +220,7 @@ def test_a_place_outside_all_pages_is_refused(build: Build) -> None:
 
 
 def assign_parameters(model: Phi4MM) -> None:
-    """As a trainer does that sends its weights over: new nn.Parameters in their places."""
+    """New nn.Parameters, as a trainer sets them that sends its weights over."""
     for layer in model.text.decoder_layers:
         for linear in layer.linears:
             if isinstance(linear.weight, nn.Parameter):
@@ -230,7 +230,7 @@ def assign_parameters(model: Phi4MM) -> None:
 
 
 def swap_data(model: Phi4MM) -> None:
-    """The same parameters over other memory, as `Module.to` leaves them."""
+    """The same parameters with other memory, as after `Module.to`."""
     for parameter in model.text.layers.parameters():
         parameter.data = -parameter.data
 
@@ -243,13 +243,13 @@ def change_in_place(model: Phi4MM) -> None:
 
 
 def replace_packed(model: Phi4MM) -> None:
-    """Another packed weight, of other bits, in the place of one; of a plain one where there is none."""
+    """Replace one weight, packed or plain, by a packed one of 8 bits."""
     linear = model.text.decoder_layers[1].mlp.down_proj
     replace_weight(model, "text.layers.1.mlp.down_proj.weight", pack_weight(torch.randn(*linear.weight.shape) / 4, 8))
 
 
 def replace_buffers(model: Phi4MM) -> None:
-    """The tensors of packed weights alone, as `load_state_dict(assign=True)` does."""
+    """Replace only the tensors of packed weights, as `load_state_dict(assign=True)` does."""
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     for name in state:
         if name.endswith(".scales"):
@@ -258,13 +258,13 @@ def replace_buffers(model: Phi4MM) -> None:
 
 
 def replace_adapter(model: Phi4MM) -> None:
-    """Another adapter of the same sizes under the same name, which may come to lie in the same memory."""
+    """Another adapter of the same sizes and name, which may get the same memory addresses."""
     model.remove_adapter("speech")
     model.add_adapter("speech", adapter(model, 32, 9))
 
 
 def insert_adapter(model: Phi4MM) -> None:
-    """A removal before others moves their indices."""
+    """Adapters in another order: removing one changes the indices of those after it."""
     model.add_adapter("more", adapter(model, 16, 5))
     model.remove_adapter("speech")
     model.add_adapter("speech", adapter(model, 64, 6))
@@ -283,10 +283,10 @@ CHANGES = [
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize(("dtype", "quantize"), SCHEMES)
-def test_the_next_step_runs_with_the_weights_that_the_model_has_then(
+def test_the_next_step_runs_with_the_new_weights(
     build: Build, dtype: torch.dtype, quantize: Quantization | None, change: Callable[[Phi4MM], None]
 ) -> None:
-    """Prefill with the new weights and decoding with the old ones: an answer of neither model, or freed memory read."""
+    """Prefill with new weights and decoding with old ones gives a wrong answer or reads freed memory."""
     model = build(32, dtype, quantize)
     cache = new_cache(model, dtype)
     fused, eager = FusedCPUExecutor(model, cache), EagerExecutor(model)
@@ -299,15 +299,15 @@ def test_the_next_step_runs_with_the_weights_that_the_model_has_then(
         prefill(model, cache)
         batch = decode_batch(cache, 0)
         expected = eager.run(decode_batch(cache, 0))
-        # An adapter of a low rank stays plain: in float32 it has no native product, and others run the batch.
+        # An adapter of low rank stays unpacked: in float32 it has no native product, and the eager executor runs.
         assert fused.accepts(batch) == (dtype == torch.bfloat16 or change is not insert_adapter)
         if fused.accepts(batch):
             assert torch.equal(fused.run(batch), expected)
     assert torch.equal(before, expected) == (change is replace_buffers and quantize is None)
 
 
-def test_weights_that_it_cannot_run_any_more_are_left_to_others(build: Build) -> None:
-    """A plain float32 weight among packed ones has no native product; invalidating does not change that."""
+def test_a_model_that_is_no_longer_supported_is_not_accepted(build: Build) -> None:
+    """An unpacked float32 weight among packed ones has no native product, also after `invalidate`."""
     model = build(32, torch.float32, "int4")
     cache = new_cache(model, torch.float32)
     executor = FusedCPUExecutor(model, cache)
@@ -321,13 +321,13 @@ def test_weights_that_it_cannot_run_any_more_are_left_to_others(build: Build) ->
     assert not executor.accepts(decode_batch(cache, 0))
 
 
-def test_tables_are_made_once_while_nothing_changes(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made anew in each step they would cost more than the fused call saves."""
-    made: list[int] = []
+def test_the_native_decoder_is_built_once_while_nothing_changes(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Building it in each step would cost more than the fused call saves."""
+    built: list[int] = []
     init = NativeDecoder.__init__
 
     def counting(self: NativeDecoder, *args: Any) -> None:
-        made.append(1)
+        built.append(1)
         init(self, *args)
 
     monkeypatch.setattr(NativeDecoder, "__init__", counting)
@@ -336,14 +336,14 @@ def test_tables_are_made_once_while_nothing_changes(build: Build, monkeypatch: p
     executor = FusedCPUExecutor(model, cache)
     for step in range(4):
         assert executor.accepts(decode_batch(cache, step))
-    assert len(made) == 1
+    assert len(built) == 1
     executor.invalidate()
     assert executor.accepts(decode_batch(cache, 4))
-    assert len(made) == 2
+    assert len(built) == 2
 
 
 def logits_of_steps(engine: Engine, ids: range) -> Iterator[tuple[int, float]]:
-    """The drawn token and its log-probability, step by step."""
+    """The sampled token and its log-probability of each step."""
     add(engine, Prompt(tuple(ids)), SamplingParams(max_tokens=4, logprobs=1))
     while engine.busy:
         for output in engine.step():
@@ -351,7 +351,7 @@ def logits_of_steps(engine: Engine, ids: range) -> Iterator[tuple[int, float]]:
 
 
 @pytest.mark.parametrize("quantize", [None, "int8", "int4"])
-def test_an_engine_answers_with_new_weights_as_a_fresh_engine_does(build: Build, quantize: Quantization | None) -> None:
+def test_an_engine_with_replaced_weights_answers_like_a_new_engine(build: Build, quantize: Quantization | None) -> None:
     """The engine once ran prefill with new weights and decoding with old ones."""
     model = build(32, torch.bfloat16, quantize)
     engine = Engine(model, eos_ids=())
@@ -363,8 +363,8 @@ def test_an_engine_answers_with_new_weights_as_a_fresh_engine_does(build: Build,
     assert before == list(logits_of_steps(Engine(build(32, torch.bfloat16, quantize), eos_ids=()), range(3, 12)))
 
 
-def test_what_old_weights_computed_is_found_by_nobody(build: Build) -> None:
-    """The same prompt after new weights came, replaced or set in place, beside one that runs across the change."""
+def test_no_request_uses_cached_results_of_old_weights(build: Build) -> None:
+    """The same prompt after weights were replaced or changed in place, while another request runs across the change."""
     model = build(32, torch.bfloat16, None)
     ids = Prompt(tuple(range(3, 90)))
     engine = Engine(model, eos_ids=())
@@ -373,23 +373,23 @@ def test_what_old_weights_computed_is_found_by_nobody(build: Build) -> None:
         request = add(engine, ids, SamplingParams(max_tokens=4, logprobs=1))
         while engine.busy:
             engine.step()
-        return [(entry.token, entry.logprob) for entry in request.logprobs], request.found or 0
+        return [(entry.token, entry.logprob) for entry in request.logprobs], request.prefix_hit or 0
 
-    first, found = answer()
-    assert (found, answer()) == (0, (first, 64))
+    first, cached = answer()
+    assert (cached, answer()) == (0, (first, 64))
     across = add(engine, Prompt(tuple(range(3, 80))), SamplingParams(max_tokens=30))
     engine.step()
     for change in (swap_data, assign_parameters):
         change(model)
-        fresh, found = answer()
-        assert found == 0
+        fresh, cached = answer()
+        assert cached == 0
         assert fresh != first
-        engine_of_its_own = Engine(model, eos_ids=())
-        alone = add(engine_of_its_own, ids, SamplingParams(max_tokens=4, logprobs=1))
-        while engine_of_its_own.busy:
-            engine_of_its_own.step()
+        new_engine = Engine(model, eos_ids=())
+        alone = add(new_engine, ids, SamplingParams(max_tokens=4, logprobs=1))
+        while new_engine.busy:
+            new_engine.step()
         assert fresh == [(entry.token, entry.logprob) for entry in alone.logprobs]
-        assert answer()[1] == 64, "what the new weights computed is found again"
+        assert answer()[1] == 64, "cached results of the new weights are not found"
     assert across.finish_reason == "length"
     change_in_place(model)
     engine.invalidate()

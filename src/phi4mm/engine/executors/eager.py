@@ -9,7 +9,7 @@ from phi4mm.model.phi4mm import Phi4MM
 
 
 class EagerExecutor:
-    """Reads the weights anew in every pass, so that it has nothing to forget."""
+    """Reads the weights in every pass, so nothing is kept between passes."""
 
     def __init__(self, model: Phi4MM) -> None:
         self._model = model

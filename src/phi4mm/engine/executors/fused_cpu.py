@@ -1,6 +1,6 @@
-"""All decoder layers in one native call, for batches in which every sequence brings few tokens.
+"""All decoder layers in one native call, for batches in which every sequence has few new tokens.
 
-T packed tokens, N wanted logits, V vocabulary.
+N positions whose logits are wanted, V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from phi4mm.protocol.inputs import Adapter
 
 
 class FusedCPUExecutor:
-    """Holds the addresses of weights and pages, and looks before each pass whether a weight has moved since."""
+    """Keeps the addresses of weights and pages, and checks before each pass whether a weight was moved or replaced."""
 
     def __init__(self, model: Phi4MM, cache: PagedKVCache) -> None:
         self._text, self._config, self._cache = model.text, model.config.text, cache
         self._decoder: NativeDecoder | None = None
-        self._rows = 0
+        self._max_tokens = 0
         self._names: tuple[Adapter, ...] = ()
         self._changed: Callable[[], bool] | None = None
 
     def accepts(self, batch: ForwardBatch) -> bool:
-        """Whether every sequence brings few tokens, over this cache, and the native decoder knows the weights."""
+        """Whether every sequence has few new tokens, in this cache, and the native decoder supports the weights."""
         if batch.cache is not self._cache or batch.decode is None or batch.prefill:
             return False
         if self._changed is None or self._changed():
             self._prepare()
-        return len(batch.ids) <= self._rows
+        return len(batch.ids) <= self._max_tokens
 
     def run(self, batch: ForwardBatch) -> Tensor:
         """Logits (N, V) at `batch.outputs`; writes to the sequences' pages."""
-        assert self._decoder is not None and batch.decode is not None, "only what was accepted can run"
+        assert self._decoder is not None and batch.decode is not None, "run needs a batch that accepts() has accepted"
         x = self._text.embed(batch)
         cos, sin = self._text.rotation(batch, x.dtype)
         _, tables, lengths = batch.decode
@@ -51,16 +51,16 @@ class FusedCPUExecutor:
 
     def invalidate(self) -> None:
         """Forget all addresses."""
-        self._decoder, self._changed, self._rows = None, None, 0
+        self._decoder, self._changed, self._max_tokens = None, None, 0
 
     def _prepare(self) -> None:
-        """Read the weights that the model has now."""
+        """Collect the addresses of the weights that the model has now."""
         self.invalidate()
         self._names = tuple(self._text.adapters)
         layers = [_layer(layer, self._cache.layer(n), self._names) for n, layer in enumerate(self._text.decoder_layers)]
         shape = DecoderShape(self._config.num_heads, self._config.rope.rotary_dim, self._config.rms_norm_eps)
-        self._rows = fused_decoder_rows(layers, shape)
-        if self._rows:
+        self._max_tokens = fused_decoder_rows(layers, shape)
+        if self._max_tokens:
             self._decoder = NativeDecoder(layers, shape)
         versions, moved = dict(self._text.adapters), weight_watch(self._text, values=False)
         self._changed = lambda: self._text.adapters != versions or moved()
