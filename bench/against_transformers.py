@@ -1,8 +1,8 @@
-"""Prefill of 512 tokens and decoding, bf16: ours and transformers' own class on the same checkpoint in one run.
+"""Prefill of 512 tokens and decode in bf16: phi4mm and transformers' own class on the same checkpoint in one run.
 
-Prefill is bound by arithmetic: 6.4 GFLOP a token over what a large matrix product reaches here. Decode is bound by
-reading: every weight once a token, 7.7 GB, over what a stream read reaches. Both ceilings are measured in the same run.
-The systems take turns, each turn in a fresh process (one 11 GB model at a time), and medians are reported.
+The ceiling of prefill is arithmetic: the speed of a large matrix product at 6.4 GFLOP per token. The ceiling of decode
+is memory bandwidth: the speed of a stream read at 7.7 GB per token, since every weight is read once. Both are measured
+in the same run. The systems take turns, each in a new process (one 11 GB model at a time); medians are reported.
 
 python bench/against_transformers.py CHECKPOINT_IN_TRANSFORMERS_LAYOUT [--turns 2]
 """
@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from measure import GB, child, provenance
 
-TOKENS = 12  # decoded a turn; the first, which warms up, is not counted
+TOKENS = 12  # decode steps that are timed per turn, after one to warm up
 
 
 def ours(folder: Path, prompt: int) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Our prefill, and one step of our decoding after it."""
+    """A prefill by phi4mm, and one decode step after it."""
     from phi4mm.checkpoint.load import load_model
     from phi4mm.model.batch import BatchedSequence, ForwardBatch
     from phi4mm.model.kv import PagedKVCache
@@ -42,14 +42,14 @@ def ours(folder: Path, prompt: int) -> tuple[Callable[[], None], Callable[[], No
         model(ForwardBatch(ids, (BatchedSequence(prompt, pages=(0,)),), torch.tensor([prompt - 1]), cache=cache))
 
     def decode() -> None:
-        row = BatchedSequence(1, past=next(past), pages=(0,))
-        model(ForwardBatch(ids[:1], (row,), torch.tensor([0]), cache=cache)).argmax(-1)
+        sequence = BatchedSequence(1, past=next(past), pages=(0,))
+        model(ForwardBatch(ids[:1], (sequence,), torch.tensor([0]), cache=cache)).argmax(-1)
 
     return prefill, decode
 
 
 def theirs(folder: Path, prompt: int) -> tuple[Callable[[], None], Callable[[], None]]:
-    """The same with transformers' class, its default attention (PyTorch's own), adapters not loaded."""
+    """The same with transformers' class, its default attention (SDPA), adapters not loaded."""
     from transformers import DynamicCache, Phi4MultimodalForCausalLM
 
     model = Phi4MultimodalForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="sdpa").eval()
@@ -67,7 +67,7 @@ def theirs(folder: Path, prompt: int) -> tuple[Callable[[], None], Callable[[], 
 
 
 def measure(system: str, folder: Path, prompt: int) -> None:
-    """One turn of one system: load, warm up, time; one JSON line."""
+    """One turn of one system: load, warm up, time, and print one JSON line."""
     start = time.perf_counter()
     prefill, decode = (ours if system == "phi4mm" else theirs)(folder, prompt)
     load = time.perf_counter() - start
@@ -79,7 +79,7 @@ def measure(system: str, folder: Path, prompt: int) -> None:
 
 
 def ceilings() -> dict[str, float]:
-    """What this machine reaches: a stream read and a large float32 product, best of three."""
+    """The speed of a stream read and of a large float32 product on this machine, best of three."""
     block = torch.ones(1 << 28)
     read = min(_seconds(lambda: block.sum()) for _ in range(3))
     a, b = torch.randn(512, 3072), torch.randn(8192, 3072)
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument(
-        "--prompt", type=int, default=512, help="tokens of the prompt; a short one times decoding alone"
+        "--prompt", type=int, default=512, help="tokens of the prompt; a short one to time decode alone"
     )
     parser.add_argument("--child", choices=["phi4mm", "transformers"], help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -1,13 +1,14 @@
-"""Is one version of phi4mm faster than another? Turns of both, one after the other, and the ratio with its interval.
+"""Compares the speed of two versions of phi4mm: alternating turns, and the ratio with its confidence interval.
 
     python bench/compare.py OLD_SOURCE MODEL [--new SOURCE] [--pairs 10] [--prompt 512] [--tokens 24] [--threads 2]
 
-OLD_SOURCE and --new (default: this checkout's) are `src` folders. Both versions are loaded once, in a process each, and
-answer in turn. Machines drift by tens of percent within minutes, so only neighbours are compared: a pair is one turn of
-each, in alternating order, and the interval is that of the mean logarithm of the pairs' ratios (Student's t). A letter
-must be a token of MODEL, as of the tokenizer of bench/turns/vocabulary.py, which `--vocabulary` puts there. Where the
-machine drifts within seconds, `--together` runs the two of a pair at once, on a core each, in turn on either: what
-slows one then slows the other. A line a pair on stderr, one JSON line last.
+OLD_SOURCE and --new (default: that of this checkout) are `src` folders. Each version is loaded once in its own process,
+and the two take turns. The speed of a shared machine changes by tens of percent within minutes, so only turns that
+follow each other are compared: a pair is one turn of each version, in alternating order, and the interval is that of
+the mean logarithm of the pairs' ratios (Student's t). Each letter must be one token of MODEL, as in the tokenizer of
+bench/turns/vocabulary.py, which `--vocabulary` writes there. If the speed changes within seconds, `--together` runs
+both turns of a pair at the same time, each on one core, and swaps the cores after each pair: other load then slows
+both. Prints a line per pair on stderr and one JSON line last.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ class Version:
         )
 
     def turn(self) -> dict[str, Any]:
-        """One prompt answered."""
+        """Answer one prompt and return the figures."""
         self.begin()
         return self.result()
 
     def begin(self, core: int | None = None) -> None:
-        """Have a prompt answered, on one core where that is said (Linux)."""
+        """Start answering a prompt, on one core if `core` is given (Linux)."""
         assert self._process.stdin is not None
         if core is not None:
             for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
@@ -57,13 +58,13 @@ class Version:
         self._process.stdin.flush()
 
     def result(self) -> dict[str, Any]:
-        """The figures of the prompt that was begun."""
+        """The figures of the started prompt."""
         assert self._process.stdout is not None
         record: dict[str, Any] = json.loads(self._process.stdout.readline())
         return record
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
@@ -72,13 +73,13 @@ class Version:
 def interval(ratios: list[float]) -> dict[str, float]:
     """Geometric mean of the ratios and its 95 % interval."""
     logs = [math.log(ratio) for ratio in ratios]
-    wide = STUDENT[min(len(logs) - 1, len(STUDENT)) - 1] * statistics.stdev(logs) / math.sqrt(len(logs))
+    half_width = STUDENT[min(len(logs) - 1, len(STUDENT)) - 1] * statistics.stdev(logs) / math.sqrt(len(logs))
     mean = statistics.mean(logs)
-    return {"ratio": math.exp(mean), "low": math.exp(mean - wide), "high": math.exp(mean + wide)}
+    return {"ratio": math.exp(mean), "low": math.exp(mean - half_width), "high": math.exp(mean + half_width)}
 
 
 def main() -> None:
-    """Take the turns and print."""
+    """Take the turns and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", type=Path)
     parser.add_argument("model", type=Path)
@@ -87,11 +88,13 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--together", action="store_true", help="both at once, a core each, with --threads 1")
+    parser.add_argument(
+        "--together", action="store_true", help="both versions at once on one core each; needs --threads 1"
+    )
     parser.add_argument("--vocabulary", action="store_true", help="write the stand-in tokenizer into MODEL first")
     args = parser.parse_args()
     if args.together and args.threads != 1:
-        parser.error("--together gives each version one core; add --threads 1")
+        parser.error(f"--together gives each version one core, but --threads is {args.threads}; add --threads 1")
     if args.vocabulary:
         sys.path.insert(0, str(TURNS))
         from vocabulary import tokenizer_json
@@ -99,7 +102,7 @@ def main() -> None:
         (args.model / "tokenizer.json").write_text(json.dumps(tokenizer_json()), encoding="utf-8")
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     older, newer = Version(args.old, args), Version(args.new, args)
-    older.turn()  # the first of each is a warm-up
+    older.turn()  # the first turn of each is a warm-up
     newer.turn()
     for number in range(args.pairs):
         if args.together:

@@ -1,7 +1,7 @@
-"""How much memory does loading take? Bound: the weights plus 1.5 GB.
+"""Peak memory of loading a checkpoint. Bound: the weights plus 1.5 GB.
 
-Each checkpoint is loaded in a fresh process. The peak of resident memory (VmHWM) counts everything: Python, torch, the
-model, and whatever the loader holds beside it. The floor is the weights' own bytes.
+Each checkpoint is loaded in a new process. The peak of resident memory (VmHWM) counts everything: Python, torch, the
+model, and the loader's temporary memory. The lower limit is the bytes of the weights.
 
 python bench/load.py CHECKPOINT [CHECKPOINT ...]
 """
@@ -22,7 +22,7 @@ from phi4mm.machine import peak_resident_bytes
 
 
 def measure(folder: Path) -> None:
-    """Load one checkpoint here; one JSON line."""
+    """Load one checkpoint in this process and print one JSON line."""
     before = peak_resident_bytes()
     start = time.perf_counter()
     model = load_model(folder, device="cpu", dtype=torch.bfloat16)
@@ -42,7 +42,7 @@ def measure(folder: Path) -> None:
 
 
 def main() -> None:
-    """Measure each in a process of its own; a table on stderr, one JSON line last."""
+    """Measure each in its own process; a table on stderr, one JSON line last."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", type=Path, nargs="+")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)

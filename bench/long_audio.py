@@ -1,7 +1,7 @@
 """Thirty minutes of audio through the encoder at the published sizes: peak memory beyond the weights, and exactness.
 
 Bound: 3 GB beyond the weights. The reference for exactness is the same encoder without tiles and with all windows at
-once, on a clip long enough to need several of each.
+once, on a clip that needs several of each.
 
 python bench/long_audio.py CHECKPOINT [--minutes 30]
 """
@@ -24,7 +24,7 @@ from phi4mm.processing.audio import WIDE, log_mel
 
 
 def main() -> None:
-    """Load the audio part, measure, compare; one JSON line last."""
+    """Load the audio encoder, measure, compare, and print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--minutes", type=float, default=30)
@@ -35,15 +35,15 @@ def main() -> None:
     features = torch.from_numpy(log_mel(noise, WIDE))[None]
     with torch.inference_mode():
         error = untiled_difference(encoder.encoder, features[:, :6000])
-        Path("/proc/self/clear_refs").write_text("5")  # begin a new peak
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak (VmHWM)
         before = resident_bytes()
         start = time.perf_counter()
-        rows = encoder(features, torch.tensor([features.shape[1]]), ["speech"])[0]
+        embeddings = encoder(features, torch.tensor([features.shape[1]]), ["speech"])[0]
         seconds = time.perf_counter() - start
     record = {
         "bench": "long_audio",
         "minutes": args.minutes,
-        "tokens": len(rows),
+        "tokens": len(embeddings),
         "peak_beyond_weights_gb": round((peak_resident_bytes() - before) / GB, 3),
         "bound_gb": 3.0,
         "seconds": round(seconds, 1),
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def untiled_difference(encoder: encoder_module.AudioEncoder, features: torch.Tensor) -> float:
-    """Largest relative difference between the tiled encoder and the same without tiles, on a 60 s clip."""
+    """Largest relative difference between the encoder with and without tiles, on a 60 s clip."""
     frames = torch.tensor([features.shape[1]])
     tiled = encoder(features, frames).float()
     tile, windows = encoder_module.TILE, encoder_module.WINDOWS_AT_ONCE

@@ -1,8 +1,8 @@
-"""Memory of a long prompt with int8 keys: the last chunk of a prefill, over keys that are there already.
+"""Memory of a long prompt with an int8 KV cache: the last chunk of a chunked prefill over an already filled cache.
 
-Prefilling 32,768 tokens takes most of an hour on two cores, and only its last chunk decides the peak: then all keys are
-held and the chunk's own tensors are largest. So the pages before it are filled with noise, as if earlier chunks had
-written them, and the last chunk and one decoding step run for real. Towers and adapters stay mapped, untouched.
+Prefilling 32,768 tokens takes most of an hour on two cores, and the peak is in the last chunk, when the cache is full
+and the chunk's own tensors are largest. So the pages before it are filled with noise, as if earlier chunks had written
+them, and only the last chunk and one decode step are computed. The weights of towers and adapters are never read.
 
     python bench/long_context.py QUANTIZED_FOLDER [--tokens 32768]
 
@@ -29,7 +29,7 @@ PAGE = 32
 
 
 def measure(folder: Path, tokens: int) -> None:
-    """Load, fill, run the last chunk and a decoding step; one JSON line."""
+    """Load, fill the cache, run the last chunk and a decode step, and print one JSON line."""
     model = load_model(folder, device="cpu", dtype=torch.bfloat16)
     loaded = resident_bytes()
     pages = -(-(tokens + 1) // PAGE)
@@ -77,7 +77,7 @@ def measure(folder: Path, tokens: int) -> None:
 
 
 def main() -> None:
-    """Measure in a fresh process."""
+    """Measure in a new process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tokens", type=int, default=32768)
@@ -86,8 +86,8 @@ def main() -> None:
     if args.child:
         measure(args.folder, args.tokens)
         return
-    found = child(__file__, str(args.folder), "--tokens", str(args.tokens), "--child")
-    print(json.dumps({"bench": "long_context", **found, **provenance()}))
+    record = child(__file__, str(args.folder), "--tokens", str(args.tokens), "--child")
+    print(json.dumps({"bench": "long_context", **record, **provenance()}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The images and audio clips in examples/, drawn and spoken from held-out combinations.
+"""Makes the images and audio clips in examples/ from held-out combinations of nano's synthetic data.
 
     python bench/make_examples.py [FOLDER]
 
@@ -20,7 +20,7 @@ from phi4mm.nano.synth import augment, scene, sentences, signs, voice
 from phi4mm.nano.synth.split import is_held_out
 from phi4mm.protocol.messages import Tool
 
-BACKDROP = "grey"  # no stop sign was ever seen before it
+BACKDROP = "grey"  # training has no stop sign with this backdrop
 TOOLS = (
     Tool("get_weather", "Get the weather in a city.", {"city": {"type": "str", "description": "The city."}}),
     Tool("play_music", "Play a kind of music.", {"genre": {"type": "str", "description": "The genre."}}),
@@ -28,7 +28,7 @@ TOOLS = (
 
 
 def main(folder: Path) -> None:
-    """Write every file of the demonstration."""
+    """Write every file of the demo."""
     rng = random.Random(7)
     stop = next(sign for sign in signs.SIGNS if sign.name == "stop sign")
     assert is_held_out(stop.name, BACKDROP)
@@ -44,8 +44,8 @@ def say(text: str, path: Path, rng: random.Random) -> None:
     """Write `text` in a held-out voice, with a little silence around it."""
     speech = voice.speak(text, voice.draw_voice("held_out", rng))
     padded = augment.pad_silence(speech.samples, speech.rate, 0.2, 0.2)
-    heard = augment.add_noise(augment.set_peak(padded, 0.6), 35, np.random.default_rng(0))
-    soundfile.write(path, heard, speech.rate)
+    noisy = augment.add_noise(augment.set_peak(padded, 0.6), 35, np.random.default_rng(0))
+    soundfile.write(path, noisy, speech.rate)
     print(f"{path.name}: {text}", file=sys.stderr)
 
 

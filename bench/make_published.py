@@ -1,4 +1,4 @@
-"""Write a synthetic checkpoint at the published sizes, bf16: 11 GB a layout, about two minutes.
+"""Writes a synthetic checkpoint of the published sizes in bf16: 11 GB, about two minutes.
 
 python bench/make_published.py OUT [--layout original|transformers]
 """
@@ -16,7 +16,7 @@ CONFIG = Path(__file__).parent.parent / "tests" / "golden" / "published.json"
 
 
 def main() -> None:
-    """Write it and print one JSON line."""
+    """Write the checkpoint and print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--layout", choices=["original", "transformers"], default="original")

@@ -1,4 +1,4 @@
-"""What every benchmark reports beside its figures."""
+"""What the benchmarks share: the record of hardware and versions, and running a script in a new process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def provenance() -> dict[str, Any]:
 
 
 def child(script: str, *arguments: str) -> dict[str, Any]:
-    """Run this script's own measurement in a fresh process and return the JSON of its last line."""
+    """Run a script in a new process and return the JSON of its last line."""
     done = subprocess.run([sys.executable, script, *arguments], stdout=subprocess.PIPE, text=True, check=True)
     record: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return record

@@ -1,4 +1,4 @@
-"""How well nano does what it was trained for, on sentences, voices, scenes and tool arguments it never met.
+"""Scores nano on its tasks, with held-out sentences, voices, scenes and tool requests.
 
     python bench/nano_scores.py [--model nano] [--examples 200] [--seed 0] [--quantize int4]
 
@@ -24,11 +24,11 @@ from phi4mm.protocol.sampling import SamplingParams
 
 BATCH = 50
 MAX_TOKENS = 60
-BARS = {"scene": 0.95, "transcribe": 0.05, "tool_call": 0.95, "spoken_scene": 0.80}
+THRESHOLDS = {"scene": 0.95, "transcribe": 0.05, "tool_call": 0.95, "spoken_scene": 0.80}
 
 
 def main() -> int:
-    """Score every task and compare with the bars; 1 when one is missed."""
+    """Score every task and compare with the thresholds; returns 1 if one is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nano")
     parser.add_argument("--examples", type=int, default=200, help="held-out examples a task")
@@ -41,13 +41,13 @@ def main() -> int:
     scores: dict[str, float] = {}
     for task in world.TASKS:
         examples = [world.example("held_out", args.seed + n, task) for n in range(args.examples)]
-        found = answers(model, examples)
-        scores[task] = score(task, examples, found)
-        bar = f"  bar {BARS[task]:.0%}" if task in BARS else ""
-        measure = "word error rate" if task == "transcribe" else "right"
-        print(f"{task:<14}{scores[task]:>7.1%} {measure}{bar}", flush=True)
+        replies = answers(model, examples)
+        scores[task] = score(task, examples, replies)
+        threshold = f"  threshold {THRESHOLDS[task]:.0%}" if task in THRESHOLDS else ""
+        measure = "word error rate" if task == "transcribe" else "correct"
+        print(f"{task:<14}{scores[task]:>7.1%} {measure}{threshold}", flush=True)
         if args.wrong:
-            show_wrong(examples, found)
+            show_wrong(examples, replies)
     record = {
         "model": args.model,
         "examples": args.examples,
@@ -62,29 +62,32 @@ def main() -> int:
         args.record.write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(record | {"seconds": round(time.perf_counter() - start, 1)}))
     return int(
-        any((scores[task] > bar) if task == "transcribe" else (scores[task] < bar) for task, bar in BARS.items())
+        any(
+            (scores[task] > limit) if task == "transcribe" else (scores[task] < limit)
+            for task, limit in THRESHOLDS.items()
+        )
     )
 
 
 def answers(model: Model, examples: list[world.Example]) -> list[str]:
-    """The model's greedy answers, some side by side."""
+    """The model's greedy answers, BATCH requests at a time."""
     requests = [ChatRequest(e.messages, tools=e.tools, params=SamplingParams(max_tokens=MAX_TOKENS)) for e in examples]
     replies = [reply for n in range(0, len(requests), BATCH) for reply in model.batch(requests[n : n + BATCH])]
     return [reply.text for reply in replies]
 
 
-def score(task: world.Task, examples: list[world.Example], found: list[str]) -> float:
-    """Word error rate of transcriptions, else the share of right answers."""
-    pairs = [(example.answer, answer) for example, answer in zip(examples, found, strict=True)]
+def score(task: world.Task, examples: list[world.Example], replies: list[str]) -> float:
+    """The word error rate for transcription, else the fraction of correct answers."""
+    pairs = [(example.answer, answer) for example, answer in zip(examples, replies, strict=True)]
     if task == "transcribe":
         return word_error_rate(pairs)
-    right = same_calls if task == "tool_call" else exact_match
-    return sum(right(truth, answer) for truth, answer in pairs) / len(pairs)
+    correct = same_calls if task == "tool_call" else exact_match
+    return sum(correct(reference, answer) for reference, answer in pairs) / len(pairs)
 
 
-def show_wrong(examples: list[world.Example], found: list[str]) -> None:
-    """Print question, right answer and wrong answer, a line each."""
-    for example, answer in zip(examples, found, strict=True):
+def show_wrong(examples: list[world.Example], replies: list[str]) -> None:
+    """Print a line with question, expected answer and answer for every wrong one."""
+    for example, answer in zip(examples, replies, strict=True):
         if answer != example.answer:
             words = [part for part in example.messages[-1].parts if isinstance(part, str)]
             print(f"    {example.spoken or ' '.join(words)!r}: {example.answer!r}, not {answer!r}")

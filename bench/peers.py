@@ -1,11 +1,11 @@
-"""The peers of this model on this machine, beside ours: same sizes, same prompts, same threads, turn about in one run.
+"""Compares phi4mm with other engines that run this model: same sizes, prompts and threads, alternating in one run.
 
     python bench/peers.py [--quantize int4] [--turns 2] [--only llama-cpp-python ...] [--json]
 
-Each peer has an environment of its own under --work, made with pip on first use (llama.cpp is compiled there, about 20
-minutes), and loads synthetic weights of the published sizes, also made on first use (40 GB of files, 21 GB of memory at
-most). A turn is a fresh process. Prints a table, and with --json one JSON line last: `ours`; `peers` by name with the
-same keys, null with a reason where a peer cannot; `ratios`, how many times better ours is.
+Each peer has its own environment under --work, made with pip on first use (llama.cpp is compiled, about 20 minutes),
+and loads synthetic weights of the published sizes, also made on first use (40 GB of files, at most 21 GB of memory). A
+turn is a new process. Prints a table, and with --json one JSON line last: `ours`; `peers` by name with the same keys,
+null with a reason where a peer has no figure; `ratios`, how many times better ours is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from phi4mm.machine import usable_cores
 Record: TypeAlias = dict[str, Any]
 TURNS = Path(__file__).with_name("turns")
 TIMEOUT = 3600  # seconds of one turn
-RATES = ("prefill_tok_s", "decode_tok_s")  # better when larger; the other figures when smaller
+RATES = ("prefill_tok_s", "decode_tok_s")  # larger is better; for COSTS smaller is better
 COSTS = ("image_first_token_s", "audio_first_token_s", "load_s", "resident_gb")
 FRACTIONS = ("prefill_ceiling_fraction", "decode_ceiling_fraction")
 KEYS = (*RATES, *FRACTIONS, *COSTS, "threads", "quantize")
@@ -39,7 +39,7 @@ KEYS = (*RATES, *FRACTIONS, *COSTS, "threads", "quantize")
 
 @dataclass(frozen=True)
 class Peer:
-    """What pip installs for it, how it is compiled, which script runs its turn, and why it cannot run at all."""
+    """A peer: its pip requirements and CMake options, the script of its turn, and the reason if it cannot run."""
 
     requirements: tuple[str, ...]
     script: str
@@ -51,7 +51,7 @@ PEERS = {
     "llama-cpp-python": Peer(("llama-cpp-python==0.3.36", "gguf"), "llama_cpp_turn.py", "-DGGML_NATIVE=ON"),
     "mistralrs": Peer(("mistralrs==0.9.5", "numpy", "pillow", "soundfile"), "mistralrs_turn.py"),
     "onnxruntime-genai": Peer(("onnxruntime-genai==0.18.0", "onnx", "onnx-ir", "tqdm"), "onnxruntime_genai_turn.py"),
-    "transformers": Peer((), "transformers_turn.py"),  # phi4mm's test extra: its turn prepares media with phi4mm
+    "transformers": Peer((), "transformers_turn.py"),  # in this environment: its turn prepares media with phi4mm
     "openvino-genai": Peer(
         (), "", cannot="its exporter runs the published model's own code, which no longer loads and is in no package"
     ),
@@ -59,7 +59,7 @@ PEERS = {
 
 
 def main() -> None:
-    """Prepare, alternate, report."""
+    """Prepare the peers, take the turns, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("~/.cache/phi4mm-peers"), help="environments and weights")
     parser.add_argument("--quantize", choices=["int8", "int4"], help="ours in 8 or 4 bits; without it in bf16")
@@ -80,27 +80,27 @@ def main() -> None:
         for name in args.only:
             turns[name].append(busy() | peer_turn(commands[name], args, work / f"{name}.log"))
             print(f"{name}: {turns[name][-1]}", file=sys.stderr)
-    found = {name: medians(records) for name, records in turns.items()}
-    limits = found["ours"]["ceilings"]
+    results = {name: medians(records) for name, records in turns.items()}
+    limits = results["ours"]["ceilings"]
     flops = prefill_flops(load_config(original).text, args.prompt) / args.prompt
     for name in args.only:
-        found[name] |= fractions(found[name], flops, limits)
+        results[name] |= fractions(results[name], flops, limits)
     result = {
         "bench": "peers",
-        "ours": found["ours"],
-        "peers": {name: found[name] for name in args.only},
-        "ratios": {name: ratios(found["ours"], found[name]) for name in args.only},
+        "ours": results["ours"],
+        "peers": {name: results[name] for name in args.only},
+        "ratios": {name: ratios(results["ours"], results[name]) for name in args.only},
         "settings": {name: getattr(args, name) for name in ("prompt", "tokens", "turns")},
         "turns": turns,
         **provenance(),
     }
-    print(as_text(found), file=sys.stderr if args.json else sys.stdout)
+    print(as_text(results), file=sys.stderr if args.json else sys.stdout)
     if args.json:
         print(json.dumps(result))
 
 
 def prepared(name: str, work: Path, original: Path) -> list[str] | str:
-    """The command of a peer's turn without its numbers, or why there is none."""
+    """The command of a peer's turn without its numbers, or the reason why it cannot run."""
     peer = PEERS[name]
     if peer.cannot:
         return peer.cannot
@@ -118,7 +118,7 @@ def prepared(name: str, work: Path, original: Path) -> list[str] | str:
 
 
 def environment(folder: Path, peer: Peer) -> Path:
-    """The interpreter of a peer's own environment, made on first use; the stamp says that pip went to its end."""
+    """The interpreter of a peer's environment, made on first use; the file `installed` shows that pip succeeded."""
     python, stamp = folder / "bin/python", folder / "installed"
     if not stamp.exists():
         venv.create(folder, with_pip=True, clear=True)
@@ -129,23 +129,23 @@ def environment(folder: Path, peer: Peer) -> Path:
 
 
 def site_packages(folder: Path) -> Path:
-    """Where an environment's packages lie."""
+    """The site-packages folder of an environment."""
     return next(folder.glob("lib/python3*/site-packages"))
 
 
 def busy() -> Record:
-    """How many processes wanted a core in the minute before a turn: a neighbour's work makes a turn incomparable."""
+    """The load average of the minute before a turn; a turn on a busy machine cannot be compared."""
     return {"load_average": os.getloadavg()[0]}
 
 
 def our_turn(folder: Path, args: argparse.Namespace) -> Record:
-    """`phi4mm bench --json` in a fresh process."""
+    """`phi4mm bench --json` in a new process."""
     command = [sys.executable, "-m", "phi4mm", "bench", str(folder), "--turns", "1", "--json", *numbers(args)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
 def peer_turn(command: list[str] | str, args: argparse.Namespace, log: Path) -> Record:
-    """A peer's record; nulls and a reason where it ended otherwise than with one."""
+    """A peer's record; nulls and a reason if it ended without one."""
     if isinstance(command, str):
         return failure(command)
     threads = {name: str(args.threads) for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")}
@@ -170,27 +170,27 @@ def peer_turn(command: list[str] | str, args: argparse.Namespace, log: Path) -> 
 
 
 def numbers(args: argparse.Namespace) -> list[str]:
-    """What every turn is told."""
+    """The numeric arguments of every turn."""
     return ["--prompt", str(args.prompt), "--tokens", str(args.tokens), "--threads", str(args.threads)]
 
 
 def failure(reason: str) -> Record:
-    """A record of nothing."""
+    """A record of nulls with one reason."""
     return dict.fromkeys(KEYS) | {"reasons": dict.fromkeys(KEYS, reason)}
 
 
 def medians(records: list[Record]) -> Record:
-    """The median of every measured figure over the turns that have it; what is no figure is that of the last turn."""
-    whole = records[-1]
+    """The median of every float over the turns that have it; other values are those of the last successful turn."""
+    base = records[-1]
     for record in records:
         if record.get("decode_tok_s") is not None:
-            whole = record
-    measured = [key for key, value in whole.items() if isinstance(value, float)]
-    return whole | {key: statistics.median(r[key] for r in records if r.get(key) is not None) for key in measured}
+            base = record
+    measured = [key for key, value in base.items() if isinstance(value, float)]
+    return base | {key: statistics.median(r[key] for r in records if r.get(key) is not None) for key in measured}
 
 
 def fractions(record: Record, flops: float, limits: Record) -> Record:
-    """A peer's share of the ceilings that ours measured in this run."""
+    """A peer's fractions of the ceilings that `phi4mm bench` measured in this run."""
     prefill, decode, step = (record.get(key) for key in ("prefill_tok_s", "decode_tok_s", "decode_gb"))
     reasons = dict(record["reasons"])
     if decode is not None and step is None:
@@ -203,18 +203,18 @@ def fractions(record: Record, flops: float, limits: Record) -> Record:
 
 
 def ratios(ours: Record, theirs: Record) -> dict[str, float | None]:
-    """How many times better ours is: rates ours over theirs, seconds and memory theirs over ours."""
+    """How many times better ours is: ours / theirs for rates, theirs / ours for seconds and memory."""
     return {
         **{key: theirs[key] and ours[key] / theirs[key] for key in RATES},
         **{key: theirs[key] and ours[key] and theirs[key] / ours[key] for key in COSTS},
     }
 
 
-def as_text(found: dict[str, Record]) -> str:
-    """A table for people."""
+def as_text(results: dict[str, Record]) -> str:
+    """The results as a text table."""
     titles = ("prefill tok/s", "decode tok/s", "image s", "audio s", "load s", "resident GB")
     lines = [f"{'':<20}" + "".join(f"{title:>15}" for title in titles)]
-    for name, record in found.items():
+    for name, record in results.items():
         cells = ["-" if record[key] is None else f"{record[key]:.2f}" for key in (*RATES, *COSTS)]
         lines.append(f"{name:<20}" + "".join(f"{cell:>15}" for cell in cells))
     return "\n".join(lines)

@@ -1,13 +1,14 @@
-"""Thousands of random requests through one engine with far too little memory: does anything leak, hang or go missing?
+"""Sends thousands of random requests to one engine with very little memory, to find leaks, hangs and lost requests.
 
 A tiny float32 model with synthetic weights answers text, images, audio clips and both, of random lengths and
-parameters; prompts repeat and share prefixes, a tenth is aborted, and the pool holds only a few sequences, so that they
-are preempted and caches evicted all the time. Every 50 steps, and at the end, pages must add up; at the end nothing
-may be held, every request must have a result or an error, and memory must have stopped growing after the first half.
+parameters. Prompts repeat and share prefixes, some requests are aborted, and the KV cache holds only a few sequences,
+so that sequences are preempted and caches evicted all the time. Every 50 steps, and at the end, the counts of pages
+must add up. At the end no page or encoder output may be held, every request must have a result or an error, and memory
+may have grown by at most MAX_GROWTH in the second half.
 
     python bench/soak.py [--requests 2000] [--seed 0] [--kv-cache-dtype int8]
 
-A table on stderr, one JSON line last; exit status 1 where something is wrong.
+A table on stderr, one JSON line last; exit status 1 if something is wrong.
 """
 
 from __future__ import annotations
@@ -45,17 +46,17 @@ from phi4mm.protocol.sampling import SamplingParams
 MB = 1e6
 TINY = Path(__file__).parent.parent / "tests" / "golden" / "tiny_rope96.json"
 VOCABULARY = 2000
-CROP = 56  # pixels: the tower is not what is tested here
+CROP = 56  # pixels; small, because the tower is not tested here
 CONTEXT = 400
 EOS = tuple(range(20, 60))
-BYTES = {"auto": 330_000, "int8": 180_000}  # about 50 pages, of which one sequence may need 48
-LIMITS = EngineArgs(max_num_seqs=8, max_num_batched_tokens=48, max_waiting=12, page_size=8)
-MOST_GROWTH = 64 * MB  # of resident memory over the second half: what malloc may keep, and no more
+BYTES = {"auto": 330_000, "int8": 180_000}  # about 50 pages; one sequence may need 48
+ENGINE_ARGS = EngineArgs(max_num_seqs=8, max_num_batched_tokens=48, max_waiting=12, page_size=8)
+MAX_GROWTH = 64 * MB  # of resident memory in the second half, which malloc may keep
 
 
 @dataclass
-class Maker:
-    """Random prompts and parameters from one seed; media come from a small stock, so that they are met again."""
+class RequestMaker:
+    """Makes random prompts and parameters from one seed, with media from a small set, so that they repeat."""
 
     random: random.Random
     media: list[MediaSpan] = field(default_factory=list)
@@ -74,7 +75,7 @@ class Maker:
             self.media.append(MediaSpan("audio", 0, audio_tokens(frames), media_digest(clip), clip))
 
     def prompt(self) -> Prompt:
-        """New, seen before, or going on from one seen before."""
+        """A new prompt, an earlier one, or a continuation of an earlier one."""
         if self.past and self.random.random() < 0.4:
             old = self.random.choice(self.past)
             return old if self.random.random() < 0.5 else Prompt((*old.ids, *self.words(20)), old.spans)
@@ -83,16 +84,16 @@ class Maker:
             span = self.random.choice([item for item in self.media if item.kind == kind])
             spans.append(replace(span, start=len(ids)))
             ids += [1] * span.length + self.words(4)
-        made = Prompt((*ids, *self.words(self.random.choice([5, 30, 130]))), tuple(spans))
-        self.past = [*self.past[-30:], made]
-        return made
+        prompt = Prompt((*ids, *self.words(self.random.choice([5, 30, 130]))), tuple(spans))
+        self.past = [*self.past[-30:], prompt]
+        return prompt
 
-    def words(self, most: int) -> list[int]:
-        """1 to `most` token ids."""
-        return [self.random.randrange(2, VOCABULARY) for _ in range(self.random.randint(1, most))]
+    def words(self, max_tokens: int) -> list[int]:
+        """1 to `max_tokens` token ids."""
+        return [self.random.randrange(2, VOCABULARY) for _ in range(self.random.randint(1, max_tokens))]
 
     def params(self) -> SamplingParams:
-        """Greedy half of the time."""
+        """Greedy half of the time, else random parameters."""
         pick = self.random
         tokens = pick.choice([1, 10, 40, 120])
         if pick.random() < 0.5:
@@ -111,11 +112,11 @@ class Maker:
 
 @dataclass
 class Soak:
-    """One run and what it found wrong."""
+    """One run, its counts, and the problems found."""
 
     engine: Engine
-    maker: Maker
-    wrong: list[str] = field(default_factory=list)
+    maker: RequestMaker
+    problems: list[str] = field(default_factory=list)
     ended: Counter[str] = field(default_factory=Counter)
     added: int = 0
     steps: int = 0
@@ -123,7 +124,7 @@ class Soak:
     tokens: int = 0
 
     def run(self, requests: int) -> list[int]:
-        """Add, step and abort at random until all have ended; resident bytes at each hundredth of the way."""
+        """Add, step and abort at random until all requests have ended. Returns resident bytes after each hundredth."""
         running: list[Request] = []
         added, resident = 0, []
         while added < requests or self.engine.busy:
@@ -139,21 +140,23 @@ class Soak:
                 running.remove(request)
                 self.ended[str(request.finish_reason)] += 1
                 if (request.finish_reason == "error") != (request.error is not None):
-                    self.wrong.append(f"{request.id} ended by {request.finish_reason} with error {request.error}")
+                    self.problems.append(f"{request.id} ended by {request.finish_reason} with error {request.error}")
         self.check_pages()
         held = self.engine.pool.held, self.engine.media.held
         if held != (0, 0) or running or sum(self.ended.values()) != requests:
-            self.wrong.append(f"at the end {held} pages and encoder outputs are held, {self.ended} of {requests} ended")
+            self.problems.append(
+                f"at the end {held} pages and encoder outputs are held, {self.ended} of {requests} ended"
+            )
         return resident
 
     def add(self, running: list[Request]) -> None:
-        """One request; where the queue is full it steps until there is room, as a patient client waits."""
+        """Add one request; while the queue is full, step the engine and try again."""
         prompt, params = self.maker.prompt(), self.maker.params()
         self.added += 1
-        asked = EngineRequest(f"r{self.added}", prompt, params, prompt.adapter)
+        request = EngineRequest(f"r{self.added}", prompt, params, prompt.adapter)
         while True:
             try:
-                running += self.engine.add(asked)
+                running += self.engine.add(request)
                 return
             except CapacityError:
                 self.turned_away += 1
@@ -170,17 +173,17 @@ class Soak:
             self.check_pages()
 
     def check_pages(self) -> None:
-        """free + held + cached = total, and encoder outputs within their room."""
+        """Check that free + held + cached = total pages, and that encoder outputs fit their capacity."""
         pool, media = self.engine.pool, self.engine.media
         if pool.free + pool.held + pool.cached != pool.total or not media.held <= media.used <= media.capacity:
-            self.wrong.append(
+            self.problems.append(
                 f"step {self.steps}: {pool.free} free + {pool.held} held + {pool.cached} cached pages of {pool.total},"
                 f" {media.held} held of {media.used} used of {media.capacity} encoder outputs"
             )
 
 
 def tiny_engine(engine_args: EngineArgs) -> Engine:
-    """A model of two layers whose LongRoPE switch is at 96 tokens."""
+    """An engine with a model of two layers that uses the long factors of LongRoPE beyond 96 tokens."""
     config: dict[str, Any] = json.loads(TINY.read_text())
     config |= {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
     config |= {"max_position_embeddings": CONTEXT}
@@ -192,14 +195,14 @@ def tiny_engine(engine_args: EngineArgs) -> Engine:
 
 
 def soak(requests: int, seed: int, kv_cache_dtype: str) -> dict[str, Any]:
-    """Run it; the record's `wrong` is empty where all is well."""
-    engine_args = replace(LIMITS, kv_cache_dtype=kv_cache_dtype, kv_cache_bytes=BYTES[kv_cache_dtype])
-    run = Soak(tiny_engine(engine_args), Maker(random.Random(seed)))
+    """Run it and return the record; its `wrong` lists the problems found."""
+    engine_args = replace(ENGINE_ARGS, kv_cache_dtype=kv_cache_dtype, kv_cache_bytes=BYTES[kv_cache_dtype])
+    run = Soak(tiny_engine(engine_args), RequestMaker(random.Random(seed)))
     start = time.perf_counter()
     resident = run.run(requests)
     growth = resident[-1] - resident[len(resident) // 2] if resident else 0
-    if growth > MOST_GROWTH:
-        run.wrong.append(f"resident memory grew by {growth / MB:.0f} MB over the second half")
+    if growth > MAX_GROWTH:
+        run.problems.append(f"resident memory grew by {growth / MB:.0f} MB over the second half")
     return {
         "requests": requests,
         "seed": seed,
@@ -213,7 +216,7 @@ def soak(requests: int, seed: int, kv_cache_dtype: str) -> dict[str, Any]:
         "growth_mb": round(growth / MB, 1),
         "resident_mb": round(resident[-1] / MB) if resident else None,
         "seconds": round(time.perf_counter() - start, 1),
-        "wrong": run.wrong,
+        "wrong": run.problems,
     }
 
 

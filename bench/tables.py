@@ -1,4 +1,4 @@
-"""Write the tables of docs/performance.md and README.md from the records in bench/results/.
+"""Writes the tables of docs/performance.md and README.md from the records in bench/results/.
 
     python bench/tables.py [--check]
 
@@ -20,8 +20,8 @@ READ_A_TOKEN_GB = 7.67  # decoder and tied head in bf16
 
 def record(name: str) -> dict[str, Any]:
     """One result file."""
-    found: dict[str, Any] = json.loads((ROOT / "bench/results" / f"{name}.json").read_text())
-    return found
+    result: dict[str, Any] = json.loads((ROOT / "bench/results" / f"{name}.json").read_text())
+    return result
 
 
 def checkpoints() -> str:
@@ -33,7 +33,7 @@ def checkpoints() -> str:
         for result in load["results"]
     ]
     rows.append(
-        f"| {audio['minutes']} minutes of sound through the encoder | {audio['tokens']:,} tokens, "
+        f"| {audio['minutes']} minutes of audio through the encoder | {audio['tokens']:,} tokens, "
         f"peak {audio['peak_beyond_weights_gb']:.2f} GB beyond the weights, "
         f"{audio['real_time_factor']:.1f} times real time, "
         f"largest difference to untiled {audio['largest_difference_to_untiled']} | `bench/long_audio.py` |"
@@ -42,14 +42,14 @@ def checkpoints() -> str:
 
 
 def transformers() -> str:
-    """Prefill and decode beside transformers' class, with the fraction of the ceiling."""
+    """Prefill and decode compared with transformers' class, and the fraction of the ceiling."""
     lines = [
         "| bf16, one run | ours tok/s | transformers tok/s | ratio | ours, of the ceiling |",
         "|---|---|---|---|---|",
     ]
     for prompt in (512, 64):
-        found = record(f"against_transformers_{prompt}")
-        ours, theirs, limit = found["medians"]["phi4mm"], found["medians"]["transformers"], found["ceilings"]
+        results = record(f"against_transformers_{prompt}")
+        ours, theirs, limit = results["medians"]["phi4mm"], results["medians"]["transformers"], results["ceilings"]
         ceiling = {
             "prefill": limit["product_gflop_s"] / GFLOP_A_TOKEN,
             "decode": limit["read_gb_s"] / READ_A_TOKEN_GB,
@@ -61,15 +61,15 @@ def transformers() -> str:
 
 
 def peers() -> str:
-    """Ours and what pip installs of others, one run: figures, then why some are missing."""
-    found = record("peers")
-    prompt, turns = found["settings"]["prompt"], found["settings"]["turns"]
+    """phi4mm and other engines in one run: figures, then the reasons for missing ones."""
+    results = record("peers")
+    prompt, turns = results["settings"]["prompt"], results["settings"]["turns"]
     lines = [
-        f"| medians of {turns}, {found['ours']['threads']} threads | weights | prefill of {prompt}, tok/s "
-        "(of the ceiling) | decode, tok/s (of the ceiling) | image, s | 30 s of sound, s | load, s | resident, GB |",
+        f"| medians of {turns}, {results['ours']['threads']} threads | weights | prefill of {prompt}, tok/s "
+        "(of the ceiling) | decode, tok/s (of the ceiling) | image, s | 30 s of audio, s | load, s | resident, GB |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, system in {"phi4mm": found["ours"], **found["peers"]}.items():
+    for name, system in {"phi4mm": results["ours"], **results["peers"]}.items():
         rates = [
             f"{_cell(system[f'{k}_tok_s'])} ({_cell(system[f'{k}_ceiling_fraction'])})" for k in ("prefill", "decode")
         ]
@@ -77,7 +77,7 @@ def peers() -> str:
         weights = system["quantize"] or ("bf16" if system["threads"] else "–")
         lines.append(f"| {system.get('version', name)} | {weights} | {' | '.join(rates + costs)} |")
     reasons: dict[str, set[str]] = {}
-    for name, system in found["peers"].items():
+    for name, system in results["peers"].items():
         for reason in system["reasons"].values():
             reasons.setdefault(reason, set()).add(name)
     lines += ["", *(f"- {', '.join(sorted(names))}: {reason}." for reason, names in sorted(reasons.items()))]
@@ -89,10 +89,10 @@ def _cell(value: float | None) -> str:
 
 
 def nano() -> str:
-    """The scores of the model in the box, as its training.json has them."""
+    """The scores of nano that its training.json records."""
     scores = json.loads((ROOT / "src/phi4mm/nano/assets/training.json").read_text())["scores"]
     titles = {
-        "scene": "one object: kind, colour, place",
+        "scene": "one object: kind, colour, position",
         "transcribe": "transcription, word error rate",
         "tool_call": "tool call, name and arguments",
         "spoken_scene": "spoken question about an image",
@@ -114,18 +114,20 @@ TABLES = {
 
 
 def main() -> int:
-    """Write, or with --check compare, every table."""
+    """Write every table, or with --check compare it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     stale = []
     for name, tables in TABLES.items():
         text = old = (ROOT / name).read_text()
-        for mark, make in tables.items():
-            before, start, rest = text.partition(f"<!-- {mark} -->\n")
+        for table, make in tables.items():
+            before, start, rest = text.partition(f"<!-- {table} -->\n")
             _, end, after = rest.partition("<!-- end -->")
             if not start or not end:
-                sys.exit(f"{name}: no place from <!-- {mark} --> to <!-- end -->")
+                sys.exit(
+                    f"{name} has no <!-- {table} --> followed by <!-- end -->; add both lines where the table belongs"
+                )
             text = f"{before}{start}{make()}\n{end}{after}"
         if text != old:
             stale.append(name)

@@ -1,4 +1,4 @@
-"""What phi4mm does, on the files beside this script, with the model in the box: `make demo`."""
+"""Shows what phi4mm does, with nano and the files in this folder; run it with `make demo`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ HERE = Path(__file__).parent
 
 
 def show(model: Model, title: str, *, image: str = "", audio: str = "", words: str = "", tools: str = "") -> None:
-    """Ask one question and print what was given, then the answer as it comes."""
+    """Ask one question; print the inputs, then the answer while it is generated."""
     print(f"\n{title}")
     if image:
-        print(f"  image   {_shown(image)}")
+        print(f"  image     {_shown(image)}")
     if audio:
-        print(f"  sound     {_shown(audio)}  {soundfile.info(HERE / audio).duration:.1f} s")
+        print(f"  audio     {_shown(audio)}  {soundfile.info(HERE / audio).duration:.1f} s")
     if tools:
         print(f"  tools     {_shown(tools)}")
     if words:
@@ -41,7 +41,7 @@ def show(model: Model, title: str, *, image: str = "", audio: str = "", words: s
 
 
 def main() -> int:
-    """Four jobs, one after the other."""
+    """Five requests, one after the other."""
     start = time.perf_counter()
     model = phi4mm.load("nano")
     print(f"nano loaded in {time.perf_counter() - start:.1f} s: {', '.join(model.settings.reasons)}")
@@ -50,12 +50,12 @@ def main() -> int:
     show(model, "Speech into text", audio="speech.flac", words="Transcribe the audio clip into text.")
     show(model, "A spoken question about an image", image="scene.png", audio="question.flac")
     show(model, "A tool call", words="What is the weather in Paris?", tools="tools.json")
-    print(f"\nall in {time.perf_counter() - start:.1f} s; phi4mm run nano  asks more")
+    print(f"\ntotal {time.perf_counter() - start:.1f} s; ask more with: phi4mm run nano")
     return 0
 
 
 def _shown(name: str) -> str:
-    """The path as one would type it here."""
+    """The path relative to the current folder, if it is inside."""
     path = HERE / name
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 

@@ -1,4 +1,4 @@
-"""What each peer loads, made once from the same synthetic checkpoints at the published sizes."""
+"""Makes the model files of each peer once, from the same synthetic checkpoints of the published sizes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from turns import vocabulary
 
 BENCH = Path(__file__).parents[1]
 GENERATION = {"bos_token_id": 199999, "eos_token_id": [200020, 199999], "pad_token_id": 199999}
-# What mistral.rs asks of a config.json and phi4mm does not.
-AUDIO_MORE = {
+# Keys that mistral.rs needs in config.json and phi4mm does not.
+EXTRA_AUDIO_KEYS = {
     "left_chunk": 18,
     "dropout_rate": 0.0,
     "activation_checkpointing": {"interval": 1, "module": "transformer", "offload": False},
 }
-TEXT_MORE = {
+EXTRA_TEXT_KEYS = {
     "resid_pdrop": 0.0,
     "embd_pdrop": 0.0,
     "attention_dropout": 0.0,
@@ -50,7 +50,7 @@ def checkpoint(folder: Path, layout: str) -> Path:
 
 
 def quantized(folder: Path, original: Path, scheme: str) -> Path:
-    """The same in phi4mm's own packed form."""
+    """The same checkpoint in phi4mm's packed format."""
     if not folder.exists():
         bits = scheme.removeprefix("int")
         _call([sys.executable, "-m", "phi4mm", "quantize", str(original), str(folder), "--bits", bits])
@@ -58,29 +58,29 @@ def quantized(folder: Path, original: Path, scheme: str) -> Path:
 
 
 def gguf(path: Path, python: Path) -> Path:
-    """A GGUF file for llama.cpp, written in its own environment."""
+    """A GGUF file for llama.cpp, written in that peer's environment."""
     if not path.exists():
         _call([str(python), str(Path(__file__).with_name("llama_gguf.py")), str(path)])
     return path
 
 
 def with_tokenizer(folder: Path, original: Path) -> Path:
-    """The original layout as the hub has it, for mistral.rs: tokenizer, processor files and the whole config.json."""
+    """The original layout as on the hub, for mistral.rs: with tokenizer, processor files and a complete config.json."""
     if folder.exists():
         return folder
-    half = _half(folder)
+    unfinished = _unfinished(folder)
     for path in original.glob("*.safetensors*"):
-        (half / path.name).symlink_to(path.resolve())
-    config = _read(original / "config.json") | TEXT_MORE
-    config["audio_processor"]["config"] |= AUDIO_MORE
+        (unfinished / path.name).symlink_to(path.resolve())
+    config = _read(original / "config.json") | EXTRA_TEXT_KEYS
+    config["audio_processor"]["config"] |= EXTRA_AUDIO_KEYS
     for part in config["embd_layer"].values():
         if isinstance(part, dict):
             part["enable_gradient_checkpointing"] = False
-    _write(half / "config.json", config)
-    _write(half / "preprocessor_config.json", PREPROCESSOR)
-    _write(half / "processor_config.json", {"processor_class": "Phi4MMProcessor"})
-    _add_tokenizer(half)
-    half.rename(folder)
+    _write(unfinished / "config.json", config)
+    _write(unfinished / "preprocessor_config.json", PREPROCESSOR)
+    _write(unfinished / "processor_config.json", {"processor_class": "Phi4MMProcessor"})
+    _add_tokenizer(unfinished)
+    unfinished.rename(folder)
     return folder
 
 
@@ -89,34 +89,34 @@ def onnx(folder: Path, original: Path, packages: Path) -> Path:
     if folder.exists():
         return folder
     text = _phi3(folder.with_name("phi3"), original)
-    half = _half(folder)
-    arguments = ["-i", str(text), "-o", str(half), "-p", "int4", "-e", "cpu", "-c", str(half / "cache")]
+    unfinished = _unfinished(folder)
+    arguments = ["-i", str(text), "-o", str(unfinished), "-p", "int4", "-e", "cpu", "-c", str(unfinished / "cache")]
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", *arguments]
     _call(command, PYTHONPATH=str(packages))
-    half.rename(folder)
+    unfinished.rename(folder)
     return folder
 
 
 def _phi3(folder: Path, original: Path) -> Path:
-    """The decoder alone under the names of transformers' Phi-3: what the builder knows how to read."""
+    """The decoder alone under the names of transformers' Phi-3, which the model builder can read."""
     if folder.exists():
         return folder
-    half = _half(folder)
-    places = {}
+    unfinished = _unfinished(folder)
+    weight_map = {}
     for shard in sorted(original.glob("*.safetensors")):
         with safe_open(shard, "pt") as file:
             names = [n for n in file.keys() if n.startswith("model.") and "lora" not in n and "extend" not in n]  # noqa: SIM118
             tensors = {name.replace(".base_layer", ""): file.get_tensor(name) for name in names}
         if tensors:
-            save_file(tensors, half / shard.name, {"format": "pt"})
-            places |= dict.fromkeys(tensors, shard.name)
-    _write(half / "model.safetensors.index.json", {"metadata": {}, "weight_map": places})
+            save_file(tensors, unfinished / shard.name, {"format": "pt"})
+            weight_map |= dict.fromkeys(tensors, shard.name)
+    _write(unfinished / "model.safetensors.index.json", {"metadata": {}, "weight_map": weight_map})
     config = _read(original / "config.json")
     left_out = ("embd_layer", "audio_processor", "vision_config", "vision_lora", "speech_lora")
     kept = {name: value for name, value in config.items() if name not in left_out}
-    _write(half / "config.json", kept | {"architectures": ["Phi3ForCausalLM"], "model_type": "phi3"})
-    _add_tokenizer(half)
-    half.rename(folder)
+    _write(unfinished / "config.json", kept | {"architectures": ["Phi3ForCausalLM"], "model_type": "phi3"})
+    _add_tokenizer(unfinished)
+    unfinished.rename(folder)
     return folder
 
 
@@ -126,12 +126,12 @@ def _add_tokenizer(folder: Path) -> None:
     _write(folder / "generation_config.json", GENERATION)
 
 
-def _half(folder: Path) -> Path:
-    """Where a folder is made before it gets its name: a half one must not be taken for whole."""
-    half = folder.with_name(folder.name + ".half")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
-    return half
+def _unfinished(folder: Path) -> Path:
+    """A temporary name for a folder until it is complete, so that an incomplete one is never used."""
+    unfinished = folder.with_name(folder.name + ".half")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    return unfinished
 
 
 def _call(command: list[str], **environment: str) -> None:
@@ -139,8 +139,8 @@ def _call(command: list[str], **environment: str) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+    value: dict[str, Any] = json.loads(path.read_text())
+    return value
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Write Phi-4-mini's sizes as llama.cpp's own quantizer leaves Q4_0: random blocks, the tied embedding in Q6_K.
+"""Writes a GGUF file of Phi-4-mini's sizes with the types of llama.cpp's Q4_0: random blocks, embedding in Q6_K.
 
 python llama_gguf.py OUT.gguf   (about 2.4 GB; needs `gguf` and `numpy`)
 """
@@ -15,17 +15,17 @@ import numpy.typing as npt
 from vocabulary import SIZE, SPECIAL, entries
 
 PUBLISHED = Path(__file__).parents[2] / "tests/golden/published.json"
-SPREAD = 0.018  # of a weight: 1/sqrt(3072) keeps activations of order one
+STANDARD_DEVIATION = 0.018  # of weights: 1 / sqrt(3072) keeps activations near one
 Array = npt.NDArray[np.uint8]
 
 
 def main() -> None:
-    """Write the file under another name first: a half one must not be taken for whole."""
+    """Write the file under a temporary name, then rename it, so that an incomplete file is never used."""
     out = Path(sys.argv[1])
-    half = out.with_suffix(".half")
+    unfinished = out.with_suffix(".half")
     config = json.loads(PUBLISHED.read_text())
-    writer = gguf.GGUFWriter(half, "phi3")
-    add_facts(writer, config)
+    writer = gguf.GGUFWriter(unfinished, "phi3")
+    add_architecture(writer, config)
     add_vocabulary(writer)
     tensors = shapes(config)
     for name, (shape, kind) in tensors.items():
@@ -46,11 +46,11 @@ def main() -> None:
         else:
             writer.write_tensor_data((q4_0 if kind.name == "Q4_0" else q6_k)(shape, rng))
     writer.close()
-    half.rename(out)
+    unfinished.rename(out)
 
 
-def add_facts(writer: gguf.GGUFWriter, config: dict[str, object]) -> None:
-    """The architecture, from the published configuration."""
+def add_architecture(writer: gguf.GGUFWriter, config: dict[str, object]) -> None:
+    """Add the sizes of the published configuration."""
     width, heads = int(str(config["hidden_size"])), int(str(config["num_attention_heads"]))
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_rope_scaling_orig_ctx_len(config["original_max_position_embeddings"])
@@ -67,7 +67,7 @@ def add_facts(writer: gguf.GGUFWriter, config: dict[str, object]) -> None:
 
 
 def add_vocabulary(writer: gguf.GGUFWriter) -> None:
-    """The stand-in vocabulary."""
+    """Add the stand-in vocabulary."""
     normal, control = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-4o")
@@ -79,19 +79,19 @@ def add_vocabulary(writer: gguf.GGUFWriter) -> None:
 
 
 def shapes(config: dict[str, int]) -> dict[str, tuple[tuple[int, ...], gguf.GGMLQuantizationType]]:
-    """Every tensor: its shape, rows first, and its type."""
+    """The shape (rows first) and type of every tensor."""
     q4, q6, f32 = (gguf.GGMLQuantizationType[name] for name in ("Q4_0", "Q6_K", "F32"))
     width, inner = config["hidden_size"], config["intermediate_size"]
     head = width // config["num_attention_heads"]
     pairs = head * 3 // 8
-    found = {
+    tensors = {
         "token_embd.weight": ((config["vocab_size"], width), q6),
         "output_norm.weight": ((width,), f32),
         "rope_factors_short.weight": ((pairs,), f32),
         "rope_factors_long.weight": ((pairs,), f32),
     }
     for n in range(config["num_hidden_layers"]):
-        found |= {
+        tensors |= {
             f"blk.{n}.attn_norm.weight": ((width,), f32),
             f"blk.{n}.attn_qkv.weight": ((width + 2 * head * config["num_key_value_heads"], width), q4),
             f"blk.{n}.attn_output.weight": ((width, width), q4),
@@ -99,13 +99,13 @@ def shapes(config: dict[str, int]) -> dict[str, tuple[tuple[int, ...], gguf.GGML
             f"blk.{n}.ffn_up.weight": ((2 * inner, width), q4),
             f"blk.{n}.ffn_down.weight": ((width, inner), q4),
         }
-    return found
+    return tensors
 
 
 def q4_0(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Blocks of 32: a half-precision scale, then 16 bytes of two codes each."""
     blocks = rng.integers(0, 256, (shape[0], shape[1] // 32, 18), np.uint8)
-    blocks[..., :2] = np.frombuffer(np.float16(SPREAD / 4.6).tobytes(), np.uint8)
+    blocks[..., :2] = np.frombuffer(np.float16(STANDARD_DEVIATION / 4.6).tobytes(), np.uint8)
     return blocks.reshape(shape[0], -1)
 
 
@@ -113,7 +113,7 @@ def q6_k(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Blocks of 256: 192 bytes of codes, 16 scales of 8 bits, a half-precision scale of those."""
     blocks = rng.integers(0, 256, (shape[0], shape[1] // 256, 210), np.uint8)
     blocks[..., 192:208] = 32
-    blocks[..., 208:] = np.frombuffer(np.float16(SPREAD / 18.5 / 32).tobytes(), np.uint8)
+    blocks[..., 208:] = np.frombuffer(np.float16(STANDARD_DEVIATION / 18.5 / 32).tobytes(), np.uint8)
     return blocks.reshape(shape[0], -1)
 
 

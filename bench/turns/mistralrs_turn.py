@@ -15,8 +15,8 @@ from mistralrs import ChatCompletionRequest, MultimodalArchitecture, Runner, Whi
 from turn import AUDIO_SECONDS, IMAGE_SIDE, QUESTION, arguments, rates, report, resident_gb, stamps
 
 QUANTIZE = "Q4K"
-FRAME = 3  # tokens of the chat format around a text
-# The placeholders by their spelling: the library counts them and makes none of its own here.
+CHAT_TOKENS = 3  # of the chat format around a text
+# Placeholders written as text: the library counts them and adds none itself here.
 IMAGE_TAG, AUDIO_TAG = "<|endoftext10|>", "<|endoftext11|>"
 
 
@@ -29,13 +29,15 @@ def main() -> None:
     runner = Runner(which=which, in_situ_quant=QUANTIZE, prefix_cache_n=0)
     load = time.perf_counter() - start
     ask(runner, "hello", 2)
-    text = ask(runner, "x" * (args.prompt - FRAME), args.tokens + 1)  # a letter is a token of the stand-in tokenizer
+    text = ask(
+        runner, "x" * (args.prompt - CHAT_TOKENS), args.tokens + 1
+    )  # a letter is a token of the stand-in tokenizer
     image = io.BytesIO()
     PIL.Image.fromarray(rng.integers(0, 256, (IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8)).save(image, "PNG")
     image = ask(runner, [part("image_url", "image/png", image), words(IMAGE_TAG + QUESTION)], 1)
-    sound = io.BytesIO()
-    soundfile.write(sound, rng.normal(size=AUDIO_SECONDS * 16000) * 0.1, 16000, format="WAV")
-    audio = ask(runner, [part("audio_url", "audio/wav", sound), words(AUDIO_TAG + QUESTION)], 1)
+    clip = io.BytesIO()
+    soundfile.write(clip, rng.normal(size=AUDIO_SECONDS * 16000) * 0.1, 16000, format="WAV")
+    audio = ask(runner, [part("audio_url", "audio/wav", clip), words(AUDIO_TAG + QUESTION)], 1)
     record = {
         "version": f"mistralrs {version('mistralrs')}",
         "quantize": QUANTIZE,
@@ -62,13 +64,13 @@ def ask(runner: Runner, content: Any, tokens: int) -> list[float]:
     return stamps(runner.send_chat_completion_request(request))
 
 
-def part(kind: str, form: str, file: io.BytesIO) -> dict[str, Any]:
+def part(kind: str, mime_type: str, file: io.BytesIO) -> dict[str, Any]:
     """A media item inside a message, as a data URL."""
-    return {"type": kind, kind: {"url": f"data:{form};base64,{base64.b64encode(file.getvalue()).decode()}"}}
+    return {"type": kind, kind: {"url": f"data:{mime_type};base64,{base64.b64encode(file.getvalue()).decode()}"}}
 
 
 def words(text: str) -> dict[str, str]:
-    """Text beside media."""
+    """A text part of a message with media."""
     return {"type": "text", "text": text}
 
 

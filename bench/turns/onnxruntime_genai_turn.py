@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def answer(model: og.Model, ids: list[int], tokens: int) -> Iterator[int]:
-    """Token by token, whatever would end the answer."""
+    """The tokens of an answer, one by one; EOS does not end it."""
     params = og.GeneratorParams(model)
     total = len(ids) + tokens
     params.set_search_options(do_sample=False, max_length=total, min_length=total)

@@ -1,6 +1,6 @@
-"""phi4mm itself through its public surface: loads once, then answers a prompt for each line on stdin.
+"""phi4mm through its public API: loads once, then answers a prompt and prints a JSON line for each line on stdin.
 
-Runs whatever phi4mm its interpreter finds, so that two versions can be compared turn by turn; a JSON line a turn.
+Uses the phi4mm that its interpreter imports, so that two versions can be compared turn by turn.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import phi4mm
 
 
 def main() -> None:
-    """Load, warm up, then time one answer a line; a letter is a token of the stand-in vocabulary."""
+    """Load, warm up, then time one answer per line; each letter is one token of the stand-in vocabulary."""
     args = arguments()
     start = time.perf_counter()
     model = phi4mm.load(
@@ -27,12 +27,12 @@ def main() -> None:
     ready_s = time.perf_counter() - start
     params = phi4mm.SamplingParams(max_tokens=args.tokens)
     reasons = dict.fromkeys(("decode_gb", "image_first_token_s", "audio_first_token_s"), "not measured here")
-    # Random weights repeat the last token: a letter, not a mark of the chat format, which would give no text.
+    # Random weights repeat the last token, so it must be a letter: a special token would give no text.
     words = "".join(random.Random(args.prompt).choices(string.ascii_lowercase, k=args.prompt))
     for _ in sys.stdin:
         prompt = model.processor.prompt(words)
-        begun = time.perf_counter()
-        times = [time.perf_counter() - begun for _ in model.submit(prompt, params)]
+        start = time.perf_counter()
+        times = [time.perf_counter() - start for _ in model.submit(prompt, params)]
         assert len(times) > args.tokens // 2, f"{len(times)} pieces of text for {args.tokens} tokens"
         shown = {"load_s": load_s, "ready_s": ready_s, "resident_gb": resident_gb(), "pieces": len(times)}
         report(shown | rates(times, args.prompt), reasons)

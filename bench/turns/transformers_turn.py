@@ -1,6 +1,6 @@
-"""One turn of transformers' own class in bf16: text without adapter, an image and an audio clip with theirs; greedy.
+"""One turn of transformers' own class in bf16: text, an image and an audio clip, each with its adapter; greedy.
 
-Images and clips are prepared by phi4mm, whose arrays are the published ones, outside the time that is counted.
+Images and clips are processed by phi4mm, with the arrays of the published code, outside the measured time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from phi4mm.processing.pixels import to_tiles
 from phi4mm.protocol.inputs import Adapter
 
 IMAGE_TAG, AUDIO_TAG = 200010, 200011
-Given = dict[str, Tensor]
+Inputs = dict[str, Tensor]
 
 
 def main() -> None:
@@ -60,23 +60,23 @@ def main() -> None:
     report(record, {})
 
 
-def first_token(model: Any, given: Given, cache: DynamicCache | None = None) -> Tensor:
-    """The likeliest token after `given`."""
-    kept = DynamicCache(config=model.config) if cache is None else cache
-    found: Tensor = model(**given, past_key_values=kept, use_cache=True, logits_to_keep=1).logits.argmax(-1)
-    return found
+def first_token(model: Any, inputs: Inputs, cache: DynamicCache | None = None) -> Tensor:
+    """The most likely token after `inputs`."""
+    used = DynamicCache(config=model.config) if cache is None else cache
+    token: Tensor = model(**inputs, past_key_values=used, use_cache=True, logits_to_keep=1).logits.argmax(-1)
+    return token
 
 
-def with_adapter(model: Any, folder: Path, adapter: Adapter, given: Given) -> float:
-    """Seconds to the first token with one adapter, which is loaded before and taken away after."""
+def with_adapter(model: Any, folder: Path, adapter: Adapter, inputs: Inputs) -> float:
+    """Seconds to the first token with one adapter, which is loaded before and deleted after."""
     model.load_adapter(str(folder / ADAPTER_FOLDERS[adapter]), adapter_name=adapter)
     model.set_adapter(adapter)
-    found = seconds(lambda: first_token(model, given))
+    elapsed = seconds(lambda: first_token(model, inputs))
     model.delete_adapter(adapter)
-    return found
+    return elapsed
 
 
-def make_image() -> Given:
+def make_image() -> Inputs:
     """An image of noise and a short question."""
     processor = ImageProcessor()
     noise = np.random.default_rng(0).integers(0, 256, (IMAGE_SIDE, IMAGE_SIDE, 3), dtype=np.uint8)
@@ -89,7 +89,7 @@ def make_image() -> Given:
     }
 
 
-def make_clip() -> Given:
+def make_clip() -> Inputs:
     """An audio clip of noise and a short question."""
     noise = np.random.default_rng(0).normal(size=AUDIO_SECONDS * WIDE).astype(np.float32) * 0.1
     features = torch.from_numpy(log_mel(noise, WIDE))
@@ -102,12 +102,12 @@ def make_clip() -> Given:
 
 
 def ids(count: int, before: list[int] | None = None) -> Tensor:
-    """(1, S) int64: placeholders, then ordinary tokens."""
+    """(1, S) int64 ids: placeholders, then ordinary tokens."""
     return torch.tensor([[*(before or []), *(1000 + 7 * n for n in range(count))]])
 
 
 def is_read(name: str) -> bool:
-    """Whether a decoding step reads the parameter: layers, norm and tied head, no tower and no adapter."""
+    """Whether a decode step reads the parameter: layers, norm and tied head, no tower and no adapter."""
     return name.startswith(("model.layers.", "model.norm.", "model.embed_tokens.")) and "lora_" not in name
 
 

@@ -1,7 +1,7 @@
-"""What every peer's turn has in common. Runs in each peer's own environment, so it knows the standard library alone.
+"""What all turns of peers share. Runs in each peer's own environment, so it imports only the standard library.
 
-A turn loads a model, measures, and prints one JSON line with the keys of `phi4mm bench --json`; what the peer cannot
-tell is null, and `reasons` says why.
+A turn loads a model, measures, and prints one JSON line with the keys of `phi4mm bench --json`; a figure that the peer
+cannot give is null, and `reasons` says why.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ KEYS = (
 IMAGE_SIDE = 448
 AUDIO_SECONDS = 30
 QUESTION = "What is that?"
-# Run by its path, because a peer's environment has no phi4mm; the file needs the standard library alone.
+# Run by its path, because a peer's environment has no phi4mm; the file needs only the standard library.
 MACHINE = Path(__file__).parents[2] / "src/phi4mm/machine.py"
 
 
 def arguments() -> argparse.Namespace:
-    """model, prompt, tokens and threads: the same for every peer."""
+    """The arguments of every turn: model, prompt, tokens and threads."""
     parser = argparse.ArgumentParser()
     parser.add_argument("model", type=Path)
     parser.add_argument("--prompt", type=int, required=True)
@@ -36,11 +36,11 @@ def arguments() -> argparse.Namespace:
 
 
 def report(record: dict[str, Any], reasons: dict[str, str]) -> None:
-    """Print the record; every key is there, and every null has its reason."""
-    whole = {key: record.get(key) for key in KEYS} | record
-    missing = {key for key in KEYS if whole[key] is None} - reasons.keys()
-    assert not missing, f"no reason for {missing}"
-    print(json.dumps(whole | {"reasons": reasons}), flush=True)
+    """Print the record with every key, and a reason for every null."""
+    full = {key: record.get(key) for key in KEYS} | record
+    missing = {key for key in KEYS if full[key] is None} - reasons.keys()
+    assert not missing, f"{missing} have no value and no reason"
+    print(json.dumps(full | {"reasons": reasons}), flush=True)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -57,7 +57,7 @@ def stamps(tokens: Iterable[object]) -> list[float]:
 
 
 def rates(times: list[float], prompt: int) -> dict[str, float]:
-    """Prefill and decode of one answer: the first token takes the prefill, the median of the later steps decodes."""
+    """Tokens per second of one answer: prefill from the time to the first token, decode from the median later step."""
     steps = [after - before for before, after in zip(times, times[1:])]  # noqa: B905, RUF007  peers may be on Python 3.9
     return {"prefill_tok_s": prompt / times[0], "decode_tok_s": 1 / statistics.median(steps)}
 

@@ -1,6 +1,6 @@
-"""A stand-in for the published tokenizer: its size and special tokens, bytes for text, entries that no text reaches.
+"""A stand-in for the published tokenizer: same size and special tokens, bytes for text, and unused entries.
 
-Standard library alone: every peer's environment may import it.
+Imports only the standard library, because every peer's environment uses it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SPECIAL = {
 
 
 def entries() -> list[str]:
-    """Every entry by id: 256 bytes in the byte-level spelling, then entries that nothing merges to."""
+    """Every entry by id: the 256 bytes in byte-level spelling, then special tokens and unused entries."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
     alphabet = [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
@@ -25,7 +25,7 @@ def entries() -> list[str]:
 
 
 def tokenizer_json() -> dict[str, Any]:
-    """The content of tokenizer.json: byte-level BPE without merges, so that an ASCII letter is a token."""
+    """The content of tokenizer.json: byte-level BPE without merges, so that an ASCII letter is one token."""
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     return {

@@ -51,9 +51,9 @@ def _fits(pattern: str, request: str) -> bool:
 def test_a_drawn_thing_has_its_colour_at_its_position(seed: int) -> None:
     """Prevents images that do not fit their answers."""
     rng = random.Random(seed)
-    made = scene.make_scene("train", rng, 1)
-    image = np.asarray(scene.draw_scene(made, rng)).astype(float)
-    (thing,) = made.things
+    drawn = scene.make_scene("train", rng, 1)
+    image = np.asarray(scene.draw_scene(drawn, rng)).astype(float)
+    (thing,) = drawn.things
     x, y = scene.POSITIONS[thing.position]
     height, width, _ = image.shape
     reach = int(0.25 * min(width, height))
@@ -67,14 +67,14 @@ def test_answers_about_scenes_are_true_of_the_scene() -> None:
     """Prevents the colour, shape or position of the other object as the answer."""
     rng = random.Random(1)
     for _ in range(400):
-        made = scene.make_scene("train", rng, rng.randint(1, 2))
-        question, answer = questions.ask_scene(made, rng)
+        drawn = scene.make_scene("train", rng, rng.randint(1, 2))
+        question, answer = questions.ask_scene(drawn, rng)
         if match := re.fullmatch(r"(?:What|Which) color is the (\w+)\?", question):
-            assert answer == next(t.color for t in made.things if t.shape == match[1]).capitalize() + "."
+            assert answer == next(t.color for t in drawn.things if t.shape == match[1]).capitalize() + "."
         elif match := re.fullmatch(r"Which object is (\w+)\?", question):
-            assert answer == f"The {next(t.shape for t in made.things if t.color == match[1])}."
+            assert answer == f"The {next(t.shape for t in drawn.things if t.color == match[1])}."
         elif match := re.fullmatch(r"Where is the (\w+)\?", question):
-            assert answer == next(t.position for t in made.things if t.shape == match[1]).capitalize() + "."
+            assert answer == next(t.position for t in drawn.things if t.shape == match[1]).capitalize() + "."
 
 
 def test_articles_agree_in_every_description() -> None:
@@ -91,9 +91,11 @@ def test_a_spoken_question_is_a_message_without_text() -> None:
     """Prevents the text of a spoken question from being in the prompt."""
     for task in ("spoken_scene", "spoken_chat"):
         for seed in range(40):
-            made = world.example("held_out", seed, "spoken_scene" if task == "spoken_scene" else "spoken_chat", silent)
-            assert not any(isinstance(part, str) for part in made.messages[-1].parts)
-            assert made.spoken and not any(letter.isdigit() for letter in made.spoken)
+            example = world.example(
+                "held_out", seed, "spoken_scene" if task == "spoken_scene" else "spoken_chat", silent
+            )
+            assert not any(isinstance(part, str) for part in example.messages[-1].parts)
+            assert example.spoken and not any(letter.isdigit() for letter in example.spoken)
 
 
 def test_image_sides_are_between_160_and_640_pixels() -> None:
@@ -115,8 +117,8 @@ def test_an_example_is_a_function_of_its_split_task_and_seed() -> None:
 def test_sentences_have_two_to_six_words_of_a_small_vocabulary() -> None:
     """Prevents sentences longer, or with more words, than the module says."""
     rng = random.Random(3)
-    made = [sentences.make_sentence("train", rng) for _ in range(2000)]
-    assert {len(sentence.split()) for sentence in made} == {2, 3, 4, 5, 6}
-    spoken = {word for sentence in made for word in re.findall(r"\w+", sentence.lower())}
+    drawn = [sentences.make_sentence("train", rng) for _ in range(2000)]
+    assert {len(sentence.split()) for sentence in drawn} == {2, 3, 4, 5, 6}
+    spoken = {word for sentence in drawn for word in re.findall(r"\w+", sentence.lower())}
     assert spoken <= set(sentences.vocabulary())
     assert 140 <= len(sentences.vocabulary()) <= 180

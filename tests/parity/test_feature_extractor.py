@@ -1,6 +1,8 @@
 """Cases in which the audio features of transformers are right, and cases in which they are wrong.
 
 phi4mm is the reference: its log-mel matches numbers recorded from the published code, at both rates (tests/golden).
+
+A audio clips, F mel frames, Y mel bins.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ EXTRACTOR = Phi4MultimodalFeatureExtractor()
 
 
 def their_features(*clips: F32) -> F32:
-    """(clips, F, 80) of one batch."""
+    """(A, F, Y) of one batch."""
     features: F32 = EXTRACTOR(list(clips), sampling_rate=WIDE)["audio_input_features"].numpy()
     return features
 

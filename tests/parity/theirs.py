@@ -3,7 +3,7 @@
 The class computes the same as the published code in eager attention, one request at a time, with its adapter chosen by
 hand. test_differences.py shows what happens otherwise.
 
-B sequences of a batch, S tokens of one sequence, D model width, V vocabulary, N images or clips, F mel frames.
+B sequences of a batch, S tokens of one sequence, D model width, V vocabulary, A audio clips, F mel frames, Y mel bins.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _audio_inputs(clips: Sequence[AudioFrames]) -> Inputs:
 
 
 def padded(features: list[Tensor]) -> Tensor:
-    """(N, F, 80), zero past each clip's end."""
+    """(A, F, Y), zero past each clip's end."""
     return torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
 
 

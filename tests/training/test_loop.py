@@ -103,10 +103,10 @@ def test_dropout_differs_from_step_to_step_and_with_the_seed(tmp_path: Path) -> 
     before = torch.random.get_rng_state()
     draws = []
     for step, seed in ((0, 0), (1, 0), (0, 1)):
-        made = trainer(tmp_path / "state", 2, dropout=0.5, seed=seed)
-        made.step = step
+        training = trainer(tmp_path / "state", 2, dropout=0.5, seed=seed)
+        training.step = step
         torch.random.set_rng_state(before)
-        draws.append(made._losses(make(0), 0)["fit"].item())
+        draws.append(training._losses(make(0), 0)["fit"].item())
         assert torch.equal(torch.random.get_rng_state(), before), "the caller's random state changed"
     assert len(set(draws)) == 3
 
@@ -134,11 +134,11 @@ from tests.training import test_loop
 rank, folder = int(sys.argv[1]), Path(sys.argv[2])
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2)
-made = test_loop.trainer(folder / "two", 3)
+training = test_loop.trainer(folder / "two", 3)
 for step in range(3):
-    made._take_step([test_loop.make(2 * step + rank)])
+    training._take_step([test_loop.make(2 * step + rank)])
 if rank == 0:
-    made.save()
+    training.save()
 dist.destroy_process_group()
 """
 
@@ -161,8 +161,8 @@ def test_a_saved_state_holds_trained_weights_and_no_frozen_ones(tmp_path: Path) 
     objective = Fit()
     select_trainable(objective, prefixes=("out.",))
     before = objective.layer.weight.clone()
-    made = Trainer(objective, make_adamw(objective), Schedule(2, 1e-2), tmp_path / "state")
-    made.run(make)
+    training = Trainer(objective, make_adamw(objective), Schedule(2, 1e-2), tmp_path / "state")
+    training.run(make)
     assert torch.equal(objective.layer.weight, before) and objective.layer.weight.grad is None
     assert read_progress(tmp_path / "state").step == 2
     other = Fit()
@@ -175,8 +175,8 @@ def test_a_saved_state_holds_trained_weights_and_no_frozen_ones(tmp_path: Path) 
 
 def test_a_state_of_another_model_is_refused_with_the_names_of_the_wrong_tensors(tmp_path: Path) -> None:
     """Prevents resuming with random weights without an error."""
-    made = trainer(tmp_path / "state", 1)
-    made.run(make)
+    training = trainer(tmp_path / "state", 1)
+    training.run(make)
     other = Fit()
     other.layer = nn.Linear(5, 4)
     with pytest.raises(CheckpointError, match=r"misshaped: layer\.weight is \(4, 3\), expected \(4, 5\)"):
@@ -185,8 +185,8 @@ def test_a_state_of_another_model_is_refused_with_the_names_of_the_wrong_tensors
 
 def test_a_failed_save_leaves_the_previous_state_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents a full disk from destroying the previously saved state."""
-    made = trainer(tmp_path / "state", 1)
-    made.run(make)
+    training = trainer(tmp_path / "state", 1)
+    training.run(make)
     before = (tmp_path / "state").read_bytes()
 
     def fail(*_: object) -> None:
@@ -194,24 +194,24 @@ def test_a_failed_save_leaves_the_previous_state_unchanged(tmp_path: Path, monke
 
     monkeypatch.setattr("phi4mm.training.state.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
-        made.save()
+        training.save()
     assert (tmp_path / "state").read_bytes() == before
 
 
 def test_a_large_gradient_is_clipped_and_its_norm_reported(tmp_path: Path) -> None:
     """Prevents a single bad batch from changing the weights by a large amount."""
-    made = trainer(tmp_path / "state", 1, max_norm=0.5)
-    _, norm = made._take_step([Numbers(1e6 * make(0).x, False)])
-    assert norm > 1e6 and gradient_norm(made.objective) == pytest.approx(0.5, rel=1e-3)
+    training = trainer(tmp_path / "state", 1, max_norm=0.5)
+    _, norm = training._take_step([Numbers(1e6 * make(0).x, False)])
+    assert norm > 1e6 and gradient_norm(training.objective) == pytest.approx(0.5, rel=1e-3)
 
 
 def test_a_gradient_that_is_not_finite_ends_the_training_before_the_step(tmp_path: Path) -> None:
     """Prevents a saved state of NaN values from replacing the last good one."""
-    made = trainer(tmp_path / "state", 3)
-    before = made.objective.state_dict()["layer.weight"].clone()
+    training = trainer(tmp_path / "state", 3)
+    before = training.objective.state_dict()["layer.weight"].clone()
     with pytest.raises(ConfigError, match="the gradient norm of step 0 is nan, expected a finite number"):
-        made.run(lambda _: Numbers(torch.full((2, 3), float("nan")), False))
-    assert torch.equal(made.objective.state_dict()["layer.weight"], before) and not (tmp_path / "state").exists()
+        training.run(lambda _: Numbers(torch.full((2, 3), float("nan")), False))
+    assert torch.equal(training.objective.state_dict()["layer.weight"], before) and not (tmp_path / "state").exists()
 
 
 def test_each_group_multiplies_the_schedules_rate_by_its_own_factor(tmp_path: Path) -> None:
@@ -227,12 +227,12 @@ def test_progress_is_reported_before_the_first_step_after_it_and_at_the_end(
 ) -> None:
     """Prevents minutes without a report, and a library that prints by itself."""
     reports: list[Progress] = []
-    made = trainer(tmp_path / "state", 5)
-    made.run(make, reports.append)
+    training = trainer(tmp_path / "state", 5)
+    training.run(make, reports.append)
     assert [(progress.step, progress.steps) for progress in reports] == [(0, 5), (1, 5), (5, 5)]
     assert [set(progress.losses) for progress in reports] == [set(), {"fit"}, {"fit", "mean"}]
     assert all(progress.gradient_norm > 0 and progress.steps_per_second > 0 for progress in reports[1:])
-    assert [progress.rate for progress in reports[1:]] == [made.schedule.rate(0), made.schedule.rate(4)]
+    assert [progress.rate for progress in reports[1:]] == [training.schedule.rate(0), training.schedule.rate(4)]
     assert capsys.readouterr() == ("", "")
 
 

@@ -3,7 +3,7 @@
 A golden file is an npz whose keys say what to compute. The inputs (images, audio clips, token ids) are formulas, so a
 comparison needs only `config.json`, the weights and the golden file.
 
-S prompt tokens, V vocabulary.
+S tokens of the prompt, Q tokens of one forward pass, V vocabulary.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ class Checker:
         return tuple(spans), np.array(ids)
 
     def _all_logits(self, prompt: Prompt) -> Iterator[tuple[int, Tensor]]:
-        """(start, logits (S', V) float32) of the whole prompt, PREFILL tokens per pass through the KV cache."""
+        """(start, logits (Q, V) float32) of the whole prompt, PREFILL tokens per pass through the KV cache."""
         total = len(prompt.ids)
         media = encode_media(self._model, prompt, self._device)
         placeholders = torch.tensor([i for span in prompt.spans for i in range(span.start, span.start + span.length)])
@@ -267,7 +267,7 @@ class _RecordedLogits:
         self._parts: dict[str, list[Tensor]] = {key: [] for key in self._recorded}
 
     def add(self, start: int, logits: Tensor) -> None:
-        """logits (S', V) of prompt positions start .. start + S'."""
+        """logits (Q, V) of prompt positions start .. start + Q."""
         parts = {
             "logits_all_sample": logits[:, 7::9973],
             "logits_argmax": logits.argmax(-1),

@@ -1,6 +1,6 @@
 """nano's examples and batches: training examples, and the words spoken or shown in them for the auxiliary losses.
 
-N images or clips.
+A audio clips, S encoder tokens of a clip.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class AudioExamples:
     """A batch of the audio stage.
 
     spoken       word ids of each clip
-    frame_words  (N, tokens) int64, the word id at each encoder token, 0 between words and -1 in the padding
+    frame_words  (A, S) int64, the word id at each encoder token, 0 between words and -1 in the padding
     """
 
     clips: AudioBatch

@@ -1,6 +1,6 @@
 """Packs training examples into one batch without padding, and gathers the images and audio clips to encode for it.
 
-M media embeddings.
+N labels, M media embeddings.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class TrainingBatch:
     text         sequences packed without padding; `outputs` are the indices of the tokens before the labels,
                  `media_index` (M,) those of the placeholders of all images, then of all clips; `media` is None until
                  images and clips are encoded
-    labels       (labels,) int64 ids, in the order of `outputs`
+    labels       (N,) int64 ids, in the order of `outputs`
     images       crops of all images, None without images
     clips        all clips padded to one length, None without audio
     projections  the audio projection of each clip

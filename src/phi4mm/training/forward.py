@@ -1,6 +1,6 @@
 """One forward pass over a training batch: encode the media with gradients, insert the embeddings, run the decoder.
 
-V vocabulary, D model width.
+N labels, V vocabulary, D model width.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from phi4mm.training.collate import TrainingBatch
 class ForwardResult:
     """What the losses are computed from.
 
-    logits  (labels, V)
+    logits  (N, V)
     images  one (tokens, D) tensor per image
     audio   the encoded clips, None without audio
     """

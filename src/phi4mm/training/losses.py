@@ -1,6 +1,6 @@
 """Loss functions of tensors; each returns a float32 scalar.
 
-V vocabulary, N images or clips.
+N labels, V vocabulary, A audio clips, S encoder tokens of a clip, J classes of a training head, U images.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ NO_LABEL = -1  # in `frame_ce`, the label of a token without loss
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over labels; logits (labels, V), labels (labels,) int64."""
+    """Mean over labels; logits (N, V), labels (N,) int64."""
     return F.cross_entropy(logits.float(), labels)
 
 
 def ctc(logits: Tensor, tokens: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
     """Connectionist temporal classification: each clip's loss divided by its number of targets, then the mean.
 
-    logits   (N, tokens, classes), class 0 the blank
-    tokens   (N,) int64, how many encoder tokens each clip has; the rest is padding
+    logits   (A, S, J), class 0 the blank
+    tokens   (A,) int64, how many encoder tokens each clip has; the rest is padding
     targets  the classes of each clip in order; a clip with too few tokens for its targets has loss zero
     """
     scores = F.log_softmax(logits.float(), dim=-1).transpose(0, 1)
@@ -34,15 +34,15 @@ def ctc(logits: Tensor, tokens: Tensor, targets: Sequence[Sequence[int]]) -> Ten
 
 
 def frame_ce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy per token; logits (N, tokens, classes), labels (N, tokens) int64, NO_LABEL for none."""
+    """Mean cross entropy per token; logits (A, S, J), labels (A, S) int64, NO_LABEL for none."""
     return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=NO_LABEL)
 
 
 def multilabel(logits: Tensor, labels: Sequence[Sequence[int]]) -> Tensor:
-    """Binary cross entropy of which classes are present, summed over classes, mean over N.
+    """Binary cross entropy of which classes are present, summed over classes, mean over images.
 
-    logits  (N, classes)
-    labels  the classes present in each image or clip
+    logits  (U, J)
+    labels  the classes present in each image
     """
     logits = logits.float()
     present = torch.zeros_like(logits)

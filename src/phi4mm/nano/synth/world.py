@@ -66,8 +66,8 @@ def example(split: Split, seed: int, task: Task, speak: Speaker = speak) -> Exam
         text = sentences.make_sentence(split, rng)
         return Example(task, (Message.user(speak(text, split, rng), rng.choice(TRANSCRIBE)),), (), text, text)
     if task in ("tool_call", "no_tool"):
-        made = (dialogue.make_tool_call if task == "tool_call" else dialogue.make_no_tool)(split, rng)
-        return Example(task, (*_preface(rng, 0.7), Message.user(made.request)), made.tools, made.answer)
+        request = (dialogue.make_tool_call if task == "tool_call" else dialogue.make_no_tool)(split, rng)
+        return Example(task, (*_preface(rng, 0.7), Message.user(request.request)), request.tools, request.answer)
     if task == "repeat":
         question, answer = dialogue.make_repeat(split, rng)
     else:
@@ -90,8 +90,8 @@ def _draw_image(split: Split, rng: random.Random, task: Task) -> tuple[PillowIma
         sign, backdrop = signs.make_sign(split, rng)
         return signs.draw_sign(sign, backdrop, rng), sign.name, questions.ask_sign(sign, rng)
     count = 2 if task == "pair" or (task == "spoken_scene" and rng.random() < 0.1) else 1
-    made = scene.make_scene(split, rng, count)
-    return scene.draw_scene(made, rng), questions.describe(made), questions.ask_scene(made, rng)
+    drawn = scene.make_scene(split, rng, count)
+    return scene.draw_scene(drawn, rng), questions.describe(drawn), questions.ask_scene(drawn, rng)
 
 
 def _preface(rng: random.Random, share: float) -> tuple[Message, ...]:
