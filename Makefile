@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-fast test-native test-coverage test-packages check format docs docs-serve clean
+.PHONY: demo test test-fast test-native test-coverage test-packages prove prove-list check format docs docs-serve clean
 
 demo: .venv/core.stamp
 	.venv/bin/python examples/demo.py
@@ -25,6 +25,14 @@ test-coverage: .venv/dev.stamp
 # The wheel and the sdist, each installed in an empty environment and tried.
 test-packages: .venv/dev.stamp
 	.venv/bin/python -m tests.packages
+
+# The heavy proofs, each with a record in bench/results/prove: all, or make prove PART=soak. Half an hour in all.
+PART ?= all
+prove: .venv/dev.stamp
+	.venv/bin/python bench/prove.py $(PART)
+
+prove-list: .venv/dev.stamp
+	.venv/bin/python bench/prove.py
 
 check: .venv/dev.stamp
 	.venv/bin/ruff check

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 from safetensors.torch import load_file, save_file
 
 import phi4mm
@@ -81,3 +83,15 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(small_folder: Path) -> Model:
     """The same checkpoint, loaded with phi4mm.load."""
     return phi4mm.load(small_folder, device="cpu")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark property tests; PHI4MM_EXAMPLES=N has each try N examples in place of its own number (make prove)."""
+    examples = os.environ.get("PHI4MM_EXAMPLES")
+    for item in items:
+        test: Any = getattr(item, "obj", None)
+        if getattr(test, "is_hypothesis_test", False):
+            item.add_marker("property")
+            if examples:
+                own = test._hypothesis_internal_use_settings  # a test cannot be given settings twice in public
+                test._hypothesis_internal_use_settings = settings(own, max_examples=int(examples))

@@ -1,12 +1,8 @@
 """The native kernels (csrc/): compiled once by this machine's compiler, kept in a cache folder, and loaded.
 
-<<<<<<< HEAD
 Without a compiler everything runs in torch, only slower; `status` says why. PHI4MM_NATIVE=0 turns the kernels off.
-=======
-Without a compiler everything runs through torch, only slower; `status` says why. PHI4MM_NATIVE=0 turns them off.
 PHI4MM_CFLAGS adds compiler flags after our own, so that tests can run the code of other processors
 (-march=x86-64) or stop at undefined behaviour (-fsanitize=undefined); each set of flags is kept as its own library.
->>>>>>> kit
 """
 
 from __future__ import annotations
