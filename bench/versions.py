@@ -21,10 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
-import tomllib
 from measure import provenance
 
 ROOT = Path(__file__).parent.parent

@@ -36,6 +36,10 @@ class FakeStream:
     def __iter__(self) -> Iterator[str]:
         return self._pieces
 
+    @property
+    def reply(self) -> Reply:
+        return Reply("", "stop", Usage(5, 2, 0, 0), (), ())
+
     def __enter__(self) -> FakeStream:
         return self
 

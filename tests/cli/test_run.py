@@ -507,3 +507,14 @@ def test_a_missing_model_gives_one_line_without_a_traceback(tmp_path: Path) -> N
     assert done.stderr.startswith("phi4mm run: ")
     assert "no-such-folder" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "argv", [["-p", "Hello."], ["-p", "Hello.", "--json"], ["--raw", "-p", "<|user|>Hi<|end|><|assistant|>"]]
+)
+def test_an_answer_that_is_cut_says_so(argv: list[str], capsys: pytest.CaptureFixture[str], pipe: Pipe) -> None:
+    """A transcript that ends in the middle would look complete; JSON has the finish reason."""
+    pipe(b"")
+    assert main(["run", "nano", *argv, "--max-tokens", "2"]) == 0
+    told = "phi4mm run: the answer was cut at --max-tokens 2; give a larger number for the rest\n"
+    assert capsys.readouterr().err == ("" if "--json" in argv else told)

@@ -79,8 +79,8 @@ def test_aborting_a_waiting_request_removes_it_from_the_queue(rope96: Phi4MM) ->
     """It must never run, and aborting it twice does nothing."""
     engine = Engine(rope96, eos_ids=())
     request = add(engine, make_prompt("a", [], 3), FOUR)
-    engine.abort(request.group)
-    engine.abort(request.group)
+    engine.abort(request.request_id)
+    engine.abort(request.request_id)
     assert (request.state, request.finish_reason, engine.busy) == (State.FINISHED, "abort", False)
     assert engine.step() == []
 
@@ -92,7 +92,7 @@ def test_an_aborted_sequence_releases_its_pages_and_encoder_outputs_at_once(rope
     engine.step()
     assert engine.pool.held > 0
     assert engine.media.held == request.prompt.spans[0].length
-    engine.abort(request.group)
+    engine.abort(request.request_id)
     assert (engine.pool.held, engine.media.held) == (0, 0)
 
 

@@ -51,7 +51,7 @@ class Sequences:
         prefix = tuple(contents[: n + 1])
         before = self.filled.get(pages[n])
         self.filled[pages[n]] = prefix
-        page, node = self.pool.publish(nodes[-1] if nodes else "root", text(contents[n]), pages[n])
+        page, node = self.pool.cache_page(nodes[-1] if nodes else "root", text(contents[n]), pages[n])
         if page != pages[n]:
             self.filled.pop(pages[n])
         assert self.filled[page] == prefix, f"published over {before}"
@@ -103,7 +103,7 @@ def test_the_last_pages_of_a_sequence_are_evicted_first() -> None:
     assert pages is not None
     parent: Hashable = "root"
     for n, page in enumerate(pages):
-        _, parent = pool.publish(parent, text(n), page)
+        _, parent = pool.cache_page(parent, text(n), page)
     pool.release(pages)
     pool.take(1)
     found, _ = pool.match("root", [text(0), text(1), text(2)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 
 import pytest
 
@@ -117,3 +118,20 @@ def test_answers_are_the_same_with_and_without_speculative_decoding(
     while engine.busy:
         engine.step()
     assert [sequence.answer for sequence in sequences] == answers[0]
+
+
+def test_a_parameter_that_changes_logits_ends_speculation() -> None:
+    """Also one that is added later: only those that greedy sampling does not look at are let through."""
+    neutral = {"top_k", "top_p", "min_p", "stop", "seed", "max_tokens", "n"}
+    other = {
+        "temperature": 0.5,
+        "repetition_penalty": 1.1,
+        "presence_penalty": 0.5,
+        "frequency_penalty": 0.5,
+        "logprobs": 1,
+    }
+    assert neutral | set(other) == {field.name for field in fields(SamplingParams)}
+    for name, value in other.items():
+        sequence = request([1, 2, 3, 4, 1, 2], [3])
+        sequence.params = replace(SamplingParams(), **{name: value})  # type: ignore[arg-type]
+        assert propose(sequence, 3) == (), name

@@ -28,7 +28,7 @@ def test_n_answers_equal_those_of_n_seeds_and_share_the_prompts_pages(small: Mod
     assert len(prompt.ids) > size
     with phi4mm.load(small_folder, device="cpu", engine="inline") as model:
         stream = model.submit(prompt, replace(DRAWN, n=4, max_tokens=60))
-        while model.stats().answer_tokens_total < 8:
+        while model.stats().completion_tokens_total < 8:
             next(stream)
         assert model.stats().pages_held == len(prompt.ids) // size + 4
         assert model.stats().prompt_tokens_total == len(prompt.ids) + 3 * (len(prompt.ids) % size)

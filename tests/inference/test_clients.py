@@ -123,7 +123,7 @@ def test_a_deleted_stream_stops_generating(nano: Model) -> None:
     before = nano.stats()
     assert not before.busy
     nano.chat("Goodbye.", params=SamplingParams(max_tokens=3))
-    assert nano.stats().answer_tokens_total - before.answer_tokens_total <= 3
+    assert nano.stats().completion_tokens_total - before.completion_tokens_total <= 3
 
 
 def test_usage_reports_cached_tokens_and_media(small_folder: Path) -> None:

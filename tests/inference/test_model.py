@@ -215,6 +215,8 @@ def test_speculative_decoding_does_not_change_replies(small: Model, monkeypatch:
     monkeypatch.setattr("phi4mm.engine.scheduler.propose", propose_right)
     speculative = [small.chat(wording, params=params) for params in variants]
     assert speculative == alone
+    stats = small.stats()
+    assert stats.proposed_tokens_total >= stats.accepted_tokens_total > 0
     assert small.batch([ChatRequest(wording, params=params) for params in variants[:2]]) == alone[:2]
     assert len({reply.usage.completion_tokens for reply in alone}) > 2, "stops must come at different tokens"
 

@@ -88,7 +88,7 @@ def test_any_schedule_in_any_memory_gives_each_request_its_own_answer(rope96: Ph
         for _ in range(data.draw(st.integers(0, 12))):
             engine.step()
         if data.draw(st.integers(0, 4)) == 0:
-            engine.abort(data.draw(st.sampled_from(requests))[1].group)
+            engine.abort(data.draw(st.sampled_from(requests))[1].request_id)
         pool = engine.pool
         assert pool.free + pool.held + pool.cached == pool.total
     while engine.busy:

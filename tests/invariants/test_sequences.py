@@ -71,7 +71,7 @@ def test_an_aborted_sequence_does_not_change_others(rope96: Phi4MM, prompts: dic
     aborted, kept = add(engine, prompts["image"], GREEDY), add(engine, prompts["audio"], GREEDY)
     while not aborted.answer:
         engine.step()
-    engine.abort(aborted.group)
+    engine.abort(aborted.request_id)
     while engine.busy:
         engine.step()
     assert len(aborted.answer) == 1

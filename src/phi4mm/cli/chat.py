@@ -12,6 +12,7 @@ from phi4mm.config.validate import closest
 from phi4mm.errors import PhiError
 from phi4mm.protocol.messages import Audio, Image, Message, Tool
 from phi4mm.protocol.request import ResponseFormat
+from phi4mm.protocol.response import Reply
 from phi4mm.protocol.sampling import SamplingParams
 
 if TYPE_CHECKING:
@@ -38,6 +39,14 @@ def write_answer(stream: Stream) -> tuple[str, bool]:
             complete = False
     print(flush=True)
     return "".join(pieces), complete
+
+
+def warn_if_cut(reply: Reply, params: SamplingParams) -> None:
+    """Say on stderr that an answer is not complete, and why."""
+    if reply.finish_reason == "length" and reply.usage.completion_tokens >= params.max_tokens:
+        _print_error(f"the answer was cut at --max-tokens {params.max_tokens}; give a larger number for the rest")
+    elif reply.finish_reason == "length":
+        _print_error("the answer was cut where the model's context ends; ask with a shorter prompt")
 
 
 def chat(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import phi4mm
-from phi4mm.cli.chat import chat, write_answer
+from phi4mm.cli.chat import chat, warn_if_cut, write_answer
 from phi4mm.cli.question import add_arguments, read_question
 from phi4mm.config.engine import DTYPES, QUANTIZATIONS, EngineConfig
 from phi4mm.config.json_file import read_json_as
@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
             prompt=text, images=question.images, audios=question.audios, params=params, adapter=adapter
         )
         _print_json(reply) if args.json else print(reply.text)
+        warn_if_cut(reply, params)
         return 0
     messages = [Message.system(args.system)] if args.system else []
     messages.append(Message.user(*media, text) if text else Message.user(*media))
@@ -99,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
     _, complete = write_answer(stream)
     if not complete:
         raise KeyboardInterrupt
+    warn_if_cut(stream.reply, params)
     return 0
 
 

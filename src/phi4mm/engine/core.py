@@ -61,7 +61,7 @@ class Engine:
         self._requested_args = engine_args
         self._requests: dict[str, list[Request]] = {}
         self._totals: Counter[str] = Counter()
-        self._epoch = 0
+        self._weights_version = 0
         self._build()
 
     def _build(self) -> None:
@@ -111,11 +111,13 @@ class Engine:
             encoder_tokens=self.media.used,
             encoder_held=self.media.held,
             preemptions_total=self._scheduler.preemptions,
+            proposed_tokens_total=self._scheduler.proposed_tokens,
+            accepted_tokens_total=self._scheduler.accepted_tokens,
             adapters=tuple(self._model.adapters),
             steps_total=self._totals["steps"],
             prompt_tokens_total=self._totals["prompt_tokens"],
             cached_tokens_total=self._totals["cached_tokens"],
-            answer_tokens_total=self._totals["answer_tokens"],
+            completion_tokens_total=self._totals["completion_tokens"],
         )
 
     def add(self, request: EngineRequest) -> tuple[Request, ...]:
@@ -197,8 +199,8 @@ class Engine:
 
         Replaced weights are detected without this call. Running requests keep their keys and values.
         """
-        self._epoch += 1
-        self.pool.forget()
+        self._weights_version += 1
+        self.pool.reset_prefix_cache()
         self.media.clear()
         self._runner.invalidate()
         self._weights_changed = weight_watch(self._model, values=True)
@@ -238,8 +240,8 @@ class Engine:
         seed = None if params.seed is None else params.seed + index
         return Request(
             id=request.id if params.n == 1 else f"{request.id}/{index}",
-            epoch=self._epoch,
-            group=request.id,
+            weights_version=self._weights_version,
+            request_id=request.id,
             prompt=request.prompt,
             params=replace(params, seed=seed, n=1) if params.n > 1 else params,
             adapter=request.adapter,
@@ -252,7 +254,7 @@ class Engine:
     def _output(self, output: StepOutput) -> EngineOutput:
         request, new = output.request, output.tokens
         result = EngineOutput(
-            id=request.group,
+            id=request.request_id,
             index=request.index,
             ids=tuple(request.answer[len(request.answer) - new :]),
             logprobs=tuple(request.logprobs[len(request.logprobs) - new :]) if request.logprobs else (),
@@ -261,7 +263,7 @@ class Engine:
             cached_tokens=request.prefix_hit or 0,
             cached_media=sum(request.media_hits.values()),
         )
-        self._totals["answer_tokens"] += new
+        self._totals["completion_tokens"] += new
         if output.finish_reason is not None:
             self._forget(request)
         return result
@@ -277,7 +279,7 @@ class Engine:
         assert request.state is State.FINISHED
         self._runner.release(request)
         self._totals["cached_tokens"] += request.prefix_hit or 0
-        answers = self._requests[request.group]
+        answers = self._requests[request.request_id]
         answers.remove(request)
         if not answers:
-            del self._requests[request.group]
+            del self._requests[request.request_id]

@@ -1,7 +1,7 @@
 """Encoder outputs kept for the prompts that need them: an LRU cache counted in tokens. The values are opaque, no torch.
 
-The key of a media item is the SHA-256 digest of its processed array, the projection of an audio clip, and the epoch of
-the weights that encoded it.
+The key of a media item is the SHA-256 digest of its processed array, the projection of an audio clip, and the version
+of the weights that encoded it.
 """
 
 from __future__ import annotations

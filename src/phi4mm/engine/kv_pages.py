@@ -89,7 +89,7 @@ class PagePool:
             self._holders[page] = 1
         return pages
 
-    def publish(self, parent: Hashable, content: Content, page: int) -> tuple[int, int]:
+    def cache_page(self, parent: Hashable, content: Content, page: int) -> tuple[int, int]:
         """Put a held full page into the cache. Returns (page, node): this page, or a cached one of the same content."""
         key = (parent, content)
         if key in self._known:
@@ -113,7 +113,7 @@ class PagePool:
                 else:
                     self._free.append(page)
 
-    def forget(self) -> None:
+    def reset_prefix_cache(self) -> None:
         """Forget all contents: cached pages become free, and held ones are no longer found by other requests."""
         self._free += self._cached
         self._cached.clear()

@@ -132,8 +132,10 @@ class EngineStats:
     steps_total: int = 0
     prompt_tokens_total: int = 0
     cached_tokens_total: int = 0
-    answer_tokens_total: int = 0
+    completion_tokens_total: int = 0
     preemptions_total: int = 0
+    proposed_tokens_total: int = 0
+    accepted_tokens_total: int = 0
     adapters: tuple[Adapter, ...] = field(default=())
 
     @property

@@ -72,8 +72,8 @@ class Request:
     """A prompt, how to sample, and the answer so far.
 
     adapter     the adapter's name; `version` tells apart adapters that had this name at different times
-    epoch       number of the model's weights when the request arrived
-    group       id of its EngineRequest; `index` says which of the `n` answers this is
+    weights_version  number of the model's weights when the request arrived
+    request_id  id of its EngineRequest; `index` says which of the `n` answers this is
     constraint  the grammar's state, for structured output
     stop        finds stop strings; None without any
     arrival     number in the order of arrival
@@ -91,8 +91,8 @@ class Request:
     params: SamplingParams
     adapter: Adapter | None = None
     version: int = 0
-    epoch: int = 0
-    group: str = ""
+    weights_version: int = 0
+    request_id: str = ""
     index: int = 0
     constraint: Constraint | None = None
     stop: TextStream | None = None
@@ -121,7 +121,7 @@ class Request:
 
     def media_key(self, span: MediaSpan) -> MediaKey:
         """Key of a media item's encoder output; the projection matters for audio alone."""
-        return span.digest, span.kind, self.projection if span.kind == "audio" else None, self.epoch
+        return span.digest, span.kind, self.projection if span.kind == "audio" else None, self.weights_version
 
     def tokens(self, start: int, end: int) -> list[int]:
         """Ids [start, end) of prompt and answer together."""

@@ -85,7 +85,7 @@ class Scheduler:
         self._running: list[Request] = []
         self._arrivals = itertools.count()
         self._may_encode = True
-        self.preemptions = 0
+        self.preemptions = self.proposed_tokens = self.accepted_tokens = 0
 
     @property
     def busy(self) -> bool:
@@ -120,7 +120,7 @@ class Scheduler:
         """Admit requests, take pages, and distribute the step's tokens. Empty when nothing can run."""
         for request in tuple(self._running):
             if request.state is State.RUNNING:
-                self._extend(request)
+                self._allocate_for_decode(request)
         self._may_encode = True
         budget = self._args.max_num_batched_tokens
         decoding = [request for request in self._running if request.length - request.cached == 1]
@@ -159,6 +159,8 @@ class Scheduler:
         request.cached = chunk.end
         request.speculative.proposed += len(chunk.proposed)
         request.speculative.accepted += max(len(drawn) - 1, 0)
+        self.proposed_tokens += len(chunk.proposed)
+        self.accepted_tokens += max(len(drawn) - 1, 0)
         reason: EngineFinishReason | None = None
         for n, sampled in enumerate(drawn):
             request.cached = chunk.end + n
@@ -188,7 +190,7 @@ class Scheduler:
                 return
             if any(self._computes_next_page(chunk, request) for chunk in chunks):
                 continue
-            if not self._begin(request, spare=len(self._running)):
+            if not self._allocate_pages(request, spare=len(self._running)):
                 return
             self._waiting.remove(request)
             bisect.insort(self._running, request, key=attrgetter("arrival"))
@@ -204,23 +206,24 @@ class Scheduler:
         if not self._args.enable_prefix_caching or end > min(len(other.prompt.ids), len(request.prompt.ids) - 1):
             return False
         return (
-            self._root(other) == (request.adapter, request.version, request.epoch, request.length > self._switch)
+            self._root(other)
+            == (request.adapter, request.version, request.weights_version, request.length > self._switch)
             and other.prompt.ids[end - size : end] == request.prompt.ids[end - size : end]  # fails early in most cases
             and other.prompt.ids[:end] == request.prompt.ids[:end]
             and _media_before(other, end) == _media_before(request, end)
         )
 
-    def _extend(self, request: Request) -> None:
+    def _allocate_for_decode(self, request: Request) -> None:
         """Take pages for the newest token. Past the LongRoPE switch, prefill again: the angles change."""
         if request.long_rope != (request.length > self._switch):
             self._release(request)
-        while not self._begin(request, spare=0):
+        while not self._allocate_pages(request, spare=0):
             youngest = self._running[-1]
             self._preempt(youngest)
             if youngest is request:
                 return
 
-    def _begin(self, request: Request, *, spare: int) -> bool:
+    def _allocate_pages(self, request: Request, *, spare: int) -> bool:
         """Take the pages that the sequence needs, cached ones first. Takes none if fewer than `spare` would be left."""
         if not request.pages:
             request.long_rope = request.length > self._switch
@@ -299,7 +302,7 @@ class Scheduler:
         size = self._args.page_size
         for page in range(len(request.nodes), request.cached // size):
             parent = request.nodes[-1] if request.nodes else self._root(request)
-            request.pages[page], node = self._pool.publish(
+            request.pages[page], node = self._pool.cache_page(
                 parent, page_content(request, page, size), request.pages[page]
             )
             request.nodes.append(node)
@@ -311,7 +314,7 @@ class Scheduler:
         return (page_content(request, page, size) for page in range(pages))
 
     def _root(self, request: Request) -> Hashable:
-        return request.adapter, request.version, request.epoch, request.long_rope
+        return request.adapter, request.version, request.weights_version, request.long_rope
 
     def _pages_for(self, tokens: int) -> int:
         return -(-tokens // self._args.page_size)

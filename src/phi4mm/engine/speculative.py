@@ -7,7 +7,9 @@ the model's choice is then known, so a proposed token is accepted or rejected an
 
 from __future__ import annotations
 
+import functools
 import itertools
+from dataclasses import replace
 
 from phi4mm.engine.request import Request
 from phi4mm.protocol.sampling import SamplingParams
@@ -18,14 +20,14 @@ MIN_PROPOSALS = 16  # after these, a sequence with an acceptance rate under a qu
 
 def is_greedy(request: Request) -> bool:
     """Whether the next token is the most likely one, and the request wants no log-probabilities."""
-    params: SamplingParams = request.params
-    return (
-        params.temperature == 0.0
-        and params.repetition_penalty == 1.0
-        and params.presence_penalty == params.frequency_penalty == 0.0
-        and params.logprobs is None
-        and request.constraint is None
-    )
+    return request.constraint is None and _takes_the_most_likely(request.params)
+
+
+@functools.lru_cache(maxsize=256)
+def _takes_the_most_likely(params: SamplingParams) -> bool:
+    """All parameters but these have the greedy defaults, those included that will be added to SamplingParams."""
+    without = replace(params, top_k=0, top_p=1.0, min_p=0.0, stop=(), seed=None, max_tokens=1, n=1)
+    return without == SamplingParams(max_tokens=1)
 
 
 def propose(request: Request, max_tokens: int) -> tuple[int, ...]:
