@@ -225,6 +225,25 @@ def test_arrays_of_documented_shapes_are_accepted_and_others_refused() -> None:
             rgb(array)
 
 
+def test_case_a11_grey_without_a_scale_of_its_own_is_scaled_by_its_range() -> None:
+    """An image of 32-bit integers from 0 to 255 came out black, as if it had 16 bits."""
+    eight = np.array([[0, 1, 128, 255]], np.int32)
+    deep = np.array([[0, 257, 32896, 65535]], np.int32)
+    for levels in (eight, deep):
+        sources: list[object] = [PIL.Image.fromarray(levels), PIL.Image.fromarray(levels.astype(np.float32))]
+        sources += [encoded(image, "TIFF") for image in sources if isinstance(image, PIL.Image.Image)]
+        for source in sources:
+            assert rgb(source)[0, :, 1].tolist() == [0, 1, 128, 255]
+    assert rgb(PIL.Image.fromarray(np.array([[0, 0.5, 1]], np.float32)))[0, :, 0].tolist() == [0, 128, 255]
+    # The file or the mode says 16 bits: a dark image stays dark.
+    assert rgb(PIL.Image.fromarray(eight.astype(np.uint16))).max() == 1
+    assert rgb(encoded(PIL.Image.fromarray(eight.astype(np.uint16)), "PNG")).max() == 1
+    assert rgb(b"P5 4 1 65535\n" + eight.astype(">u2").tobytes()).max() == 1
+    for wrong in (np.array([[-1, 3]], np.int32), np.array([[0, np.nan]], np.float32), np.array([[7e4]], np.float32)):
+        with pytest.raises(InputError, match=r"grey levels run from .* expected 0 to 65535"):
+            rgb(PIL.Image.fromarray(wrong))
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

@@ -26,6 +26,7 @@ CROP_BUDGET = 144  # of all images of one prompt
 MIN_SIDE = 10  # pixels of a resized side, as published
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+_SCALED = ("PNG", "PPM")  # whose grey of 32 bits in Pillow was 16 bits in the file
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG": "PNG",
@@ -153,11 +154,13 @@ def crop_limit(images: int, max_crops: int) -> int:
 
 
 def open_image(image: Image) -> PIL.Image.Image:
-    """Decode an image to RGB: EXIF orientation applied, transparency on white, 16 bits scaled to 8.
+    """Decode an image to RGB: EXIF orientation applied, transparency on white, deep grey scaled to 8 bits.
 
     JPEG (of a multi-image JPEG the main one), PNG, PPM, PGM, BMP, TIFF and WEBP, recognised by content; at most 64 MiB
     encoded and 89,478,485 pixels. Arrays are (height, width) or (height, width, channels) with 1, 3 or 4 channels,
     uint8 or floats in [0, 1].
+    Grey of 16 bits (I;16, and PNG and PPM of 16 bits) is divided by 65535. 32-bit integers (I) and floats (F) have no
+    scale of their own: white is the first of 1 (F only), 255 and 65535 that no level exceeds.
     raises  InputError for anything else, for damaged data and for files of several frames
     """
     source = image.source
@@ -196,7 +199,9 @@ def _decode(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
     _check_pixels(width, height, name)
     try:
         image.load()
-        return _to_rgb(PIL.ImageOps.exif_transpose(image))
+        upright = PIL.ImageOps.exif_transpose(image)
+        upright.format = image.format
+        return _to_rgb(upright)
     except InputError:
         raise
     # On hostile bytes Pillow's decoders raise nearly every class of error; here all mean a damaged file.
@@ -206,22 +211,34 @@ def _decode(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
 
 def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _from_wide_grey(np.asarray(image), image.info.get("transparency"))
+        return _grey_to_rgb(image, _white(image))
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer)
     return image.convert("RGB")
 
 
-def _from_wide_grey(grey: npt.NDArray[Any], transparent: object) -> PIL.Image.Image:
-    """Convert grey of 16 bits, or floats in [0, 1], to RGB; the grey level marked as transparent becomes white."""
-    maximum = 1.0 if grey.dtype.kind == "f" else 65535.0
-    if not (grey.min() >= 0 and grey.max() <= maximum):
-        raise InputError(f"the image's grey levels run from {grey.min()} to {grey.max()}; expected 0 to {maximum:g}")
-    level = np.rint(grey * (255.0 / maximum)).astype(np.uint8)
+def _grey_to_rgb(image: PIL.Image.Image, top: float) -> PIL.Image.Image:
+    """Grey levels 0 to `top` to RGB; the level that stands for transparency becomes white."""
+    grey = np.asarray(image)
+    level = np.rint(grey * (255.0 / top)).astype(np.uint8)
+    transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         level[grey == transparent] = 255
     return PIL.Image.fromarray(level).convert("RGB")
+
+
+def _white(image: PIL.Image.Image) -> float:
+    """The level that is white in an image of deep grey. Raises InputError for levels beyond."""
+    grey = np.asarray(image)
+    low, high = grey.min(), grey.max()
+    known = {"I": (255.0, 65535.0), "F": (1.0, 255.0, 65535.0)}.get(image.mode, (65535.0,))
+    if image.mode == "I" and image.format in _SCALED:
+        known = (65535.0,)
+    white = next((top for top in known if low >= 0 and high <= top), None)
+    if white is None:
+        raise InputError(f"the image's grey levels run from {low:g} to {high:g}; expected 0 to {known[-1]:g}")
+    return white
 
 
 def _from_array(array: npt.NDArray[Any]) -> PIL.Image.Image:
