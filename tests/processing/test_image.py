@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,7 +19,14 @@ import PIL.Image
 import pytest
 
 from phi4mm.errors import ConfigError, InputError
-from phi4mm.processing.image import MAX_PIXELS, ImageProcessor, crop_limit, open_image
+from phi4mm.processing.image import (
+    FULL_PIXELS,
+    MAX_PIXELS,
+    ImageProcessor,
+    _holds_coefficients,
+    crop_limit,
+    open_image,
+)
 from phi4mm.processing.pixels import to_tiles
 from phi4mm.protocol.messages import Image
 
@@ -343,3 +353,98 @@ def test_flipped_bytes_raise_nothing_but_input_errors() -> None:
                 messages.add(str(error))
     assert len(messages) > 5
     assert not any(" at 0x" in message for message in messages)
+
+
+MEASURE = """
+import sys
+from phi4mm.errors import InputError
+from phi4mm.machine import peak_resident_bytes
+from phi4mm.processing.image import ImageProcessor, open_image
+from phi4mm.protocol.messages import Image
+import PIL.Image
+PIL.Image.init()
+before = peak_resident_bytes()
+try:
+    ImageProcessor()(open_image(Image(sys.argv[1])))
+    print("read")
+except InputError as error:
+    print(error)
+print(peak_resident_bytes() - before)
+"""
+
+
+def measured(data: bytes, folder: Path) -> tuple[str, float]:
+    """What became of an image file in a process of its own, and by how many megabytes its peak memory grew."""
+    path = folder / "image"
+    path.write_bytes(data)
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True)
+    said, grown = done.stdout.splitlines()
+    return said, int(grown) / 1e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
+@pytest.mark.parametrize(
+    ("size", "mode", "format", "options", "read"),
+    [
+        ((16383, 5400), "RGB", "WEBP", {"lossless": True}, False),
+        ((9400, 9400), "RGB", "PNG", {"compress_level": 1}, False),
+        ((9400, 9400), "L", "PNG", {"compress_level": 1}, True),
+        ((9400, 9400), "RGB", "JPEG", {}, True),
+        ((9400, 9400), "RGB", "JPEG", {"progressive": True, "subsampling": 0}, False),
+        ((9400, 9400), "RGB", "TIFF", {"compression": "tiff_lzw"}, False),
+        # The most that each way of decoding takes.
+        ((4000, 4000), "RGBA", "WEBP", {"lossless": True, "quality": 0}, True),
+        ((7100, 7200), "RGBA", "PNG", {"compress_level": 1}, True),
+        ((5380, 5380), "RGBA", "PNG", {"compress_level": 1}, True),
+        ((5050, 5050), "RGB", "JPEG", {"progressive": True, "subsampling": 0}, True),
+        ((5600, 5600), "RGB", "TIFF", {"compression": "tiff_lzw", "tiffinfo": {278: 5600}}, True),
+        ((9200, 9200), "I;16", "PNG", {"compress_level": 1}, True),
+    ],
+)
+def test_case_b2_no_image_takes_more_than_300_megabytes(
+    size: tuple[int, int], mode: str, format: str, options: dict[str, Any], read: bool, tmp_path: Path
+) -> None:
+    """3 KB of WEBP took 1.7 GB, to be cut to 36 crops in the end."""
+    said, grown = measured(encoded(PIL.Image.new(mode, size), format, **options), tmp_path)
+    refused = rf"the {format} image has {size[0]} x {size[1]} pixels and would take \d+ MB to decode; at most 256 MB"
+    assert said == "read" if read else re.match(refused, said)
+    assert grown < (300 if read else 5)
+
+
+def test_case_b2_the_strip_of_a_tiff_counts() -> None:
+    """libtiff holds a whole strip beside the image: as one strip this is refused, in many it is read."""
+    image = PIL.Image.new("RGB", (6300, 6300))
+    many, one = (encoded(image, "TIFF", compression="tiff_lzw", tiffinfo={278: rows}) for rows in (100, 6300))
+    assert rgb(many).shape == (3150, 3150, 3)
+    with pytest.raises(InputError, match="would take 277 MB to decode"):
+        rgb(one)
+
+
+def test_case_b2_a_jpeg_in_several_scans_counts_as_progressive() -> None:
+    """libjpeg holds the coefficients of the whole image for either; an odd header counts as the worst."""
+
+    def jpeg(sof: int, scan: int, filler: bytes = b"") -> io.BytesIO:
+        frame = b"\xff" + bytes([sof]) + b"\0\x11\x08\0\x08\0\x08\x03" + bytes(9)
+        return io.BytesIO(b"\xff\xd8" + filler + frame + b"\xff\xda\0\x0c" + bytes([scan]) + bytes(9))
+
+    found = [(0xC0, 3), (0xC1, 3), (0xC0, 1), (0xC2, 3), (0xC2, 1)]
+    assert [_holds_coefficients(jpeg(*each)) for each in found] == [False, False, True, True, True]
+    assert _holds_coefficients(jpeg(0xC0, 3, b"\xff\xff\xff"))
+    assert not _holds_coefficients(jpeg(0xC0, 3, b"\xff\xe1\0\x04ab"))
+    assert _holds_coefficients(io.BytesIO(b"\xff\xd8\xff"))
+
+
+def test_case_b2_images_up_to_the_bound_are_not_halved() -> None:
+    """Prevents the pixels of ordinary images from changing, and a halved one from showing less than its crops can."""
+    processor = ImageProcessor()
+    assert processor.full_pixels(36) == FULL_PIXELS
+    assert ImageProcessor(224, 28).full_pixels(36) == FULL_PIXELS
+    assert FULL_PIXELS / 4 >= 36 * 448**2
+    assert ImageProcessor(max_crops=64).full_pixels(64) / 4 >= 64 * 448**2
+    image = PIL.Image.fromarray(ramp(300, 201))
+    for data in (encoded(image, "PNG"), encoded(image, "JPEG"), image):
+        assert open_image(Image(data), 300 * 201).size == (300, 201)
+        half = open_image(Image(data), 300 * 201 - 1)
+        assert half.size == (150, 101)
+        near = np.asarray(open_image(Image(data)).reduce(2)).astype(int) - np.asarray(half)
+        assert np.abs(near).mean() < 8

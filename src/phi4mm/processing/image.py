@@ -5,13 +5,15 @@ Shape legend: X pixels along a crop's side.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+import PIL.ExifTags
 import PIL.Image
-import PIL.ImageOps
 
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.media_io import open_source
@@ -20,13 +22,27 @@ from phi4mm.protocol.messages import Image
 
 MAX_ENCODED = 64 * 2**20  # bytes
 MAX_PIXELS = 89_478_485  # from here on Pillow warns of a decompression bomb
+MAX_DECODED = 256 * 10**6  # bytes while a file is decoded
+FULL_PIXELS = 29_000_000  # halved along each side they are more than 36 published crops show
 MAX_IMAGES = 64  # in one prompt
 MAX_CROPS = 64  # of one image, without the global view
 CROP_BUDGET = 144  # of all images of one prompt
 MIN_SIDE = 10  # pixels of a resized side, as published
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+_JPEGS = ("JPEG", "MPO")
 _SCALED = ("PNG", "PPM")  # whose grey of 32 bits in Pillow was 16 bits in the file
+_BAND = 64  # rows converted at a time
+_BITS, _SAMPLES, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 258, 277, 278, 322, 323  # tags of TIFF
+_TURNS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG": "PNG",
@@ -123,6 +139,10 @@ class ImageProcessor:
         crops = canvas.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
         return ImageCrops(np.ascontiguousarray(crops), plan.grid, plan.valid, plan.side)
 
+    def full_pixels(self, max_crops: int) -> int:
+        """What `open_image` may halve above: what is left is more than the crops show."""
+        return max(FULL_PIXELS, 4 * max_crops * self.crop_size**2)
+
     def _grid(self, width: int, height: int, max_crops: int) -> tuple[int, int]:
         """(rows, columns): the crops that cover the image or, if they exceed the limit, the nearest aspect ratio."""
         columns, rows = -(-width // self.crop_size), -(-height // self.crop_size)
@@ -153,26 +173,38 @@ def crop_limit(images: int, max_crops: int) -> int:
     return max(1, min(max_crops, CROP_BUDGET // images))
 
 
-def open_image(image: Image) -> PIL.Image.Image:
+def open_image(image: Image, full: int = FULL_PIXELS) -> PIL.Image.Image:
     """Decode an image to RGB: EXIF orientation applied, transparency on white, deep grey scaled to 8 bits.
 
-    JPEG (of a multi-image JPEG the main one), PNG, PPM, PGM, BMP, TIFF and WEBP, recognised by content; at most 64 MiB
-    encoded and 89,478,485 pixels. Arrays are (height, width) or (height, width, channels) with 1, 3 or 4 channels,
-    uint8 or floats in [0, 1].
+    JPEG (of a multi-image JPEG the main one), PNG, PPM, PGM, BMP, TIFF and WEBP, recognised by content; at most
+    64 MiB encoded, 89,478,485 pixels and 256 MB while it is decoded. Above `full` pixels each side is halved meanwhile.
+    Arrays are (height, width) or (height, width, channels) with 1, 3 or 4 channels, uint8 or floats in [0, 1].
     Grey of 16 bits (I;16, and PNG and PPM of 16 bits) is divided by 65535. 32-bit integers (I) and floats (F) have no
     scale of their own: white is the first of 1 (F only), 255 and 65535 that no level exceeds.
     raises  InputError for anything else, for damaged data and for files of several frames
     """
     source = image.source
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return _from_array(source, full)
     if isinstance(source, PIL.Image.Image):
-        return _decode(source, "the image")
+        return _upright(*_decode(source, "the image", full))
     with open_source(source, "image", MAX_ENCODED) as file:
-        return _from_file(file)
+        decoded = _from_file(file, full)
+    return _upright(*decoded)  # here, as the file's own pixels are freed by now
 
 
-def _from_file(file: BinaryIO) -> PIL.Image.Image:
+def _from_file(file: BinaryIO, full: int) -> tuple[PIL.Image.Image, int]:
+    with _header(file) as (image, name):
+        half = _pixels(image) > full
+        _check_memory(image, name, 2 if half else 1, buffered=image.format in _JPEGS and _holds_coefficients(file))
+        if half and image.format in _JPEGS:
+            image.draft(None, (image.width // 2, image.height // 2))
+        return _decode(image, name, full)
+
+
+@contextmanager
+def _header(file: BinaryIO) -> Iterator[tuple[PIL.Image.Image, str]]:
+    """The image in a file before it is decoded, and what to call it in messages. Raises InputError."""
     format = _signature(file.read(16))
     file.seek(0)
     name = f"the {format} image" if format else "the image"
@@ -182,7 +214,8 @@ def _from_file(file: BinaryIO) -> PIL.Image.Image:
         with PIL.Image.open(file, formats=FORMATS) as image:
             if (frames := _frames(image)) != "1":
                 raise InputError(f"{name} has {frames} frames; give each frame as an image of its own")
-            return _decode(image, name)
+            _check_pixels(*image.size, name)
+            yield image, name
     except InputError:
         raise
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
@@ -194,14 +227,12 @@ def _from_file(file: BinaryIO) -> PIL.Image.Image:
         raise _damaged(name, error) from error
 
 
-def _decode(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
-    width, height = image.size
-    _check_pixels(width, height, name)
+def _decode(image: PIL.Image.Image, name: str, full: int) -> tuple[PIL.Image.Image, int]:
+    """An RGB image, as it lies in the file, and its EXIF orientation."""
+    _check_pixels(*image.size, name)
     try:
         image.load()
-        upright = PIL.ImageOps.exif_transpose(image)
-        upright.format = image.format
-        return _to_rgb(upright)
+        return _to_rgb(image, full), image.getexif().get(PIL.ExifTags.Base.Orientation, 1)
     except InputError:
         raise
     # On hostile bytes Pillow's decoders raise nearly every class of error; here all mean a damaged file.
@@ -209,9 +240,28 @@ def _decode(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
         raise _damaged(name, error) from error
 
 
-def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _grey_to_rgb(image, _white(image))
+def _upright(image: PIL.Image.Image, orientation: object) -> PIL.Image.Image:
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
+
+
+def _pixels(image: PIL.Image.Image) -> int:
+    return image.width * image.height
+
+
+def _to_rgb(image: PIL.Image.Image, full: int) -> PIL.Image.Image:
+    """A new image, in bands of rows: a conversion of the whole would hold several copies of it."""
+    factor = 2 if _pixels(image) > full else 1
+    top = _white(image)
+    out = PIL.Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
+    for start in range(0, image.height, _BAND):
+        band = image.crop((0, start, image.width, min(start + _BAND, image.height)))
+        rgb = _band_to_rgb(band) if top is None else _grey_to_rgb(band, top)
+        out.paste(rgb.reduce(factor) if factor > 1 else rgb, (0, start // factor))
+    return out
+
+
+def _band_to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer)
@@ -228,10 +278,14 @@ def _grey_to_rgb(image: PIL.Image.Image, top: float) -> PIL.Image.Image:
     return PIL.Image.fromarray(level).convert("RGB")
 
 
-def _white(image: PIL.Image.Image) -> float:
-    """The level that is white in an image of deep grey. Raises InputError for levels beyond."""
-    grey = np.asarray(image)
-    low, high = grey.min(), grey.max()
+def _white(image: PIL.Image.Image) -> float | None:
+    """The level that is white in an image of deep grey; None for others. Raises InputError for levels beyond."""
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return None
+    low, high = np.inf, -np.inf
+    for start in range(0, image.height, _BAND):
+        band = np.asarray(image.crop((0, start, image.width, min(start + _BAND, image.height))))
+        low, high = np.minimum(low, band.min()), np.maximum(high, band.max())  # which pass NaN on
     known = {"I": (255.0, 65535.0), "F": (1.0, 255.0, 65535.0)}.get(image.mode, (65535.0,))
     if image.mode == "I" and image.format in _SCALED:
         known = (65535.0,)
@@ -241,13 +295,8 @@ def _white(image: PIL.Image.Image) -> float:
     return white
 
 
-def _from_array(array: npt.NDArray[Any]) -> PIL.Image.Image:
-    shape = array.shape
-    if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
-        raise InputError(
-            f"an image array has shape {shape}; expected (height, width), or (height, width, channels) with 1, 3 or 4"
-        )
-    _check_pixels(shape[1], shape[0], "the image")
+def _from_array(array: npt.NDArray[Any], full: int) -> PIL.Image.Image:
+    _check_shape(array)
     if array.dtype.kind == "f":
         if not (array.min() >= 0 and array.max() <= 1):
             raise InputError(f"a float image array runs from {array.min()} to {array.max()}; expected 0 to 1")
@@ -255,7 +304,71 @@ def _from_array(array: npt.NDArray[Any]) -> PIL.Image.Image:
     elif array.dtype != np.uint8:
         raise InputError(f"an image array is {array.dtype}; expected uint8, or floats in [0, 1]")
     pixels = np.ascontiguousarray(array, np.uint8)
-    return _to_rgb(PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels))
+    return _to_rgb(PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels), full)
+
+
+def _check_shape(array: npt.NDArray[Any]) -> None:
+    shape = array.shape
+    if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
+        raise InputError(
+            f"an image array has shape {shape}; expected (height, width), or (height, width, channels) with 1, 3 or 4"
+        )
+    _check_pixels(shape[1], shape[0], "the image")
+
+
+def _check_memory(image: PIL.Image.Image, name: str, factor: int, *, buffered: bool) -> None:
+    """Refuse a file that takes more than MAX_DECODED bytes to decode. Raises InputError.
+
+    factor    what each side is divided by on the way to RGB; JPEG is decoded at that size
+    buffered  whether libjpeg holds the coefficients of the whole image
+    """
+    pixels = _pixels(image)
+    reduced = -(-pixels // factor**2)
+    tiles = getattr(image, "tile", ())  # (codec, ...) of each part
+    codec = str(tiles[0][0]) if tiles else ""
+    own = pixels * (1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4)
+    beside = held = 0  # what the decoder has while it decodes, and goes on to have
+    if image.format in _JPEGS:
+        own, beside = -(-own // factor**2), 2 * len(image.getbands()) * pixels if buffered else 0
+    elif image.format == "WEBP":
+        beside, held = 12 * pixels, 8 * pixels  # two canvases, and one as bytes
+    elif codec == "libtiff":
+        beside = _strip_bytes(image)
+    elif codec in ("bmp_rle", "ppm", "ppm_plain"):
+        beside = 2 * own  # decoders in Python
+    needed = own + max(beside, held + 4 * reduced)
+    if needed > MAX_DECODED:
+        raise InputError(
+            f"{name} has {image.width} x {image.height} pixels and would take {needed // 10**6} MB to decode; at most "
+            f"{MAX_DECODED // 10**6} MB are spent, so make it smaller, or save it as a JPEG that is not progressive"
+        )
+
+
+def _strip_bytes(image: PIL.Image.Image) -> int:
+    """The decoded size of a TIFF's strip or tile, as libtiff holds one."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    rows = min(int(tags.get(_ROWS_PER_STRIP, image.height)), image.height)
+    area = int(tags.get(_TILE_WIDTH, image.width)) * int(tags.get(_TILE_HEIGHT, rows))
+    if image.info.get("compression") in ("jpeg", "tiff_jpeg"):
+        return 8 * area
+    return area * max(tags.get(_BITS, (1,))) * int(tags.get(_SAMPLES, 1)) // 8
+
+
+def _holds_coefficients(file: BinaryIO) -> bool:
+    """Whether a JPEG is progressive, or has its components in several scans; true where its header is odd."""
+    file.seek(2)
+    components = 0  # of a sequential image
+    for _ in range(1000):
+        head = file.read(4)
+        if len(head) < 4 or head[0] != 0xFF:
+            return True
+        body = file.tell()
+        if head[1] in (0xC0, 0xC1):
+            components = file.read(6)[-1]
+        elif head[1] == 0xDA:
+            return not components or file.read(1)[0] < components
+        file.seek(body + int.from_bytes(head[2:], "big") - 2)
+    return True
 
 
 def _check_pixels(width: int, height: int, name: str) -> None:

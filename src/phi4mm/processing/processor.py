@@ -98,7 +98,7 @@ class Processor:
         limit = crop_limit(max(1, len(images)), self.images.max_crops)
         for number, image in enumerate(images, 1):
             try:
-                crops = self.images(open_image(image), limit)
+                crops = self.images(open_image(image, self.images.full_pixels(limit)), limit)
                 yield crops, image_tokens(crops.side, *crops.valid)
             except InputError as error:
                 raise InputError(f"image {number}: {error}") from error
