@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from phi4mm.errors import InputError
-from phi4mm.processing.audio import audio_tokens, log_mel, open_audio, resample
+from phi4mm.processing.audio import audio_tokens, log_mel, mel_frames, open_audio, resample
 from phi4mm.protocol.inputs import F32
 from phi4mm.protocol.messages import Audio
 
@@ -341,3 +341,10 @@ def test_flipped_bytes_raise_nothing_but_input_errors() -> None:
                 messages.add(str(error))
     assert len(messages) > 5
     assert not any(" at 0x" in message for message in messages)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000])
+def test_case_b13_the_number_of_frames_follows_from_the_samples(rate: int) -> None:
+    """A number that is off by one would refuse a clip that fits, or count one that does not."""
+    for samples in (*range(1, 5), *range(rate // 40 - 2, rate // 40 + 2 * rate // 100 + 2), 12_345):
+        assert mel_frames(samples, rate) == len(log_mel(np.zeros(samples, np.float32), rate))

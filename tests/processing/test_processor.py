@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,6 +129,60 @@ def test_media_beyond_the_context_are_not_processed(processor: Processor) -> Non
     with pytest.raises(InputError, match="the model's context has 4096"):
         processor.chat([Message.user(*[long_clip] * 40)])
     assert time.process_time() - start < 5
+
+
+def test_case_b13_a_long_clip_is_refused_before_its_features_are_computed(
+    processor: Processor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """29 minutes on a model with room for 22 were 8 s of work before the answer that they do not fit."""
+    monkeypatch.setattr("phi4mm.processing.processor.log_mel", lambda *_: pytest.fail("features were computed"))
+    clip = Audio(np.broadcast_to(np.float32(0.1), (16_000 * 60 * 29,)), 16_000)  # 21,750 tokens
+    with pytest.raises(InputError, match=r"takes at least 217.. tokens, .* 16384"):
+        replace(processor, context=16_384).chat([Message.user(clip, "Transcribe.")])
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", None])
+def test_case_b13_images_are_refused_by_their_header(
+    processor: Processor, format: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A header says how many placeholders an image takes; pixels that never fit are not decoded."""
+    monkeypatch.setattr("phi4mm.processing.processor.open_image", lambda *_: pytest.fail("an image was decoded"))
+    file = io.BytesIO()
+    image = PIL.Image.new("RGB", (2688, 2688))
+    if format is not None:
+        image.save(file, format)
+    with pytest.raises(InputError, match=r"takes at least 95.. tokens, .* 4096"):
+        processor.chat([Message.user(Image(image if format is None else file.getvalue()))])
+
+
+@pytest.mark.parametrize("size", [(1000, 100), (3000, 1000), (448, 448), (5000, 300), (77, 901)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_case_b13_what_the_header_says_is_what_the_pixels_take(
+    processor: Processor, size: tuple[int, int], orientation: int
+) -> None:
+    """A photo that lies on its side has other crops, and a prompt that just holds them must not be refused."""
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    PIL.Image.new("RGB", size).save(file, "PNG", exif=exif)
+    messages = [Message.user(Image(file.getvalue()), CLIP)]
+    length = len(replace(processor, context=10**5).chat(messages).ids)
+    assert len(replace(processor, context=length).chat(messages).ids) == length
+    with pytest.raises(InputError, match=f"at least {length} tokens"):
+        replace(processor, context=length - 1).chat(messages)
+
+
+def test_case_b13_orientation_that_follows_the_pixels_counts(processor: Processor) -> None:
+    """A PNG may say after its pixels that it lies on its side; crops and placeholders must be of the upright one."""
+    file, exif = io.BytesIO(), PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.new("RGB", (1000, 100)).save(file, "PNG")
+    data, body = file.getvalue(), b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    late = data[:-12] + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) + data[-12:]
+    (span,) = processor.chat([Message.user(Image(late))]).spans
+    assert isinstance(span.data, ImageCrops)
+    assert span.data.grid == processor.images.plan(100, 1000).grid == (3, 1)
+    assert span.length == processor.images.plan(100, 1000).tokens
 
 
 def test_errors_name_the_media_item_that_failed(processor: Processor) -> None:

@@ -102,6 +102,11 @@ def log_mel(samples: F32, rate: int) -> F32:
     return out
 
 
+def mel_frames(samples: int, rate: int) -> int:
+    """F, the frames that `log_mel` makes of so many samples."""
+    return 1 + max(0, samples - rate // 40) // (rate // 100)
+
+
 def audio_tokens(frames: int) -> int:
     """The number of placeholders of an audio clip of F mel frames: one for every 8 frames, rounded up."""
     return -(-frames // 8)

@@ -131,7 +131,10 @@ class ImageProcessor:
 
         raises  InputError as `plan` does
         """
-        plan = self.plan(*image.size, max_crops)
+        return self.cut(image, self.plan(*image.size, max_crops))
+
+    def cut(self, image: PIL.Image.Image, plan: ImagePlan) -> ImageCrops:
+        """As `__call__`, by a plan that was made before: of this image, or of one that was halved since."""
         (rows, columns), size = plan.grid, self.crop_size
         canvas = np.full((rows * size, columns * size, 3), 255, np.uint8)
         resized = image.resize(plan.resized, PIL.Image.Resampling.BILINEAR)
@@ -171,6 +174,22 @@ def image_tokens(side: int, across: int, down: int) -> int:
 def crop_limit(images: int, max_crops: int) -> int:
     """The limit of crops for each of `images` images: they share a budget of 144, and each gets at least one."""
     return max(1, min(max_crops, CROP_BUDGET // images))
+
+
+def image_size(image: Image) -> tuple[int, int]:
+    """(width, height) in pixels as header or shape say, upright; nothing is decoded.
+
+    A PNG whose EXIF follows its pixels may yet turn out to lie on its side.
+    raises  InputError for what `open_image` refuses by header or shape
+    """
+    source = image.source
+    if isinstance(source, np.ndarray):
+        _check_shape(source)
+        return source.shape[1], source.shape[0]
+    if isinstance(source, PIL.Image.Image):
+        return _upright_size(source)
+    with open_source(source, "image", MAX_ENCODED) as file, _header(file) as (opened, _):
+        return _upright_size(opened)
 
 
 def open_image(image: Image, full: int = FULL_PIXELS) -> PIL.Image.Image:
@@ -238,6 +257,13 @@ def _decode(image: PIL.Image.Image, name: str, full: int) -> tuple[PIL.Image.Ima
     # On hostile bytes Pillow's decoders raise nearly every class of error; here all mean a damaged file.
     except Exception as error:
         raise _damaged(name, error) from error
+
+
+def _upright_size(image: PIL.Image.Image) -> tuple[int, int]:
+    # Pillow decodes a PNG to look for EXIF that may follow its pixels.
+    known = image.format != "PNG" or "exif" in image.info
+    turned = known and image.getexif().get(PIL.ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    return (image.height, image.width) if turned else image.size
 
 
 def _upright(image: PIL.Image.Image, orientation: object) -> PIL.Image.Image:

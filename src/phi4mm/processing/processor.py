@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy.typing as npt
 
 from phi4mm.config.json_file import read_json
 from phi4mm.config.validate import is_integer, shown
 from phi4mm.errors import ConfigError, InputError
-from phi4mm.processing.audio import MAX_AUDIOS, audio_tokens, log_mel, open_audio
+from phi4mm.processing.audio import MAX_AUDIOS, audio_tokens, log_mel, mel_frames, open_audio
 from phi4mm.processing.chat_template import render, resolve_media_tags
-from phi4mm.processing.image import MAX_IMAGES, ImageProcessor, crop_limit, image_tokens, open_image
+from phi4mm.processing.image import MAX_IMAGES, ImageProcessor, crop_limit, image_size, image_tokens, open_image
 from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.processing.tool_calls import as_tool
-from phi4mm.protocol.inputs import AudioFrames, ImageCrops, ImageTiles, MediaData, MediaSpan, Prompt
+from phi4mm.protocol.inputs import F32, AudioFrames, ImageCrops, ImageTiles, MediaData, MediaSpan, Prompt
 from phi4mm.protocol.messages import Audio, Image, Message, Tool
 
+# The placeholders of a media item as far as they are known before the work, and the work: data and placeholders.
+Unprocessed: TypeAlias = tuple[int, Callable[[], tuple[MediaData, int]]]
 _FIXED = {"audio_compression_rate": 8, "audio_downsample_rate": 1, "audio_feat_stride": 1}
 
 
@@ -86,7 +90,9 @@ class Processor:
             if id not in media:
                 out.append(id)
                 continue
-            data, length = next(media[id])
+            expected, process = next(media[id])
+            self._check_context(total + expected - 1, "the prompt with its media")
+            data, length = process()
             total += length - 1
             self._check_context(total, "the prompt with its media")
             kind: Literal["image", "audio"] = "audio" if isinstance(data, AudioFrames) else "image"
@@ -94,23 +100,30 @@ class Processor:
             out.extend([id] * length)
         return Prompt(tuple(out), tuple(spans))
 
-    def _crops(self, images: Sequence[Image]) -> Iterator[tuple[MediaData, int]]:
+    def _crops(self, images: Sequence[Image]) -> Iterator[Unprocessed]:
         limit = crop_limit(max(1, len(images)), self.images.max_crops)
         for number, image in enumerate(images, 1):
-            try:
-                crops = self.images(open_image(image, self.images.full_pixels(limit)), limit)
-                yield crops, image_tokens(crops.side, *crops.valid)
-            except InputError as error:
-                raise InputError(f"image {number}: {error}") from error
+            yield self._unprocessed(image, f"image {number}", limit)
 
-    def _frames(self, audios: Sequence[Audio]) -> Iterator[tuple[MediaData, int]]:
+    def _unprocessed(self, image: Image, name: str, limit: int) -> Unprocessed:
+        with _named(name):
+            size = image_size(image)
+            plan = self.images.plan(*size, limit)
+
+        def process() -> tuple[MediaData, int]:
+            with _named(name):
+                decoded = open_image(image, self.images.full_pixels(limit))
+                turned = (decoded.width > decoded.height) != (size[0] > size[1])
+                crops = self.images(decoded, limit) if turned else self.images.cut(decoded, plan)
+            return crops, image_tokens(crops.side, *crops.valid)
+
+        return plan.tokens, process
+
+    def _frames(self, audios: Sequence[Audio]) -> Iterator[Unprocessed]:
         for number, audio in enumerate(audios, 1):
-            try:
+            with _named(f"audio {number}"):
                 samples, rate = open_audio(audio)
-            except InputError as error:
-                raise InputError(f"audio {number}: {error}") from error
-            features = log_mel(samples, rate)
-            yield AudioFrames(features, len(samples) / rate), audio_tokens(len(features))
+            yield audio_tokens(mel_frames(len(samples), rate)), partial(_process_audio, samples, rate)
 
     def _check_context(self, tokens: int, name: str) -> None:
         if tokens > self.context:
@@ -118,6 +131,20 @@ class Processor:
                 f"{name} takes at least {tokens} tokens, but the model's context has {self.context}; "
                 "shorten it, or give fewer or smaller media"
             )
+
+
+def _process_audio(samples: F32, rate: int) -> tuple[MediaData, int]:
+    features = log_mel(samples, rate)
+    return AudioFrames(features, len(samples) / rate), audio_tokens(len(features))
+
+
+@contextmanager
+def _named(which: str) -> Iterator[None]:
+    """Say in an InputError which of the media it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{which}: {error}") from error
 
 
 def _check_count(kind: str, count: int, limit: int) -> None:
