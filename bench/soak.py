@@ -134,7 +134,7 @@ class Soak:
                     resident.append(resident_bytes())
                 self.add(running)
             if running and self.maker.random.random() < 0.01:
-                self.engine.abort(self.maker.random.choice(running).group)
+                self.engine.abort(self.maker.random.choice(running).request_id)
             self.step()
             for request in [request for request in running if request.state is State.FINISHED]:
                 running.remove(request)
