@@ -20,7 +20,7 @@ test-native: .venv/dev.stamp
 
 # Fails below the floor in pyproject.toml. A run of its own: tracing makes the whole suite a third slower.
 test-coverage: .venv/dev.stamp
-	.venv/bin/python -m pytest -q --cov tests/engine tests/processing tests/invariants
+	.venv/bin/python -m pytest -q tests/engine tests/processing tests/invariants --cov
 
 # The wheel and the sdist, each installed in an empty environment and tried.
 test-packages: .venv/dev.stamp
