@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +173,23 @@ def test_case_a10_what_a_structured_output_quotes_is_no_call(nano: Model) -> Non
     params = SamplingParams(max_tokens=200)
     reply = nano.submit(prompt, params, tools=[as_tool(TOOL)], grammar=grammar_source(form)).finish()
     assert (reply.text, reply.tool_calls, reply.content) == (form.choice[0], (), form.choice[0])  # type: ignore[index]
+
+
+def test_case_b6_a_costly_regular_expression_does_not_hold_up_other_answers(nano: Model) -> None:
+    """A stream beside it waited for each of its masks: 15 s for an answer of 1.4 s."""
+    integers = ResponseFormat(schema={"type": "array", "minItems": 10**6, "items": {"type": "integer"}})
+    costly = ResponseFormat(regex="a{100000}")
+    gaps: list[float] = []
+    with (
+        ThreadPoolExecutor(1) as pool,
+        nano.stream("Count.", params=noisy(3, 1000), response_format=integers) as stream,
+    ):
+        next(stream)
+        other = pool.submit(nano.chat, "Hello.", params=noisy(1, 512), response_format=costly)
+        before = time.monotonic()
+        for _ in stream:
+            gaps.append((now := time.monotonic()) - before)
+            before = now
+        assert other.result().text == "a" * 512
+    assert max(gaps) < 1  # while the grammar is compiled
+    assert sum(gap for gap in gaps if gap > 0.02) < 2

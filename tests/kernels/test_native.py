@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -145,6 +147,85 @@ def test_a_cache_folder_that_others_can_write_to_is_not_used(tmp_path: Path, mon
     status = native.status.__wrapped__()
     assert status.library is None
     assert "can be written by others" in status.reason
+
+
+STATUS = "from phi4mm.kernels.cpu import library; print(library.status().reason)"
+COMPILES = "phi4mm compiles its native kernels for this machine, once"
+
+
+def fresh_status(**environment: str) -> tuple[str, list[str]]:
+    """The reason that a process of its own gives, and what it writes to stderr; the test's folder is its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", STATUS],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PHI4MM_NATIVE": "1", **environment},
+        cwd=environment["HOME"],
+    )
+    return done.stdout.strip(), done.stderr.splitlines()
+
+
+@needs_compiler
+@pytest.mark.parametrize("damage", ["empty", "text", "cut short", "no symbols"])
+def test_case_b9_a_damaged_library_is_rebuilt(damage: str, tmp_path: Path) -> None:
+    """It was found again by each process, which then ran in torch for ever; one cut short could end the process."""
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    assert fresh_status(**home) == ("compiled for this machine", [COMPILES])
+    (path,) = (tmp_path / "phi4mm" / "native").iterdir()
+    whole = path.read_bytes()
+    if damage == "no symbols":
+        (tmp_path / "empty.c").write_text("int nothing;")
+        subprocess.run(["cc", "-shared", "-fPIC", str(tmp_path / "empty.c"), "-o", str(path)], check=True)
+    else:
+        path.write_bytes({"empty": b"", "text": b"x\n", "cut short": whole[: len(whole) // 2]}[damage])
+    assert fresh_status(**home) == ("compiled for this machine", [COMPILES])
+    assert fresh_status(**home) == ("compiled for this machine", [])
+    assert len(path.read_bytes()) == len(whole)
+
+
+@needs_compiler
+def test_case_b9_a_relative_cache_folder_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever prepared the working folder would have their code loaded."""
+    said, lines = fresh_status(HOME=str(tmp_path), XDG_CACHE_HOME="cache")
+    assert (said, lines) == ("compiled for this machine", [COMPILES])
+    assert [path.name for path in tmp_path.iterdir()] == [".cache"]
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    monkeypatch.setenv("HOME", "home")
+    with pytest.raises(OSError, match="no absolute path"):
+        native.cache_folder()
+
+
+def test_case_b9_a_hanging_compiler_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Five files were waited for two minutes each, and for as long as what a killed compiler had started."""
+    assert native.COMPILE_SECONDS == 20
+    (tmp_path / "cc").write_text(f"#!/bin/sh\n(sleep 2; touch {tmp_path}/late)\nsleep 600\n")
+    (tmp_path / "cc").chmod(0o755)
+    monkeypatch.delenv("PHI4MM_NATIVE", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "COMPILE_SECONDS", 1)
+    start = time.monotonic()
+    status = native.status.__wrapped__()
+    assert time.monotonic() - start < 3
+    assert status.library is None
+    assert "took more than 1 s in all" in status.reason
+    assert caplog.messages == [COMPILES, f"phi4mm runs slowly: {status.reason}"]
+    time.sleep(1.5)
+    assert not (tmp_path / "late").exists()  # what the compiler had started ended with it
+
+
+def test_case_b9_the_slow_path_says_so_in_one_line(tmp_path: Path) -> None:
+    """A failing compiler's many lines, or none at all, left a user with a model ten times slower."""
+    (tmp_path / "cc").write_text("#!/bin/sh\necho one >&2; echo two >&2; exit 1\n")
+    (tmp_path / "cc").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    said, lines = fresh_status(HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path), PATH=path)
+    assert lines == [COMPILES, f"phi4mm runs slowly: {said}"]
+    assert said.endswith("cc failed: one two")
+    assert fresh_status(HOME=str(tmp_path), PHI4MM_NATIVE="0") == ("turned off by PHI4MM_NATIVE=0", [])
 
 
 def test_gradients_flow_through_packed_weights() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import random
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from phi4mm.errors import ConfigError, InputError
+from phi4mm.processing import structured
 from phi4mm.processing.grammar import MAX_CALLS, grammar_source
 from phi4mm.processing.structured import Grammars, Matcher
 from phi4mm.processing.tokenizer import Special, Tokenizer
@@ -457,6 +459,57 @@ def test_a_costly_response_format_works_or_fails_in_bounded_time(
         if token in grammars.eos_ids:
             break
     assert slowest < SECONDS
+
+
+FORCED = [
+    ResponseFormat(regex="a{1000}"),
+    ResponseFormat(regex="hello world, this is forced [0-9]"),
+    ResponseFormat(regex="what is in the image (red|green){3} circle!"),
+    ResponseFormat(regex="é{40}ü"),
+    ResponseFormat(regex="(ab){300}(c|d)"),
+    ResponseFormat(choice=("hello world " * 40, "hello world " * 40 + "!")),
+    ResponseFormat(schema={"type": "object", "properties": {"a_long_name": {"const": "constant " * 20}, "b": {}}}),
+]
+
+
+@pytest.mark.parametrize("response_format", FORCED)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_case_b6_masks_that_are_known_at_once_are_those_of_each_token(
+    grammars: Grammars, response_format: ResponseFormat, seed: int
+) -> None:
+    """Where the grammar leaves one text, its tokens are computed together; no mask may differ for that."""
+    matcher, chooser = compiled(grammars, response_format), random.Random(seed)
+    for _ in range(600):
+        mask = matcher.mask()
+        np.testing.assert_array_equal(mask, structured._mask(matcher._parser))
+        ids = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
+        token = int(chooser.choice(list(ids)))
+        matcher.accept(token)
+        if token in grammars.eos_ids:
+            break
+
+
+def test_case_b6_a_long_text_without_a_choice_is_followed_in_little_time(grammars: Grammars) -> None:
+    """Each of 512 masks went through 100,000 letters: 10 s in one answer, in the steps of all others."""
+    begin = time.process_time()
+    matcher = compiled(grammars, ResponseFormat(regex="a{100000}"))
+    for _ in range(512):
+        (token,) = allowed(matcher)
+        matcher.accept(token)
+    assert time.process_time() - begin < SECONDS
+
+
+def test_case_b6_the_masks_of_an_answer_may_take_a_second_beyond_what_each_may(
+    grammars: Grammars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit of the library is for each mask: 0.2 s a token could go on for as long as the answer."""
+    clock = itertools.count(0.0, 0.2)
+    monkeypatch.setattr("phi4mm.processing.structured.time.thread_time", lambda: next(clock))
+    matcher = compiled(grammars, ResponseFormat(regex="(a|b){100}"))
+    for _ in range(5):  # 0.18 s beyond 0.02 s each
+        matcher.accept(min(allowed(matcher)))
+    with pytest.raises(InputError, match="takes too long to follow"):
+        matcher.mask()
 
 
 def test_a_missing_library_is_named_with_the_command_to_install_it(

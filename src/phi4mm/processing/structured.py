@@ -8,6 +8,8 @@ Shape legend: V vocabulary.
 from __future__ import annotations
 
 import re
+import time
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +36,9 @@ LIMITS: dict[str, Any] = {
     "max_grammar_size": 200_000,
     "verbose_errors": False,
 }
+MASK_SECONDS = 0.02  # of processor time, which any mask may take
+MAX_OVER = 1.0  # seconds that the masks of one answer may take beyond that, as long as compiling may
+MAX_FORCED = 256  # tokens whose masks are known at once
 _EXCERPT = re.compile(r"(?s)\n\s*\d+ \|.*|<non-verbose/>|^at \d+\(\d+\): ")
 
 
@@ -86,20 +91,38 @@ class Matcher:
         self._vocabulary = vocabulary
         self._source = source
         self._accepted: list[int] = []
+        self._forced: deque[int] = deque()  # the tokens that come next, as far as they are known
+        self._words = 0  # of a mask
+        self._over = 0.0  # seconds that masks took beyond MASK_SECONDS each
         self._parser = _start(vocabulary, source)
 
     def mask(self) -> npt.NDArray[np.int32]:
         """(ceil(V / 32),) int32: bit i of word w is set if token 32 w + i is allowed next.
 
-        Each call renews the fuel, which then serves this mask and the next token.
+        Each computed mask renews the fuel, which then serves it and the next token. Computing goes through all of the
+        text that the grammar leaves no choice of, so up to MAX_FORCED tokens of it are computed at once.
         raises  InputError if the grammar proves too costly
         """
-        return _mask(self._parser)
+        if self._forced:
+            bits = np.zeros(self._words, np.uint32)
+            bits[self._forced[0] // 32] = 1 << self._forced[0] % 32
+            return bits.view(np.int32)
+        begin = time.thread_time()
+        mask = _mask(self._parser)
+        if _allows_one(mask):
+            self._forced.extend(self._parser.compute_ff_tokens()[:MAX_FORCED])
+        self._words = len(mask)
+        self._over += max(0.0, time.thread_time() - begin - MASK_SECONDS)
+        if self._over > MAX_OVER:
+            raise InputError("the grammar takes too long to follow; simplify it")
+        return mask
 
     def accept(self, token: int) -> None:
         """Advance by one token. Raises InputError if it is not allowed here, and as `mask` does."""
         _accept(self._parser, token)
         self._accepted.append(token)
+        if self._forced:
+            self._forced.popleft()
 
     def fork(self) -> Matcher:
         """A new matcher in the same state, made by starting the grammar again and accepting the same tokens.
@@ -144,6 +167,11 @@ def _start(vocabulary: LLTokenizer, source: str) -> LLMatcher:
     except InputError as error:
         raise InputError(f"the structured output cannot be enforced: {error}; correct or simplify it") from None
     return parser
+
+
+def _allows_one(mask: npt.NDArray[np.int32]) -> bool:
+    words = mask[mask != 0]
+    return len(words) == 1 and int(words.view(np.uint32)[0]).bit_count() == 1
 
 
 def _mask(parser: LLMatcher) -> npt.NDArray[np.int32]:

@@ -10,13 +10,17 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import logging
 import os
 import platform
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +32,9 @@ from phi4mm.machine import cpu_flags, cpu_name
 SOURCES = sorted(Path(__file__).with_name("csrc").glob("*.[ch]"))
 # OpenMP's functions stay undefined, so that they are those that torch has loaded, and both use the same threads.
 FLAGS = ("-O3", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
-COMPILE_SECONDS = 120
+COMPILE_SECONDS = 20  # for all files together
+_DIGEST_SIZE = hashlib.sha256().digest_size
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,18 @@ class Status:
 
 @functools.cache
 def status() -> Status:
-    """Build the library, or find it in the cache folder; once in a process."""
+    """Build the library, or find it in the cache folder; once in a process.
+
+    Where that fails, one line of the log says why everything runs in torch: on stderr, unless logging is configured.
+    """
     if os.environ.get("PHI4MM_NATIVE", "1") == "0":
         return Status(None, "turned off by PHI4MM_NATIVE=0")
     try:
         library = load(_build(), read_header(HEADER.read_text(encoding="utf-8")))
     except (OSError, HeaderError) as error:
-        return Status(None, f"the native kernels could not be built or loaded: {error}")
+        reason = f"the native kernels could not be built or loaded: {' '.join(str(error).split())}"
+        _LOG.warning("phi4mm runs slowly: %s", reason)
+        return Status(None, reason)
     return Status(library, "compiled for this machine")
 
 
@@ -80,8 +91,15 @@ def load(path: Path, declared: Declarations) -> Library:
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept. Raises OSError if other users can write to it."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    """Where compiled kernels are kept. Raises OSError if other users can write to it.
+
+    A relative XDG_CACHE_HOME is ignored, as its specification asks: code would be loaded from the working folder.
+    """
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(home):
+        home = os.path.join(os.path.expanduser("~"), ".cache")
+    if not os.path.isabs(home):
+        raise OSError(f"the home folder {home!r} is no absolute path; set HOME, or XDG_CACHE_HOME")
     folder = Path(home) / "phi4mm" / "native"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     info = folder.stat()
@@ -91,7 +109,7 @@ def cache_folder() -> Path:
 
 
 def _build() -> Path:
-    """Path of the library, which is compiled now if it is not in the cache folder. Raises OSError."""
+    """Path of the library, which is compiled now if it is not in the cache folder, or damaged. Raises OSError."""
     compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
     if compiler is None:
         raise OSError("no C compiler is installed; install gcc or clang (cc, gcc and clang are tried)")
@@ -102,21 +120,52 @@ def _build() -> Path:
     key = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES))
     key.update(repr((flags, compiler, platform.machine(), cpu_name(), cpu_flags())).encode())
     path = cache_folder() / f"{key.hexdigest()[:32]}.so"
-    if not path.exists():
-        with tempfile.TemporaryDirectory(dir=path.parent) as work:
-            built = Path(work) / "native.so"
-            objects = [Path(work) / f"{source.stem}.o" for source in SOURCES if source.suffix == ".c"]
-            for obj in objects:
-                _call(compiler, *flags, "-c", str(SOURCES[0].with_name(f"{obj.stem}.c")), "-o", str(obj))
-            _call(compiler, "-shared", *added, *map(str, objects), "-o", str(built), "-lm")
-            os.replace(built, path)
+    if not _is_whole(path):
+        _compile(path, compiler, flags, added)
     return path
 
 
-def _call(*command: str) -> None:
+def _is_whole(path: Path) -> bool:
+    """Whether a file ends in the digest of the rest, as `_compile` wrote it; loading half a library ends a process."""
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILE_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise OSError(f"{command[0]} took more than {COMPILE_SECONDS} s") from error
-    except subprocess.CalledProcessError as error:
-        raise OSError(f"{command[0]} failed: {error.stderr[-500:]}") from error
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(content[:-_DIGEST_SIZE]).digest() == content[-_DIGEST_SIZE:]
+
+
+def _compile(path: Path, compiler: str, flags: Sequence[str], added: Sequence[str]) -> None:
+    """Write the library at `path`, whole or not at all. Raises OSError."""
+    _LOG.warning("phi4mm compiles its native kernels for this machine, once")
+    until = time.monotonic() + COMPILE_SECONDS
+    with tempfile.TemporaryDirectory(dir=path.parent) as work:
+        built = Path(work) / "native.so"
+        objects = [Path(work) / f"{source.stem}.o" for source in SOURCES if source.suffix == ".c"]
+        for obj in objects:
+            _call(until, compiler, *flags, "-c", str(SOURCES[0].with_name(f"{obj.stem}.c")), "-o", str(obj))
+        _call(until, compiler, "-shared", *added, *map(str, objects), "-o", str(built), "-lm")
+        content = built.read_bytes()
+        built.write_bytes(content + hashlib.sha256(content).digest())
+        os.replace(built, path)
+
+
+def _call(until: float, *command: str) -> None:
+    """Run a command that must end by `until`, of the monotonic clock, with all that it started. Raises OSError."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            _, said = process.communicate(timeout=max(0.0, until - time.monotonic()))
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise OSError(f"{command[0]} took more than {COMPILE_SECONDS} s in all") from error
+            raise
+    if process.returncode:
+        raise OSError(f"{command[0]} failed: {said[-500:]}")
