@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import phi4mm
@@ -47,6 +49,21 @@ def test_a_quantized_folder_gives_the_answers_of_one_quantized_while_loading(
     assert phi4mm.load(small_folder).settings.quantize is None
     params = SamplingParams(max_tokens=8)
     assert before.chat("abc", params=params).ids == while_loading.chat("abc", params=params).ids
+
+
+def test_case_b11_a_folder_may_be_replaced_or_deleted_under_a_running_model(small_folder: Path, tmp_path: Path) -> None:
+    """The guide says so, and that cutting a mapped file short ends the process: the old file must stay mapped."""
+    folder = tmp_path / "packed"
+    quantize_folder(small_folder, folder, scheme="int8")
+    image = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    params = SamplingParams(max_tokens=8)
+    with phi4mm.load(folder) as model, phi4mm.load(folder) as replaced, phi4mm.load(folder) as deleted:
+        expected = model.chat("abc", images=[image], params=params).ids
+        (tmp_path / "short").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
+        (tmp_path / "short").replace(folder / "model.safetensors")
+        assert replaced.chat("abc", images=[image], params=params).ids == expected
+        shutil.rmtree(folder)
+        assert deleted.chat("abc", images=[image], params=params).ids == expected
 
 
 def test_an_unknown_quantization_is_refused(small_folder: Path) -> None:
