@@ -68,6 +68,7 @@ AREAS_OF = {
     "PIL": None,
     "soundfile": None,
     "soxr": None,
+    "av": ("processing",),
     "tokenizers": ("processing", "nano"),
     "safetensors": ("checkpoint", "training", "nano"),
     "huggingface_hub": ("checkpoint",),

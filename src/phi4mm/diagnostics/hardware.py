@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from phi4mm import machine
 from phi4mm.config.engine import EngineConfig
 from phi4mm.inference.resolve import resolve
 from phi4mm.kernels.cpu import library
+from phi4mm.processing.audio_file import FORMATS, MEDIA_FORMATS
 
 Report: TypeAlias = dict[str, dict[str, Any]]
 PACKAGES = ("torch", "numpy", "pillow", "soundfile", "soxr", "tokenizers", "safetensors", "huggingface_hub")
@@ -88,7 +90,10 @@ def memory() -> dict[str, int]:
 def codecs() -> dict[str, list[str]]:
     """The formats of images and audio clips that this installation decodes."""
     images = ["BMP", "PGM", "PPM", *(name for name, codec in IMAGE_CODECS.items() if PIL.features.check(codec))]
-    return {"images": sorted(images), "audio clips": sorted(soundfile.available_formats())}
+    audio = [name for name in FORMATS if name in soundfile.available_formats()]
+    if importlib.util.find_spec("av"):
+        audio += MEDIA_FORMATS
+    return {"images": sorted(images), "audio clips": sorted(audio)}
 
 
 def chosen() -> dict[str, Any]:
