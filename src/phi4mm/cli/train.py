@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import tomllib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -130,10 +131,6 @@ def _plan(fields: Fields) -> StagePlan:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        import tomllib
-    except ImportError:
-        raise ConfigError("reading a recipe needs Python 3.11 or newer, whose library has TOML") from None
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
