@@ -48,7 +48,7 @@ PARTS = {
         ),
     ),
     "processes": (("bench/processes.py", "--count", "200"),),
-    "native": (("-m", "tests.kernels.builds"),),
+    "native": (("-m", "tests.kernels.builds", "generic"), ("-m", "tests.kernels.builds", "sanitized")),
     "sdist": (("-m", "tests.packages", "--all"),),
     "versions": (("bench/versions.py",),),
 }

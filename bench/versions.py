@@ -85,7 +85,7 @@ def attempt(python: str, wanted: list[str]) -> dict[str, Any]:
             if done.returncode != 0:
                 break
     names = {re.split(r"[<>=]", line)[0].replace("_", "-").lower() for line in wanted}
-    said = [line for line in lines.splitlines() if re.match(r"(FAILED|ERROR)|.* (passed|failed|error)", line)]
+    said = [line for line in lines.splitlines() if re.match(r"(FAILED|ERROR)\b|.*\d (passed|failed|error).* in ", line)]
     return {
         "passed": done.returncode == 0,
         "said": said[-12:],

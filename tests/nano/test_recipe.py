@@ -15,11 +15,6 @@ from phi4mm.nano.stages import train_stage
 RECIPE = Path(__file__).parents[2] / "bench" / "nano.toml"
 
 
-@pytest.fixture(autouse=True)
-def _needs_toml() -> None:
-    pytest.importorskip("tomllib")
-
-
 def changed(tmp_path: Path, old: str, new: str) -> Path:
     text = RECIPE.read_text(encoding="utf-8")
     assert old in text

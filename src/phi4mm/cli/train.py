@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import tomllib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -128,10 +129,6 @@ def _plan(fields: Fields) -> StagePlan:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        import tomllib
-    except ImportError:
-        raise ConfigError("reading a recipe needs tomllib, which Python has from 3.11 on; use a newer Python") from None
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
