@@ -164,8 +164,9 @@ def wrong(file: File, cuts: int = 8) -> list[str]:
     joined = outcome(file.data * 2)
     if not isinstance(joined, str) and not alike(joined, np.concatenate([whole, whole])):
         found.append(f"{file.name} twice: {len(joined)} samples instead of {2 * len(whole)}")
-    # Away from the ends of blocks, which a file without a stated length may end at.
     for at in [len(file.data) - 2, *np.linspace(13, len(file.data) - 9, cuts, dtype=int)]:
+        if file.name.startswith("mp2") and file.data[at : at + 2] == file.data[:2]:
+            continue  # between two frames, and MP2 states no length
         cut = outcome(file.data[:at])
         if not isinstance(cut, str) and len(cut) < len(whole):
             found.append(f"{file.name} cut at {at} of {len(file.data)}: {len(cut)} of {len(whole)} samples")

@@ -55,7 +55,7 @@ def open_sound(part: Part) -> Sound:
 
 def _frames(container: av.container.InputContainer, track: av.AudioStream) -> Iterator[av.AudioFrame]:
     """Decoded frames. raises InputError when packets are missing or damaged."""
-    heard = 0  # in the track's time base
+    heard = longest = 0  # in the track's time base
     with container:
         track.codec_context.options = {"err_detect": "explode"}
         for packet in container.demux(track):
@@ -64,8 +64,10 @@ def _frames(container: av.container.InputContainer, track: av.AudioStream) -> It
             if packet.size > _MAX_PACKET:
                 raise damaged(f"a packet of its sound has {packet.size} bytes, at most {_MAX_PACKET} are read")
             heard += packet.duration or 0
+            longest = max(longest, packet.duration or 0)
             yield from packet.decode()
-    if track.duration and heard < track.duration:
+    # In fragments the last packet may state no duration of its own.
+    if track.duration and heard + longest < track.duration:
         share = heard / track.duration
         raise cut_short(f"{share:.1%} of the sound that it states are there")
 

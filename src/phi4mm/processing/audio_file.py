@@ -75,7 +75,7 @@ def _parts(section: Section, max_seconds: float) -> Iterator[Part]:
         return flac.split(section, at)
     if head[:4] == b"OggS":
         return ogg.split(section, at)
-    if mpeg.parse_header(head):
+    if mpeg.parse_header(head[:4]):
         return mpeg.split(section, at, max_seconds)
     if mp4.begins(head):
         return mp4.split(section, at)

@@ -6,6 +6,7 @@ is handed to it behind a frame that states what the walk found.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -30,6 +31,7 @@ _KBITS = {  # by (MPEG-1, layer); index 0 is the free format, 15 is forbidden
 }
 # Without a tag libsndfile takes an MP3 for another format where the working folder has a file named `._`.
 _EMPTY_ID3 = b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)
+_HEAD = 200  # bytes of a frame that may state something
 _DECODER_DELAY = 529  # samples that every layer III decoder is late; they come before the sound and are left out
 
 
@@ -69,6 +71,7 @@ class _Clip:
     trimmed: tuple[int, int] | None = None  # samples that the encoder added in front and behind
 
 
+@functools.lru_cache(1024)
 def parse_header(data: bytes) -> Header | None:
     """The header of a frame, or None where these bytes are none, or of the free format."""
     bits = int.from_bytes(data[:4], "big")
@@ -92,7 +95,8 @@ def split(section: Section, start: int, max_seconds: float) -> Iterator[Part]:
     clip: _Clip | None = None
     at, total = start, 0.0
     while at < section.size:
-        header = parse_header(section.at(at, 4))
+        head = section.at(at, _HEAD)
+        header = parse_header(head[:4])
         if header is None:
             after = after_tags(section, at)
             if after == at:
@@ -101,9 +105,9 @@ def split(section: Section, start: int, max_seconds: float) -> Iterator[Part]:
             continue
         if at + header.length > section.size:
             raise cut_short(f"its last frame needs {header.length} bytes, {section.size - at} are there")
-        information = _information(section, at, header)
+        information = _information(head, header)
         if clip is None or information or header.kind != clip.header.kind:
-            if clip and clip.frames:
+            if clip:
                 yield _part(section, clip)
             clip = information or _Clip(header)
         if not information:
@@ -120,11 +124,11 @@ def split(section: Section, start: int, max_seconds: float) -> Iterator[Part]:
     yield _part(section, clip)
 
 
-def _information(section: Section, at: int, header: Header) -> _Clip | None:
+def _information(frame: bytes, header: Header) -> _Clip | None:
     """What an information frame (Xing, Info or VBRI) states, None for a frame of sound."""
     if header.layer != 3:
         return None
-    frame = section.at(at, min(header.length, 256))
+    frame = frame[: header.length]
     for crc in (0, 2):
         place = 4 + header.side + crc
         if frame[place : place + 4] in (b"Xing", b"Info"):
