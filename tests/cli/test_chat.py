@@ -161,12 +161,12 @@ def test_case_c_chat_system_changes_the_instructions(model: FakeModel, type_line
 
 
 @pytest.mark.parametrize(("argv", "told"), [([], 2), (["--adapter", "none"], 0)])
-def test_case_c_chat_says_that_an_old_picture_keeps_the_vision_adapter(
+def test_case_c_chat_says_that_an_old_image_keeps_the_vision_adapter(
     model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str], argv: list[str], told: int
 ) -> None:
-    """By the published rule: said at the first message that has no picture of its own, once in a conversation."""
-    picture = [f"/image {SIGN}", "what?"]
-    type_lines(["hi", *picture, *picture, "and now?", f"/audio {SPEECH}", "", "/reset", "hi", *picture, "hi"])
+    """By the published rule: said at the first message that has no image of its own, once in a conversation."""
+    image = [f"/image {SIGN}", "what?"]
+    type_lines(["hi", *image, *image, "and now?", f"/audio {SPEECH}", "", "/reset", "hi", *image, "hi"])
     assert main(["run", "nano", *argv]) == 0
     assert capsys.readouterr().err.count("media of earlier messages keep the vision adapter") == told
 
@@ -190,7 +190,7 @@ def test_case_c_chat_says_the_speed_and_an_empty_answer(
 def test_ctrl_c_before_the_first_word_does_not_end_the_chat(
     model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pictures and sound are processed for seconds before an answer begins."""
+    """Images and sound are processed for seconds before an answer begins."""
     stream = model.stream
 
     def interrupted(messages: Sequence[Message], **settings: object) -> object:
@@ -207,15 +207,15 @@ def test_case_c_tab_completes_commands_and_paths(tmp_path: Path, monkeypatch: py
     """Names may have spaces, or be in quotation marks; hidden files come only when they are asked for."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "my pictures").mkdir()
-    for name in ("my pictures/a b.png", "mine.png", ".hidden", "line\nbreak"):
+    (tmp_path / "my images").mkdir()
+    for name in ("my images/a b.png", "mine.png", ".hidden", "line\nbreak"):
         (tmp_path / name).touch()
     assert completions("/") == [name + " " * bool(follows) for name, (follows, _) in COMMANDS.items()]
     assert completions("/re") == ["/reset"]
-    assert completions("/image m") == ["/image mine.png", "/image my pictures/"]
+    assert completions("/image m") == ["/image mine.png", "/image my images/"]
     assert completions("/image ") == completions("/image m")
-    assert completions("/audio my pictures/a") == ["/audio my pictures/a b.png"]
-    assert completions("/image '~/my pictures/") == ["/image '~/my pictures/a b.png'"]
+    assert completions("/audio my images/a") == ["/audio my images/a b.png"]
+    assert completions("/image '~/my images/") == ["/image '~/my images/a b.png'"]
     assert completions("/image .h") == ["/image .hidden"]
     assert completions("/image no/such/folder/") == completions("/system m") == completions("hello m") == []
 

@@ -295,6 +295,15 @@ def test_a_missing_prompt_is_wrong_use(model: FakeModel, capsys: pytest.CaptureF
     assert "there is no prompt; write one after the model, or pipe one in" in wrong_use(capsys, "run", "nano", *argv)
 
 
+def test_an_empty_prompt_at_a_terminal_is_wrong_use_and_no_chat(
+    model: FakeModel, capsys: pytest.CaptureFixture[str], type_lines: TypeLines
+) -> None:
+    """`phi4mm run nano -p "$question"` of an empty variable would sit there and wait."""
+    type_lines(["never"])
+    assert "there is no prompt" in wrong_use(capsys, "run", "nano", "-p", "")
+    assert model.calls == []
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -249,3 +249,21 @@ def test_add_linear_equals_the_product_that_is_added(bits: Bits, dtype: torch.dt
     found = select.add_linear(y[2:5], x, weight, 0.5)
     torch.testing.assert_close(found, expected[2:5])
     torch.testing.assert_close(y, expected)
+
+
+def test_case_c_a_processor_that_the_kernels_are_not_written_for_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Portable C is several times slower than AVX2, and looked like the fast path."""
+    monkeypatch.delenv("PHI4MM_NATIVE", raising=False)
+    built = native.find_compiler() and native._build()
+    if not built:
+        pytest.skip("needs a C compiler")
+    monkeypatch.setattr(native, "_build", lambda: built)
+    monkeypatch.setattr(native, "cpu_flags", lambda: ("asimd",))
+    status = native.status.__wrapped__()
+    assert status.library is not None
+    assert "this processor has no AVX2" in status.reason
+    assert caplog.messages == [f"phi4mm runs slowly: {status.reason}"]
+    monkeypatch.setattr(native, "cpu_flags", lambda: ())  # a system that does not tell
+    assert native.status.__wrapped__().reason == "compiled for this machine"
