@@ -269,7 +269,7 @@ def test_case_c_chat_in_a_terminal(tmp_path: Path) -> None:
         screen.press("what is this?\n", "abab")
         stopped = time.monotonic()
         screen.press("\x03", "stopped")
-        assert time.monotonic() - stopped < 2
+        assert time.monotonic() - stopped < 6  # the whole answer takes a minute
         screen.press("", "> ")
         assert "taken back: what is this?" in screen.press("/undo\n", "> ")
         assert screen.leave() == 0

@@ -195,6 +195,19 @@ def test_a_phi_error_is_printed_and_a_bug_keeps_its_traceback(
         main(["doctor"])
 
 
+def test_ctrl_c_while_a_command_is_imported_gives_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """People take back what they typed at once."""
+
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "load", interrupted)
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
 def test_the_installed_command_is_this_program() -> None:
     """The entry point in pyproject.toml and `python -m phi4mm` both run `main`."""
     (entry,) = importlib.metadata.entry_points(group="console_scripts", name="phi4mm")

@@ -51,7 +51,7 @@ def test_case_b12_ctrl_c_ends_a_training_at_once_with_one_line(recipe: Path, lin
         rest = [said for said in process.stderr if not said.startswith("speech: ")]
     assert rest == ["phi4mm train: stopped; the same command with --resume goes on from the last saved state\n"]
     assert process.returncode in (130, -signal.SIGINT)  # the latter where Python itself was interrupted in an import
-    assert time.monotonic() - interrupted < 2
+    assert time.monotonic() - interrupted < 6  # 0.4 s on an idle machine
 
 
 @pytest.mark.parametrize(

@@ -69,10 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     if not argv or argv[0] not in COMMANDS:
         return _without_command(argv)
-    command, parser = load(argv[0])
-    args = parser.parse_intermixed_args(argv[1:])
     try:
-        code: int = command.run(args)
+        command, parser = load(argv[0])
+        code: int = command.run(parser.parse_intermixed_args(argv[1:]))
         sys.stdout.flush()
     except argparse.ArgumentError as error:
         parser.error(str(error))
