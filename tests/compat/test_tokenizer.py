@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -11,6 +13,13 @@ from phi4mm.inference.model import Model
 from phi4mm.protocol.messages import Message, Tool
 
 TEXT = "<|user|>hello<|end|><|assistant|>"
+# What the chat template of the published tokenizer_config.json does, in its language.
+PUBLISHED = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}"
+    "{% if message['role'] == 'system' and message['tools'] %}"
+    "{{ '<|tool|>' + message['tools'] + '<|/tool|>' }}{% endif %}"
+    "{{ '<|end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}{% endif %}"
+)
 
 
 def test_batch_decode_skips_special_tokens_only_on_request(processor: AutoProcessor) -> None:
@@ -64,12 +73,18 @@ def test_messages_that_the_template_does_not_support_are_refused(
         processor.tokenizer.apply_chat_template([message], tokenize=False)
 
 
-def test_the_special_token_of_a_turn_is_the_name_of_the_role(processor: AutoProcessor) -> None:
-    """The published template writes `<|role|>` for every role, also `<|tool|>` for results of tools."""
-    messages = [{"role": role, "content": "x"} for role in ("system", "user", "assistant", "tool")]
-    text = processor.tokenizer.apply_chat_template(messages, tokenize=False)
-    turns = "".join(f"<|{role}|>x<|end|>" for role in ("system", "user", "assistant", "tool"))
-    assert text == turns + "<|endoftext|>"
+def test_case_the_role_tool_renders_as_the_published_template_says(processor: AutoProcessor, small: Model) -> None:
+    """It writes `<|role|>` for every role, so `<|tool|>` for a result; compat and chat must both do so."""
+    jinja2 = pytest.importorskip("jinja2")
+    call = '<|tool_call|>[{"name": "f", "arguments": {}}]<|/tool_call|>'
+    contents = {"system": "s", "user": "q", "assistant": call, "tool": "7"}
+    messages: list[dict[str, Any]] = [{"role": role, "content": text} for role, text in contents.items()]
+    text = processor.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert text == jinja2.Template(PUBLISHED).render(messages=messages, add_generation_prompt=True)
+    assert "<|end|><|tool|>7<|end|><|assistant|>" in text
+    own = [Message.system("s"), Message.user("q"), Message.assistant(call), Message.tool("7")]
+    ids = processor.tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+    assert list(small.processor.chat(own).ids) == ids
 
 
 def test_a_conversation_gives_the_prompt_of_phi4mm_chat(processor: AutoProcessor, small: Model) -> None:

@@ -89,7 +89,7 @@ class AutoProcessor:
     ) -> Inputs:
         """Convert prompts in the published format to tensors, padded on the left to one length.
 
-        text     one prompt or several; the media tags of each are numbered from 1
+        text     one prompt or several; media tags take the items in order, whatever their numbers
         images   one image or a list, in the order of their tags across all prompts: paths, bytes, PIL, arrays
         audios   one audio clip or a list, likewise: (samples, rate), paths, bytes
         raises   InputError for damaged media, and if tags and media do not match; ConfigError

@@ -14,17 +14,10 @@ from torch import Tensor
 
 from phi4mm.config.validate import shown
 from phi4mm.errors import ConfigError, InputError
-from phi4mm.processing.chat_template import ending, turn
+from phi4mm.processing.chat_template import ROLE_TOKEN, ending, turn
 from phi4mm.processing.tokenizer import Special, Tokenizer
 
 Ids: TypeAlias = "Tensor | npt.NDArray[Any] | Sequence[int]"
-# As published, <|role|> begins a turn; for results of tools it is <|tool|>, which also begins a list of tools.
-ROLE_TOKENS = {
-    "system": Special.SYSTEM,
-    "user": Special.USER,
-    "assistant": Special.ASSISTANT,
-    "tool": Special.TOOL,
-}
 
 
 class CardTokenizer:
@@ -70,12 +63,12 @@ class CardTokenizer:
 
 def _turn(message: Mapping[str, str], number: int) -> str:
     role, content, tools = message.get("role"), message.get("content"), message.get("tools")
-    if role not in tuple(ROLE_TOKENS) or not isinstance(content, str) or not isinstance(tools, (str, type(None))):
+    if role not in tuple(ROLE_TOKEN) or not isinstance(content, str) or not isinstance(tools, (str, type(None))):
         raise InputError(
             f"message {number} has role {shown(role)} and content of type {type(content).__name__}; expected one of "
-            f"{', '.join(ROLE_TOKENS)} and text, with media tags such as <|image_1|> for media"
+            f"{', '.join(ROLE_TOKEN)} and text, with media tags such as <|image_1|> for media"
         )
     if tools is not None and role != "system":
         raise InputError(f"message {number} is a {role} message with tools; only the system message may have tools")
-    pieces = turn(ROLE_TOKENS[role], [content], tools)
+    pieces = turn(ROLE_TOKEN[role], [content], tools)
     return "".join(piece.value if isinstance(piece, Special) else str(piece) for piece in pieces)

@@ -36,7 +36,6 @@ class Special(Enum):
     TOOL_END = "<|/tool|>"
     TOOL_CALL = "<|tool_call|>"
     TOOL_CALL_END = "<|/tool_call|>"
-    TOOL_RESPONSE = "<|tool_response|>"
 
 
 # The transformers layout renames the two placeholders.
