@@ -26,7 +26,8 @@ import json, sys
 from phi4mm.checkpoint.hub import resolve
 from phi4mm.errors import PhiError
 try:
-    print(json.dumps({"folder": str(resolve(sys.argv[1], revision=sys.argv[2] or None, local_files_only=len(sys.argv) > 3))}))
+    folder = resolve(sys.argv[1], revision=sys.argv[2] or None, local_files_only=len(sys.argv) > 3)
+    print(json.dumps({"folder": str(folder)}))
 except PhiError as error:
     print(json.dumps({"error": type(error).__name__, "message": str(error)}))
 """

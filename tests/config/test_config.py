@@ -41,7 +41,7 @@ def test_the_published_file_does_not_describe_its_image_tower(published: dict[st
 @pytest.mark.parametrize(
     "keys", [{"dtype": "float16"}, {"torch_dtype": "float16"}, {"dtype": "float16", "torch_dtype": "x"}]
 )
-def test_case_dtype_is_read_beside_torch_dtype(published: dict[str, Any], keys: dict[str, str]) -> None:
+def test_case_c_dtype_is_read_beside_torch_dtype(published: dict[str, Any], keys: dict[str, str]) -> None:
     """Newer versions of transformers write `dtype`, and take it before `torch_dtype`."""
     del published["torch_dtype"]
     assert from_original(published | keys).dtype == "float16"

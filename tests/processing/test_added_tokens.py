@@ -28,7 +28,7 @@ def token(content: str, **flags: bool) -> dict[str, Any]:
     return {"content": content} | {name: flags.get(name, False) for name in names}
 
 
-def test_case_tokenizer_config_adds_tokens_and_overrides_flags(tmp_path: Path, tokenizer: Tokenizer) -> None:
+def test_case_c_tokenizer_config_adds_tokens_and_overrides_flags(tmp_path: Path, tokenizer: Tokenizer) -> None:
     """Otherwise a role token would remove, or keep, the white space after it, and `<|tag|>` would be read as text."""
     user, new = tokenizer.id(Special.USER), tokenizer.size
     folder_with(tmp_path, {str(new): token("<|tag|>", special=True), str(user): token("<|user|>")})

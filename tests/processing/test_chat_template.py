@@ -179,7 +179,7 @@ def test_media_tags_that_do_not_match_the_media_are_refused(
         ("<|image_" + "9" * 9000 + "|>", 1, 0),
     ],
 )
-def test_case_media_tags_are_taken_whatever_their_numbers(
+def test_case_c_media_tags_are_taken_whatever_their_numbers(
     text: str, images: int, audios: int, tokenizer: Tokenizer
 ) -> None:
     """As published: a regular expression puts the placeholder for `<|image_2|>` alone, and for a repeated tag."""
