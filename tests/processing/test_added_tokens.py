@@ -63,6 +63,8 @@ def test_without_the_file_or_its_table_the_tokenizer_is_that_of_tokenizer_json(t
         ([], r"added_tokens_decoder is \[\]; expected an object"),
         ({"x": token("<|tag|>")}, "added_tokens_decoder has the id 'x'; expected a whole number"),
         ({"9" * 5000: token("<|tag|>")}, "has the id '9{59}; expected a whole number"),
+        ({"07": token("<|tag|>")}, "has the id '07'; expected a whole number"),
+        ({str(n): token(f"<{n}>") for n in range(4097)}, "added_tokens_decoder has 4097 tokens; expected at most 4096"),
         (
             {"0": token("<|tag|>")},
             r"gives added token '<\|tag\|>' the id 0, but in tokenizer.json its id is or would be \d+",
@@ -71,11 +73,16 @@ def test_without_the_file_or_its_table_the_tokenizer_is_that_of_tokenizer_json(t
             {"7": token("<|user|>")},
             r"gives added token '<\|user\|>' the id 7, but in tokenizer.json its id is or would be",
         ),
-        ({"0": "<|tag|>"}, r"added token 0 is '<\|tag\|>'; expected its content"),
-        ({"0": token("")}, "added token 0 is .*; expected its content, 1 to 256 characters"),
-        ({"0": token("x" * 257)}, "added token 0 is .{60}; expected its content"),
-        ({"0": token("<|tag|>") | {"strip": True}}, "expected content and the flags lstrip, normalized, rstrip"),
-        ({"0": token("<|tag|>") | {"rstrip": 1}}, "expected content and the flags lstrip, normalized, rstrip"),
+        ({"0": "<|tag|>"}, r"added token 0 is '<\|tag\|>'; expected its content and the flags lstrip, normalized"),
+        ({"0": token("<|tag|>") | {"strip": True}}, "added token 0 is .{60}; expected its content and the flags"),
+        (
+            {"0": token("<|tag|>") | {"rstrip": 1}},
+            "added token 0 is .{60}; expected true or false for the flags lstrip",
+        ),
+        ({"0": {"rstrip": True}}, "content of .* added token 0 is NoneType; expected text"),
+        ({"0": token("")}, "added token 0 has 0 characters; expected 1 to 256"),
+        ({"0": token("x" * 257)}, "added token 0 has 257 characters; expected 1 to 256"),
+        ({"0": token("\ud800")}, "added token 0 holds a lone surrogate"),
     ],
 )
 def test_impossible_added_tokens_are_refused(tmp_path: Path, tokens: object, error: str) -> None:

@@ -60,16 +60,16 @@ class GenerationConfig:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | os.PathLike[str],
+        pretrained_model_name: str | os.PathLike[str],
         config_file_name: str = "generation_config.json",
         *,
         revision: str | None = None,
         local_files_only: bool = False,
     ) -> GenerationConfig:
-        """Read it from the folder of `model`: "nano", a folder or a hub id. Raises ConfigError."""
+        """Read it of "nano", a folder or a hub id. Raises ConfigError."""
         if os.path.basename(config_file_name) != config_file_name:
             raise ConfigError(f"config_file_name is {shown(config_file_name)}; expected a file name without a folder")
-        path = resolve(model, revision=revision, local_files_only=local_files_only) / config_file_name
+        path = resolve(pretrained_model_name, revision=revision, local_files_only=local_files_only) / config_file_name
         stated = read_json(path)
         try:
             return cls(**{name: value for name, value in stated.items() if value is not None})

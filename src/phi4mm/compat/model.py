@@ -68,7 +68,7 @@ class AutoModelForCausalLM:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str],
         *,
         device_map: Device | None = None,
         dtype: str | torch.dtype | None = None,
@@ -92,7 +92,7 @@ class AutoModelForCausalLM:
         if len(stated) > 1:
             raise ConfigError(f"dtype and torch_dtype are {' and '.join(sorted(stated))}; they are one, so give dtype")
         device = resolved_device("cpu" if device_map is None else device_map)
-        folder = resolve(model, revision=revision, local_files_only=local_files_only)
+        folder = resolve(pretrained_model_name_or_path, revision=revision, local_files_only=local_files_only)
         config = EngineConfig(device, next(iter(stated), "auto"))
         loaded = load_model(folder, config, kind=Model)
         has_file = (folder / "generation_config.json").is_file()

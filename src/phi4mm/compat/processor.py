@@ -41,7 +41,7 @@ class AutoProcessor:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str],
         *,
         revision: str | None = None,
         local_files_only: bool = False,
@@ -56,7 +56,7 @@ class AutoProcessor:
         raises            ConfigError, CheckpointError; ConfigError for keywords that phi4mm.compat.keywords refuses
         """
         PROCESSOR.check(others, ("revision", "local_files_only", "dynamic_hd"))
-        folder = resolve(model, revision=revision, local_files_only=local_files_only)
+        folder = resolve(pretrained_model_name_or_path, revision=revision, local_files_only=local_files_only)
         return cls(load_processor(folder, max_crops=dynamic_hd), folder)
 
     def __call__(

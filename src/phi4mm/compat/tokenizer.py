@@ -45,7 +45,7 @@ class CardTokenizer:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str],
         *,
         revision: str | None = None,
         local_files_only: bool = False,
@@ -54,7 +54,7 @@ class CardTokenizer:
     ) -> CardTokenizer:
         """Load the tokenizer of "nano", a folder or a hub id. Raises ConfigError, CheckpointError."""
         TOKENIZER.check(others, ("revision", "local_files_only", "padding_side"))
-        folder = resolve(model, revision=revision, local_files_only=local_files_only)
+        folder = resolve(pretrained_model_name_or_path, revision=revision, local_files_only=local_files_only)
         tokenizer = cls(Tokenizer.from_folder(folder), folder)
         tokenizer.padding_side = padding_side or tokenizer.padding_side
         return tokenizer

@@ -8,10 +8,11 @@ from typing import TypeAlias
 import tokenizers
 
 from phi4mm.config.json_file import read_json
-from phi4mm.config.validate import shown
-from phi4mm.errors import ConfigError
+from phi4mm.config.validate import shown, text
+from phi4mm.errors import ConfigError, InputError
 
 AddedTokens: TypeAlias = "dict[int, tokenizers.AddedToken]"
+MAX_TOKENS = 4096  # each is searched for in every text
 MAX_LENGTH = 256  # characters of a token
 _FLAGS = ("lstrip", "normalized", "rstrip", "single_word", "special")
 _KEYS = {"content", "__type", *_FLAGS}
@@ -22,9 +23,11 @@ def read_added_tokens(path: Path) -> AddedTokens:
     stated = read_json(path).get("added_tokens_decoder", {}) if path.exists() else {}
     if not isinstance(stated, dict):
         raise ConfigError(f"{path}: added_tokens_decoder is {shown(stated)}; expected an object of ids and tokens")
+    if len(stated) > MAX_TOKENS:
+        raise ConfigError(f"{path}: added_tokens_decoder has {len(stated)} tokens; expected at most {MAX_TOKENS}")
     tokens: AddedTokens = {}
     for id, token in stated.items():
-        if not (id.isascii() and id.isdecimal() and len(id) < 10):
+        if not (id.isascii() and id.isdecimal() and len(id) < 10 and id == str(int(id))):
             raise ConfigError(f"{path}: added_tokens_decoder has the id {shown(id)}; expected a whole number")
         tokens[int(id)] = _token(f"{path}: added token {id}", token)
     return dict(sorted(tokens.items()))
@@ -46,10 +49,13 @@ def add_tokens(tokenizer: tokenizers.Tokenizer, tokens: AddedTokens) -> None:
 
 
 def _token(name: str, stated: object) -> tokenizers.AddedToken:
-    content = stated.get("content") if isinstance(stated, dict) else None
-    if not isinstance(stated, dict) or not isinstance(content, str) or not 1 <= len(content) <= MAX_LENGTH:
-        raise ConfigError(f"{name} is {shown(stated)}; expected its content, 1 to {MAX_LENGTH} characters, and flags")
+    if not isinstance(stated, dict) or not stated.keys() <= _KEYS:
+        raise ConfigError(f"{name} is {shown(stated)}; expected its content and the flags {', '.join(_FLAGS)}")
     flags = {key: value for key, value in stated.items() if key in _FLAGS}
-    if not stated.keys() <= _KEYS or not all(isinstance(value, bool) for value in flags.values()):
-        raise ConfigError(f"{name} is {shown(stated)}; expected content and the flags {', '.join(_FLAGS)}")
-    return tokenizers.AddedToken(content, **flags)
+    if not all(isinstance(value, bool) for value in flags.values()):
+        raise ConfigError(f"{name} is {shown(stated)}; expected true or false for the flags {', '.join(_FLAGS)}")
+    try:
+        text(f"the content of {name}", stated.get("content"), MAX_LENGTH)
+    except InputError as error:
+        raise ConfigError(str(error)) from None
+    return tokenizers.AddedToken(stated["content"], **flags)
