@@ -48,7 +48,7 @@ def test_an_impossible_call_is_refused(
         model(**inputs, num_logits_to_keep=-1)
     with pytest.raises(InputError, match="the output has no 'past_key_values'; expected 'logits'"):
         model(**inputs)["past_key_values"]
-    monkeypatch.setattr("phi4mm.compat.model.MAX_LOGITS", 1000)
+    monkeypatch.setattr("phi4mm.compat.forward.MAX_LOGITS", 1000)
     with pytest.raises(InputError, match=r"the logits of 1 x 5 tokens take more than .* or num_logits_to_keep=1"):
         model(**inputs)
     assert model(**inputs, num_logits_to_keep=1).logits.shape[1] == 1

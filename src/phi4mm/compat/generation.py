@@ -5,14 +5,46 @@ B prompts, S tokens of the longest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from phi4mm.compat.generation_config import GenerationConfig
 from phi4mm.compat.stopping import StoppingCriteriaList
 from phi4mm.compat.streamers import Streamer
+from phi4mm.inference.model import Model
 from phi4mm.inference.stream import Stream
+from phi4mm.protocol.inputs import Adapter, Prompt
+
+
+@contextmanager
+def running(
+    model: Model,
+    prompts: Sequence[Prompt],
+    config: GenerationConfig,
+    seed: int | None,
+    *,
+    length: int,
+    adapter: Adapter | None,
+) -> Iterator[list[Stream]]:
+    """One running answer for each prompt of `length` tokens, padding included; all of them end with the block.
+
+    seed    of the first prompt; None draws one from torch's generator where the config samples
+    raises  InputError for a prompt or options that can never run
+    """
+    if config.do_sample and seed is None:
+        seed = int(torch.randint(2**62, ()))
+    streams: list[Stream] = []
+    try:
+        for i, prompt in enumerate(prompts):
+            params = config.sampling(None if seed is None else seed + i, prompt_tokens=length)
+            streams.append(model.submit(prompt, params, adapter=adapter, eos_ids=config.eos_ids))
+        yield streams
+    finally:
+        for stream in streams:
+            stream.close()
 
 
 def answers_in_step(

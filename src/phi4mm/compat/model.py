@@ -10,9 +10,7 @@ B prompts, S tokens of the longest; for the media see phi4mm.compat.arrays.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,36 +22,23 @@ from phi4mm.checkpoint.hub import resolve
 from phi4mm.checkpoint.save import convert
 from phi4mm.compat.arrays import NAMES, from_arrays
 from phi4mm.compat.device import Device, resolved_device
-from phi4mm.compat.generation import answers_in_step
+from phi4mm.compat.forward import Logits, forward
+from phi4mm.compat.generation import answers_in_step, running
 from phi4mm.compat.generation_config import OPTIONS, GenerationConfig
 from phi4mm.compat.keywords import FORWARD, GENERATE, MODEL, SAVE
 from phi4mm.compat.stopping import Criterion, StoppingCriteriaList
 from phi4mm.compat.streamers import Streamer, TextIteratorStreamer
 from phi4mm.config.engine import EngineConfig
 from phi4mm.config.model import ADAPTER_FOLDERS, Phi4MMConfig
-from phi4mm.config.validate import integer, refuse_unknown, shown
+from phi4mm.config.validate import refuse_unknown
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.inference.load import load_model
 from phi4mm.inference.model import Model
-from phi4mm.inference.stream import Stream
 from phi4mm.processing.tokenizer import Special
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.request import AUTO
 
-MAX_LOGITS = 2**30  # numbers
 GENERATE_WORKS = ("inputs", "generation_config", "streamer", "stopping_criteria", "seed")
-
-
-@dataclass(frozen=True)
-class Logits:
-    """The output of a forward pass: `.logits`, also as item 0 or "logits"."""
-
-    logits: Tensor
-
-    def __getitem__(self, key: int | str) -> Tensor:
-        if key not in (0, "logits"):
-            raise InputError(f"the output has no {shown(key)}; expected 'logits', which is all that it holds")
-        return self.logits
 
 
 class AutoModelForCausalLM:
@@ -231,7 +216,7 @@ class AutoModelForCausalLM:
         ids, prompts = self._prompts(tensors)
         pad = self._model.processor.tokenizer.id(Special.ENDOFTEXT)
         pad = pad if config.pad_token_id is None else config.pad_token_id
-        with self._streams(prompts, config, seed, ids.shape[1]) as streams:
+        with running(self._model, prompts, config, seed, length=ids.shape[1], adapter=self._adapter) as streams:
             answers = answers_in_step(streams, ids.long().cpu(), pad, streamer, StoppingCriteriaList(criteria or ()))
         return answers.to(ids.device)
 
@@ -253,20 +238,8 @@ class AutoModelForCausalLM:
         tensors = {"input_ids": input_ids} | {name: keywords.pop(name) for name in NAMES if name in keywords}
         FORWARD.check(keywords, (*NAMES, "num_logits_to_keep", "logits_to_keep"))
         ids, prompts = self._prompts(tensors)
-        length = ids.shape[1]
-        wanted = num_logits_to_keep or logits_to_keep or length
-        integer("num_logits_to_keep", wanted, 1, 2**31)
-        keep = min(wanted, length)
-        if len(ids) * keep * self.config.text.vocab_size > MAX_LOGITS:
-            raise InputError(
-                f"the logits of {len(ids)} x {keep} tokens take more than {4 * MAX_LOGITS >> 30} GiB in float32; "
-                "give fewer prompts at a time, or num_logits_to_keep=1"
-            )
-        rows = []
-        for prompt in prompts:
-            logits = self._model.prompt_logits(prompt, num_tokens=keep, adapter=self._adapter)
-            rows.append(torch.nn.functional.pad(logits, (0, 0, keep - len(logits), 0)))
-        return Logits(torch.stack(rows))
+        keep = num_logits_to_keep or logits_to_keep
+        return forward(self._model, prompts, length=ids.shape[1], keep=keep, adapter=self._adapter)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **others: object) -> None:
         """Write the checkpoint in the model's dtype, with its tokenizer and processing files, into a new folder.
@@ -300,23 +273,6 @@ class AutoModelForCausalLM:
         if merged.eos_token_id is None:
             merged.eos_token_id = self.generation_config.eos_token_id
         return merged
-
-    @contextmanager
-    def _streams(
-        self, prompts: Sequence[Prompt], config: GenerationConfig, seed: int | None, length: int
-    ) -> Iterator[list[Stream]]:
-        """One running answer for each prompt, all of them ended with the block."""
-        if config.do_sample and seed is None:
-            seed = int(torch.randint(2**62, ()))
-        streams: list[Stream] = []
-        try:
-            for i, prompt in enumerate(prompts):
-                params = config.sampling(None if seed is None else seed + i, prompt_tokens=length)
-                streams.append(self._model.submit(prompt, params, adapter=self._adapter, eos_ids=config.eos_ids))
-            yield streams
-        finally:
-            for stream in streams:
-                stream.close()
 
 
 def _dtype_name(dtype: str | torch.dtype) -> str:
