@@ -59,6 +59,10 @@ MOST_GROWTH = 1_500_000  # KiB over what the process took at first: an image may
 NUMBERS = (0, 1, 2, 127, 128, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**32 - 1)
 VALUES: tuple[Any, ...] = (None, True, -1, 0, 1, 0.5, 2**63, 10**40, 1e308, float("nan"), "", "\0", "x" * 999, [], {})
 CALL = 'functools[{"name": "f", "arguments": {"a": [1, {"b": "\\u00e9"}], "c": null, "d": 1.5e3}}]'
+ADDED = {
+    "1010": {"content": "<|endoftext|>", "rstrip": False, "special": True},
+    "1024": {"content": "<x>", "lstrip": True, "normalized": True, "single_word": True},
+}
 TALK = "<|user|>What is shown in <|image_1|> and <|audio_1|>?<|end|><|assistant|>[1, 2] \u00e9\U0001f44d<|image_2|>"
 TOOL = {"name": "f", "description": "d", "parameters": {"a": {"type": "array", "description": "x", "default": [1]}}}
 
@@ -138,6 +142,13 @@ def read_prompt(data: bytes, folder: Path) -> None:
     resolve_media_tags(text, tokenizer, 2, 1)
 
 
+def read_added(data: bytes, folder: Path) -> object:
+    """tokenizer_config.json beside the tokenizer of the model in the box."""
+    (folder / "tokenizer.json").write_bytes((NANO / "tokenizer.json").read_bytes())
+    (folder / "tokenizer_config.json").write_bytes(data)
+    return Tokenizer.from_folder(folder)
+
+
 def read_tool(data: bytes, folder: Path) -> object:
     """A tool as a client may declare it, where it is JSON at all."""
     try:
@@ -207,6 +218,7 @@ READERS = {
     "tokenizer": Reader(
         lambda data, folder: Tokenizer(data), lambda: [(NANO / "tokenizer.json").read_bytes()], json=True
     ),
+    "added_tokens": Reader(read_added, lambda: [json.dumps({"added_tokens_decoder": ADDED}).encode()], json=True),
     "tool": Reader(read_tool, lambda: [json.dumps(TOOL).encode()], json=True),
     "tool_calls": Reader(
         lambda data, folder: parse_tool_calls(data.decode(errors="surrogateescape")),

@@ -26,7 +26,8 @@ import json, sys
 from phi4mm.checkpoint.hub import resolve
 from phi4mm.errors import PhiError
 try:
-    print(json.dumps({"folder": str(resolve(sys.argv[1], revision=sys.argv[2] or None))}))
+    folder = resolve(sys.argv[1], revision=sys.argv[2] or None, local_files_only=len(sys.argv) > 3)
+    print(json.dumps({"folder": str(folder)}))
 except PhiError as error:
     print(json.dumps({"error": type(error).__name__, "message": str(error)}))
 """
@@ -54,13 +55,20 @@ def published(model_type: str = "phi4mm") -> dict[str, bytes]:
 
 
 def fetch(
-    cache: Path, url: str, *, name: str = REPOSITORY, revision: str = "", stderr: int = subprocess.PIPE, **settings: str
+    cache: Path,
+    url: str,
+    *,
+    name: str = REPOSITORY,
+    revision: str = "",
+    local: bool = False,
+    stderr: int = subprocess.PIPE,
+    **settings: str,
 ) -> dict[str, str]:
     """`resolve` in a new process, because the hub library reads the environment once."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environment |= {"HF_HOME": str(cache), "HF_ENDPOINT": url, "HF_HUB_DISABLE_TELEMETRY": "1"}
     environment |= {"HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(Path(phi4mm.__file__).parents[1])}
-    command = [sys.executable, "-c", SCRIPT, name, revision]
+    command = [sys.executable, "-c", SCRIPT, name, revision, *["local"] * local]
     done = subprocess.run(
         command, env=environment | settings, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=60
     )
@@ -81,7 +89,7 @@ def test_an_interrupted_download_is_continued_and_then_found_offline(tmp_path: P
         assert hub.fetched() == {"config.json", "tokenizer.json", "model.safetensors.index.json", weights}
         assert "%" not in found["stderr"], "no progress bar where stderr is no terminal"
     again = fetch(tmp_path, hub.url, HF_HUB_OFFLINE="1")
-    assert again["folder"] == found["folder"]
+    assert again["folder"] == fetch(tmp_path, hub.url, local=True)["folder"] == found["folder"]
 
 
 def test_progress_is_shown_on_a_terminal(tmp_path: Path) -> None:
@@ -140,6 +148,9 @@ def test_offline_mode_and_a_missing_network_have_different_errors(tmp_path: Path
     offline = fetch(tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
     assert offline["error"] == "CheckpointError"
     assert "HF_HUB_OFFLINE" in offline["message"]
+    local = fetch(tmp_path, "http://127.0.0.1:9", local=True)
+    assert local["error"] == "CheckpointError"
+    assert "local_files_only forbids downloading" in local["message"]
     dead = fetch(tmp_path, "http://127.0.0.1:9")
     assert dead["error"] == "CheckpointError"
     assert "cannot be reached" in dead["message"]

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
 import phi4mm
 from tests.compat.conftest import NANO
 
@@ -23,16 +26,25 @@ def test_only_the_import_line_of_the_script_names_phi4mm() -> None:
     ]
 
 
-def test_the_model_card_script_gives_the_answers_of_phi4mm(
+def run_script(*arguments: object, folder: Path, device: str) -> subprocess.CompletedProcess[bytes]:
+    """The script as a process of its own, with PHI4MM_DEVICE set."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8", "PHI4MM_DEVICE": device}
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, check=False, cwd=folder, env=environment)
+
+
+def test_case_c_the_model_card_script_runs_on_a_cpu_when_asked_to(
     small_folder: Path, card_media: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Runs nano where the package has it; a difference in decoding, padding or media would change the text."""
+    """Both prompts, on nano where the package has it; a difference in decoding, padding or media changes the text."""
     name = "nano" if (NANO / "config.json").is_file() else str(small_folder)
     image, audio = card_media
-    command = [sys.executable, "-W", "error", str(SCRIPT), name, str(image), str(audio), "cpu"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(command, capture_output=True, check=False, cwd=tmp_path, env=environment)
-    assert (done.returncode, done.stderr.decode()) == (0, "")
+    done = run_script(name, image, audio, folder=tmp_path, device="cpu")
+    assert done.returncode == 0, done.stderr.decode()
+    told = done.stderr.decode().splitlines()
+    assert len([line for line in told if "PHI4MM_DEVICE=cpu: this script asks for CUDA" in line]) == 1
+    assert told[0].startswith(f"{SCRIPT}:"), "the warning names the line of the script"
+    assert len(told) == 2  # the warning, and that line
 
     model = phi4mm.load(name, device="cpu")
     replies = [model.generate(prompt=IMAGE_PROMPT, images=[image]), model.generate(prompt=AUDIO_PROMPT, audios=[audio])]
@@ -40,3 +52,12 @@ def test_the_model_card_script_gives_the_answers_of_phi4mm(
     assert done.stdout.decode() == f"image: {expected[0]}\naudio: {expected[1]}\n"
     if name == "nano":
         assert expected == [reply.text for reply in replies]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without CUDA")
+def test_without_cuda_the_script_ends_with_what_to_do(card_media: tuple[Path, Path], tmp_path: Path) -> None:
+    """It asks for CUDA in four places, so the first of them must say how to run the script as it is."""
+    done = run_script("nano", *card_media, folder=tmp_path, device="")
+    assert done.returncode == 1
+    assert "torch finds no CUDA device" in done.stderr.decode()
+    assert "set PHI4MM_DEVICE=cpu to run this script on the CPU as it is" in done.stderr.decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -111,6 +112,7 @@ def test_inputs_are_a_mapping_whose_items_are_attributes(processor: AutoProcesso
         ([TEXT, IMAGE], b"GIF89a", None, "prompt 2: image 1: GIF is not supported"),
         ([], None, None, "text is list; expected a prompt, or a list of at least one"),
         ([TEXT, 7], None, None, "text is list; expected a prompt"),
+        (None, None, None, "text is NoneType; expected a prompt"),
     ],
 )
 def test_calls_that_cannot_work_are_refused(
@@ -148,3 +150,55 @@ def test_an_image_array_is_one_image(processor: AutoProcessor) -> None:
     alone = processor(text=IMAGE, images=PIL.Image.fromarray(array))
     for images in (array, [array], (array,)):
         assert torch.equal(processor(text=IMAGE, images=images).input_image_embeds, alone.input_image_embeds)
+
+
+def test_case_c_a_conversation_with_media_becomes_inputs(processor: AutoProcessor) -> None:
+    """As the documentation of transformers' own class shows it: parts with media, and everything in one call."""
+    image, clip = make_image(50, 50, 1), make_clip(0.4, 3)
+    parts: list[dict[str, Any]] = [
+        {"type": "image", "image": image},
+        {"type": "audio", "audio": clip},
+        {"type": "text", "text": "hello"},
+    ]
+    conversation = [{"role": "user", "content": parts}]
+    text = "<|user|><|image_1|><|audio_1|>hello<|end|><|assistant|>"
+    assert processor.apply_chat_template(conversation, add_generation_prompt=True) == text
+    inputs = processor.apply_chat_template(
+        conversation, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    )
+    expected = processor(text=text, images=image, audio=[clip])
+    assert inputs.keys() == expected.keys()
+    assert all(torch.equal(inputs[name], expected[name]) for name in expected)
+    ids = processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=True)
+    assert ids == expected.input_ids.tolist()
+    parts[1]["audio"] = (*clip, 1)
+    with pytest.raises(InputError, match=r"an audio tuple has 3 items; expected \(samples, rate\)"):
+        processor.apply_chat_template(conversation)
+
+
+def test_case_c_dynamic_hd_is_the_most_crops_of_an_image(small_folder: Path, processor: AutoProcessor) -> None:
+    """num_crops is another model's name for it: ignored, as in the published processor, it would not limit anything."""
+    load = AutoProcessor.from_pretrained
+    image = make_image(300, 200, 0)
+    few = load(small_folder, dynamic_hd=2, use_fast=True, local_files_only=True)(text=IMAGE, images=image)
+    assert few.input_image_embeds.shape[1] <= 3 < processor(text=IMAGE, images=image).input_image_embeds.shape[1]
+    with pytest.raises(ConfigError, match=r"num_crops=4 is not supported; .* is dynamic_hd"):
+        load(small_folder, num_crops=4)
+    with pytest.raises(ConfigError, match=r"processor\(\): num_crops=4 is not supported; give dynamic_hd to Auto"):
+        processor(text=IMAGE, images=image, num_crops=4)
+    with pytest.raises(ConfigError, match="padding is 'max_length'; expected True"):
+        processor(text=TEXT, padding="max_length")
+    with pytest.raises(ConfigError, match="audio and audios were both given"):
+        processor(text=AUDIO, audio=make_clip(0.1, 0), audios=make_clip(0.1, 0))
+    assert torch.equal(processor(text=TEXT, padding=True).input_ids, processor(text=TEXT).input_ids)
+
+
+def test_inputs_may_be_changed_and_cast(processor: AutoProcessor) -> None:
+    """Scripts drop entries and cast pixels to the model's dtype; ids stay whole numbers."""
+    inputs = processor(text=IMAGE, images=make_image(50, 50, 1))
+    for cast in (inputs.to(torch.bfloat16), inputs.to("cpu", torch.bfloat16), inputs.to("cpu", dtype=torch.bfloat16)):
+        assert cast.input_image_embeds.dtype == torch.bfloat16
+        assert cast.input_ids.dtype == inputs.input_ids.dtype == torch.int64
+    assert inputs.pop("input_mode").tolist() == [1]
+    inputs["attention_mask"] = torch.ones_like(inputs.input_ids)
+    assert "input_mode" not in inputs

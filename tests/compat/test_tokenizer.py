@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
-from phi4mm.compat import AutoProcessor
+from phi4mm.compat import AutoProcessor, CardTokenizer
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.inference.model import Model
 from phi4mm.protocol.messages import Message, Tool
 
 TEXT = "<|user|>hello<|end|><|assistant|>"
+# What the chat template of the published tokenizer_config.json does, in its language.
+PUBLISHED = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}"
+    "{% if message['role'] == 'system' and message['tools'] %}"
+    "{{ '<|tool|>' + message['tools'] + '<|/tool|>' }}{% endif %}"
+    "{{ '<|end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}{% endif %}"
+)
 
 
 def test_batch_decode_skips_special_tokens_only_on_request(processor: AutoProcessor) -> None:
@@ -28,7 +38,7 @@ def test_impossible_decoding_is_refused(processor: AutoProcessor) -> None:
         processor.decode(torch.zeros(2, 2, dtype=torch.int64))
     with pytest.raises(InputError, match="dtype float32; expected one sequence of integers"):
         processor.decode(torch.zeros(2))
-    with pytest.raises(ConfigError, match=r"clean_up_tokenization_spaces is True; expected False"):
+    with pytest.raises(ConfigError, match=r"clean_up_tokenization_spaces=True is not supported; expected False"):
         processor.batch_decode([[1]], clean_up_tokenization_spaces=True)
 
 
@@ -51,25 +61,42 @@ def test_the_chat_template_is_the_published_one(processor: AutoProcessor) -> Non
     ("message", "error"),
     [
         ({"role": "bot", "content": "x"}, "message 1 has role 'bot' and content of type str; expected one of system"),
-        ({"role": "user", "content": [{"type": "image"}]}, "content of type list; .* media tags such as"),
+        (
+            {"role": "user", "content": None},
+            "content of type NoneType; expected one of .* and text, or a list of parts",
+        ),
+        ({"role": "user", "content": [{"type": "video"}]}, r"message 1 has the part \{'type': 'video'\}; expected"),
+        ({"role": "user", "content": ["hello"]}, "message 1 has the part 'hello'; expected"),
+        ({"role": "user", "content": [{"type": "text", "text": 5}]}, "message 1 has the part .*; expected"),
+        ({"role": "user", "content": [{"type": "image", "path": "a.png"}]}, r"use processor\.apply_chat_template"),
+        (
+            {"role": "system", "content": "x", "tools": [{}]},
+            "a system message with tools of type list; .* as JSON text",
+        ),
         ({"role": ["user"], "content": "x"}, r"message 1 has role \['user'\] and content of type str; expected one of"),
-        ({"role": "user", "content": "x", "tools": "[]"}, "message 1 is a user message with tools; only the system"),
+        ({"role": "user", "content": "x", "tools": "[]"}, "message 1 is a user message with tools of type str; only"),
     ],
 )
 def test_messages_that_the_template_does_not_support_are_refused(
-    processor: AutoProcessor, message: dict[str, str], error: str
+    processor: AutoProcessor, message: dict[str, Any], error: str
 ) -> None:
     """The published template fails on them without an explanation, or leaves the tools out."""
     with pytest.raises(InputError, match=error):
-        processor.tokenizer.apply_chat_template([message], tokenize=False)
+        processor.tokenizer.apply_chat_template([message])
 
 
-def test_the_special_token_of_a_turn_is_the_name_of_the_role(processor: AutoProcessor) -> None:
-    """The published template writes `<|role|>` for every role, also `<|tool|>` for results of tools."""
-    messages = [{"role": role, "content": "x"} for role in ("system", "user", "assistant", "tool")]
-    text = processor.tokenizer.apply_chat_template(messages, tokenize=False)
-    turns = "".join(f"<|{role}|>x<|end|>" for role in ("system", "user", "assistant", "tool"))
-    assert text == turns + "<|endoftext|>"
+def test_case_c_the_role_tool_renders_as_the_published_template_says(processor: AutoProcessor, small: Model) -> None:
+    """It writes `<|role|>` for every role, so `<|tool|>` for a result; compat and chat must both do so."""
+    jinja2 = pytest.importorskip("jinja2")
+    call = '<|tool_call|>[{"name": "f", "arguments": {}}]<|/tool_call|>'
+    contents = {"system": "s", "user": "q", "assistant": call, "tool": "7"}
+    messages: list[dict[str, Any]] = [{"role": role, "content": text} for role, text in contents.items()]
+    text = processor.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert text == jinja2.Template(PUBLISHED).render(messages=messages, add_generation_prompt=True)
+    assert "<|end|><|tool|>7<|end|><|assistant|>" in text
+    own = [Message.system("s"), Message.user("q"), Message.assistant(call), Message.tool("7")]
+    ids = processor.tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+    assert list(small.processor.chat(own).ids) == ids
 
 
 def test_a_conversation_gives_the_prompt_of_phi4mm_chat(processor: AutoProcessor, small: Model) -> None:
@@ -91,3 +118,78 @@ def test_special_tokens_spelled_in_the_text_take_effect(processor: AutoProcessor
     ids = processor.tokenizer.apply_chat_template([{"role": "user", "content": content}])
     assert ids == small.processor.tokenizer.encode_prompt(f"<|user|>{content}<|end|><|endoftext|>")
     assert list(small.processor.chat([Message.user(content)]).ids) != ids
+
+
+def test_case_c_the_tokenizer_is_called_as_in_transformers(processor: AutoProcessor, small_folder: Path) -> None:
+    """Lists and tensors, one text and several, padded on either side; transformers' own class gives the same."""
+    tokenizer = processor.tokenizer
+    theirs = pytest.importorskip("transformers").PreTrainedTokenizerFast(
+        tokenizer_file=str(small_folder / "tokenizer.json"), pad_token="<|endoftext|>"
+    )
+    texts = ["hello world", TEXT]
+    for text in (*texts, texts):
+        given = theirs(text)
+        assert tokenizer(text, add_special_tokens=False) == {n: given[n] for n in ("input_ids", "attention_mask")}
+    for side in ("left", "right"):
+        tokenizer.padding_side = theirs.padding_side = side
+        own, given = (
+            tokenizer(texts, return_tensors="pt", padding=True),
+            theirs(texts, return_tensors="pt", padding=True),
+        )
+        assert torch.equal(own.input_ids, given.input_ids)
+        assert torch.equal(own.attention_mask, given.attention_mask)
+    assert tokenizer.padding_side == CardTokenizer.from_pretrained(small_folder).padding_side == "right"
+    assert tokenizer.encode(TEXT) == theirs.encode(TEXT)
+    assert tokenizer.encode(TEXT, return_tensors="pt").tolist() == [theirs.encode(TEXT)]
+    for tokens in ("<|end|>", ["<|end|>", "<|user|>"]):
+        assert tokenizer.convert_tokens_to_ids(tokens) == theirs.convert_tokens_to_ids(tokens)
+    assert len(tokenizer) == len(theirs)
+
+
+def test_case_c_the_pad_token_may_be_set(small_folder: Path) -> None:
+    """`tokenizer.pad_token = tokenizer.eos_token` stands in half of all scripts."""
+    tokenizer = CardTokenizer.from_pretrained(small_folder, use_fast=True, padding_side="left")
+    assert tokenizer.pad_token == tokenizer.eos_token == tokenizer.bos_token == "<|endoftext|>"
+    tokenizer.pad_token = "<|end|>"
+    assert tokenizer.pad_token_id == tokenizer.convert_tokens_to_ids("<|end|>")
+    assert tokenizer(["hello", TEXT], padding=True)["input_ids"][0][0] == tokenizer.pad_token_id
+    with pytest.raises(InputError, match="'hello world hello' is 4 tokens; expected one token"):
+        tokenizer.pad_token = "hello world hello"
+
+
+def test_calls_of_the_tokenizer_that_cannot_work_are_refused(processor: AutoProcessor) -> None:
+    """Otherwise texts would be cut, or tensors filled with something else than was asked for."""
+    tokenizer = processor.tokenizer
+    with pytest.raises(InputError, match="the texts have 2 to 3 tokens; pass padding=True for one tensor"):
+        tokenizer(["hello", "hello world"], return_tensors="pt")
+    for text in ([], [5], None):
+        with pytest.raises(InputError, match="expected text, or a list of at least one"):
+            tokenizer(text)  # type: ignore[arg-type]
+    for keywords, error in (
+        ({"truncation": True}, r"tokenizer\(\): truncation=True is not supported; shorten the text"),
+        ({"padding": "max_length"}, "padding is 'max_length'; expected True, 'longest' or False"),
+        ({"return_tensors": "np"}, "return_tensors is 'np'; expected 'pt'"),
+        ({"padding_side": "top"}, "padding_side is 'top'; expected one of left, right"),
+    ):
+        with pytest.raises(ConfigError, match=error):
+            tokenizer("hello", **keywords)
+    with pytest.raises(InputError, match="the conversation is 'hello'; expected one list of messages"):
+        tokenizer.apply_chat_template("hello")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"tools=\[.* is not supported; the published template reads no tools here"):
+        tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tools=[{"name": "f"}])
+
+
+def test_case_c_a_template_gives_tensors_and_takes_text_in_parts(processor: AutoProcessor) -> None:
+    """Scripts of newer versions write content as parts, and ask for a mapping."""
+    parts = [{"type": "text", "text": "hel"}, {"type": "text", "text": "lo"}]
+    conversation = [{"role": "user", "content": parts}]
+    inputs = processor.tokenizer.apply_chat_template(
+        conversation, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+    )
+    assert torch.equal(inputs["input_ids"], processor(text=TEXT).input_ids)
+    assert inputs["attention_mask"].all()
+    ids = processor.tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_tensors="pt")
+    assert torch.equal(ids, inputs["input_ids"])
+    media = [{"type": "image"}, {"type": "audio"}, {"type": "image"}, {"type": "text", "text": "hello"}]
+    text = processor.tokenizer.apply_chat_template([{"role": "user", "content": media}], tokenize=False)
+    assert text == "<|user|><|image_1|><|audio_1|><|image_2|>hello<|end|><|endoftext|>"

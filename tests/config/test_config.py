@@ -38,6 +38,15 @@ def test_the_published_file_does_not_describe_its_image_tower(published: dict[st
     assert from_original(published).vision == PUBLISHED_VISION
 
 
+@pytest.mark.parametrize(
+    "keys", [{"dtype": "float16"}, {"torch_dtype": "float16"}, {"dtype": "float16", "torch_dtype": "x"}]
+)
+def test_case_c_dtype_is_read_beside_torch_dtype(published: dict[str, Any], keys: dict[str, str]) -> None:
+    """Newer versions of transformers write `dtype`, and take it before `torch_dtype`."""
+    del published["torch_dtype"]
+    assert from_original(published | keys).dtype == "float16"
+
+
 def test_the_attention_scale_is_that_of_the_documentation(published: dict[str, Any]) -> None:
     """sqrt(1 + 5/12) at the published lengths."""
     assert from_original(published).text.rope.attention_scale == pytest.approx(1.1902380714238083)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -64,7 +65,7 @@ def as_text(pieces: Sequence[Piece]) -> str:
             [user("q"), assistant(f"<|tool_call|>{CALL}<|/tool_call|>"), tool("7"), tool("8")],
             [],
             f"<|user|>q<|end|><|assistant|><|tool_call|>{CALL}<|/tool_call|><|end|>"
-            "<|tool_response|>7<|end|><|tool_response|>8<|end|><|assistant|>",
+            "<|tool|>7<|end|><|tool|>8<|end|><|assistant|>",
         ),
     ],
 )
@@ -151,25 +152,39 @@ def test_media_tags_and_placeholders_of_both_layouts_are_resolved(
         ("<|image_1|><|endoftext10|>", 1, 0, "has 2 image tags for 1 image items"),
         ("<|audio_1|>", 1, 1, "has 0 image tags for 1 image items"),
         ("<|endoftext11|>", 0, 2, "has 1 audio tags for 2 audio items"),
-        (
-            "<|image_3|>",
-            1,
-            0,
-            r"<\|image_3\|> is image tag number 1 of the prompt; number the tags 1, 2, ... in order",
-        ),
-        ("<|image_1|><|image_1|>", 2, 0, r"<\|image_1\|> is image tag number 2 of the prompt"),
-        ("<|image_2|><|image_1|>", 2, 0, r"<\|image_2\|> is image tag number 1 of the prompt"),
-        ("<|image_0|>", 1, 0, "is image tag number 1 of the prompt"),
-        ("<|image_01|>", 1, 0, "is image tag number 1 of the prompt"),
-        ("<|audio_" + "9" * 9000 + "|>", 0, 1, r"<\|audio_9{32} is audio tag number 1 of the prompt"),
+        ("<|image_2|><|image_1|>", 2, 0, r"<\|image_2\|> is image tag number 1 of the prompt, and the first tag takes"),
+        ("<|audio_10|><|audio_9|>", 0, 2, r"<\|audio_10\|> is audio tag number 1 of the prompt"),
+        ("<|image_1|><|image_3|><|image_2|>", 3, 0, r"<\|image_3\|> is image tag number 2 of the prompt"),
+        ("<|audio_" + "9" * 9000 + "|><|audio_1|>", 0, 2, r"<\|audio_9{20}\|> is audio tag number 1 of the prompt"),
     ],
 )
 def test_media_tags_that_do_not_match_the_media_are_refused(
     text: str, images: int, audios: int, message: str, tokenizer: Tokenizer
 ) -> None:
-    """The published code ignores the numbers, so images could be exchanged without an error."""
+    """The published code ignores the numbers, so images that a prompt tells apart could be exchanged."""
     with pytest.raises(InputError, match=message):
         resolve_media_tags(text, tokenizer, images, audios)
+
+
+@pytest.mark.parametrize(
+    ("text", "images", "audios"),
+    [
+        ("<|image_2|>", 1, 0),
+        ("<|image_0|>", 1, 0),
+        ("<|image_01|><|image_2|>", 2, 0),
+        ("<|image_1|><|endoftext10|>", 2, 0),
+        ("<|image_1|><|image_1|>", 2, 0),
+        ("<|image_1|><|image_2|>b<|image_1|><|image_2|>", 4, 0),
+        ("<|image_2|><|audio_1|><|image_10|><|audio_1|>", 2, 2),
+        ("<|image_" + "9" * 9000 + "|>", 1, 0),
+    ],
+)
+def test_case_c_media_tags_are_taken_whatever_their_numbers(
+    text: str, images: int, audios: int, tokenizer: Tokenizer
+) -> None:
+    """As published: a regular expression puts the placeholder for `<|image_2|>` alone, and for a repeated tag."""
+    published = re.sub(r"<\|audio_\d+\|>", "<|endoftext11|>", re.sub(r"<\|image_\d+\|>", "<|endoftext10|>", text))
+    assert resolve_media_tags(text, tokenizer, images, audios) == published
 
 
 def test_media_tags_are_found_in_linear_time(tokenizer: Tokenizer) -> None:

@@ -26,12 +26,13 @@ ADAPTERS = ("*-lora/adapter_config.json", "*-lora/adapter_model.safetensors")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
-def resolve(model: str | os.PathLike[str], *, revision: str | None = None) -> Path:
+def resolve(model: str | os.PathLike[str], *, revision: str | None = None, local_files_only: bool = False) -> Path:
     """The local folder of `model`: "nano", an existing folder, or a hub id `owner/name` (downloaded if needed).
 
     Downloads use HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE and HF_ENDPOINT as they are set at the first one.
     Complete files are never downloaded again, and an interrupted download is continued. Progress is shown on stderr if
-    that is a terminal. `revision` (branch, tag or commit) is allowed with a hub id only.
+    that is a terminal. `revision` (branch, tag or commit) is allowed with a hub id only. With `local_files_only`
+    nothing is downloaded, as with HF_HUB_OFFLINE.
 
     raises  ConfigError if `model` is none of these; CheckpointError if it cannot be downloaded
     """
@@ -41,7 +42,7 @@ def resolve(model: str | os.PathLike[str], *, revision: str | None = None) -> Pa
             raise ConfigError(f"model {name!r} is a file; expected the folder that holds config.json and the weights")
         if not isinstance(model, str) or not _HUB_ID.fullmatch(name):
             raise ConfigError(f"model {name!r} is no folder; expected 'nano', a folder, or a hub id such as owner/name")
-        return _download(name, revision)
+        return _download(name, revision, local_files_only)
     if revision is not None:
         raise ConfigError(f"revision {revision!r} has no meaning for {name!r}, which is no hub id; leave it out")
     return _packaged_nano() if name == "nano" else Path(name)
@@ -72,17 +73,17 @@ def _packaged_nano() -> Path:
     return folder
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _download(name: str, revision: str | None, local: bool) -> Path:
     """Download the metadata first: config.json says whether the adapters are in the weights or in folders."""
-    folder = _snapshot(name, revision, METADATA)
+    folder = _snapshot(name, revision, METADATA, local)
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{name} on the hub has no config.json; expected a Phi-4-multimodal checkpoint")
     original = read_json(folder / "config.json").get("model_type") == "phi4mm"
     weights = WEIGHTS if original else WEIGHTS + ADAPTERS
-    return _snapshot(name, folder.name, METADATA + weights)  # the folder is named after its commit
+    return _snapshot(name, folder.name, METADATA + weights, local)  # the folder is named after its commit
 
 
-def _snapshot(name: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
+def _snapshot(name: str, revision: str | None, patterns: tuple[str, ...], local: bool) -> Path:
     # Imported here: the library reads the environment when it is imported, and folders do not need it.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of the HTTP client it uses
@@ -95,7 +96,13 @@ def _snapshot(name: str, revision: str | None, patterns: tuple[str, ...]) -> Pat
     )
 
     try:
-        folder = snapshot_download(name, revision=revision, allow_patterns=list(patterns), tqdm_class=_progress_bar())
+        folder = snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=list(patterns),
+            tqdm_class=_progress_bar(),
+            local_files_only=local,
+        )
     except GatedRepoError as error:
         raise CheckpointError(
             f"{name} is gated: accept its terms on the hub's page, then set HF_TOKEN to a token of that account"
@@ -110,7 +117,7 @@ def _snapshot(name: str, revision: str | None, patterns: tuple[str, ...]) -> Pat
     except HFValidationError as error:
         raise ConfigError(f"{name!r} is no valid hub id: {error}") from error
     except LocalEntryNotFoundError as error:
-        raise CheckpointError(_absent(name, error)) from error
+        raise CheckpointError(_absent(name, error, local)) from error
     except (HTTPError, OSError) as error:
         raise CheckpointError(
             f"{name} could not be downloaded ({_first_line(error)}); run again to continue"
@@ -130,9 +137,11 @@ def _progress_bar() -> type[Any]:
     return Bar
 
 
-def _absent(name: str, error: Exception) -> str:
+def _absent(name: str, error: Exception, local: bool) -> str:
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
+    if local:
+        return f"{name} is not complete in the local cache and local_files_only forbids downloading; leave it out"
     if HF_HUB_OFFLINE:
         return (
             f"{name} is not complete in the local cache and HF_HUB_OFFLINE forbids downloading; unset it and run again"

@@ -125,6 +125,16 @@ def _sources(model: Phi4MM) -> dict[str, TensorSource]:
     return {name: tensor_source(tensor) for name, tensor in state.items()}
 
 
+def save_companions(source: Path, folder: Path) -> None:
+    """Copy the tokenizer, processing and training files into `folder`, over older ones. Raises CheckpointError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.samefile(source):
+            copy_companions(source, folder)
+    except OSError as error:
+        raise CheckpointError(f"{folder} could not be written: {error}") from error
+
+
 def copy_companions(source: Path, out: Path) -> None:
     """Copy the tokenizer, processing and training files of the model folder `source` that are there."""
     for path in sorted({path for pattern in COMPANIONS for path in source.glob(pattern)}):

@@ -146,7 +146,8 @@ def _unpadded_ids(arrays: Mapping[str, npt.NDArray[Any]], vocab_size: int) -> li
     wrong = ((mask != 0) & (mask != 1)).any(1) | (np.diff(mask) < 0).any(1) | ~kept.any(1)
     if wrong.any():
         raise InputError(
-            f"attention_mask[{wrong.argmax()}] is not zeros followed by at least one 1; pad prompts on the left"
+            f"attention_mask[{wrong.argmax()}] is not zeros followed by at least one 1; pad prompts on the left, "
+            'as with tokenizer.padding_side = "left"'
         )
     return [row[keep].tolist() for row, keep in zip(ids, kept, strict=True)]
 

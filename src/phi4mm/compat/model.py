@@ -9,10 +9,8 @@ B prompts, S tokens of the longest; for the media see phi4mm.compat.arrays.
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,67 +19,72 @@ import torch
 from torch import Tensor
 
 from phi4mm.checkpoint.hub import resolve
+from phi4mm.checkpoint.save import convert
 from phi4mm.compat.arrays import NAMES, from_arrays
 from phi4mm.compat.device import Device, resolved_device
-from phi4mm.compat.generation_config import GenerationConfig
+from phi4mm.compat.forward import Logits, forward
+from phi4mm.compat.generation import answers_in_step, running
+from phi4mm.compat.generation_config import OPTIONS, GenerationConfig
+from phi4mm.compat.keywords import FORWARD, GENERATE, MODEL, SAVE
+from phi4mm.compat.stopping import Criterion, StoppingCriteriaList
+from phi4mm.compat.streamers import Streamer, TextIteratorStreamer
 from phi4mm.config.engine import EngineConfig
 from phi4mm.config.model import ADAPTER_FOLDERS, Phi4MMConfig
 from phi4mm.config.validate import refuse_unknown
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.inference.load import load_model
 from phi4mm.inference.model import Model
-from phi4mm.inference.stream import Stream
 from phi4mm.processing.tokenizer import Special
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.request import AUTO
 
-ATTENTION = (None, "eager", "sdpa", "flash_attention_2")
+GENERATE_WORKS = ("inputs", "generation_config", "streamer", "stopping_criteria", "seed")
 
 
 class AutoModelForCausalLM:
     """A loaded model with the published `generate`. Its weights have no gradients."""
 
-    def __init__(self, model: Model, generation_config: GenerationConfig) -> None:
-        self._model = model
+    def __init__(self, model: Model, generation_config: GenerationConfig, folder: Path) -> None:
+        """`folder` is that of the checkpoint."""
+        self._model, self._folder = model, folder
         self.generation_config = generation_config
         self._adapter: str | None = AUTO
 
     @classmethod
     def from_pretrained(
         cls,
-        model: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str],
         *,
         device_map: Device | None = None,
-        torch_dtype: str | torch.dtype | None = "auto",
-        trust_remote_code: bool = False,
-        attn_implementation: str | None = None,
-        _attn_implementation: str | None = None,
+        dtype: str | torch.dtype | None = None,
+        torch_dtype: str | torch.dtype | None = None,
         revision: str | None = None,
-        **unknown: object,
+        local_files_only: bool = False,
+        **others: object,
     ) -> AutoModelForCausalLM:
         """Load "nano", a folder or a hub id.
 
-        device_map           "cpu", "cuda", "cuda:1", or "auto" (CUDA if available); None is the CPU. Always one device
-        torch_dtype          "float32", "bfloat16", "float16" or a torch.dtype; "auto" and None as in `phi4mm.load`
-        trust_remote_code    no effect: code of a checkpoint is never run
-        attn_implementation  no effect: "eager", "sdpa" and "flash_attention_2" are accepted, attention is PyTorch's
-        revision             branch, tag or commit of a hub id
-        raises               ConfigError, CheckpointError
+        device_map        "cpu", "cuda", "cuda:1", {"": device}, or "auto" (CUDA if available); None is the CPU. Always
+                          one device
+        dtype             "float32", "bfloat16", "float16" or a torch.dtype; "auto" and None as in `phi4mm.load`;
+                          torch_dtype is the same
+        revision          branch, tag or commit of a hub id
+        local_files_only  download nothing
+        raises            ConfigError, CheckpointError; ConfigError for keywords that phi4mm.compat.keywords refuses
         """
-        known = inspect.signature(cls.from_pretrained).parameters.keys() - {"unknown"}
-        refuse_unknown("AutoModelForCausalLM.from_pretrained", unknown, known)
-        for name in (attn_implementation, _attn_implementation):
-            if name not in ATTENTION:
-                raise ConfigError(
-                    f"attn_implementation is {name!r}; expected one of {', '.join(filter(None, ATTENTION))}"
-                )
+        MODEL.check(others, ("device_map", "dtype", "torch_dtype", "revision", "local_files_only"))
+        stated = {_dtype_name(name) for name in (dtype, torch_dtype) if name is not None}
+        if len(stated) > 1:
+            raise ConfigError(f"dtype and torch_dtype are {' and '.join(sorted(stated))}; they are one, so give dtype")
         device = resolved_device("cpu" if device_map is None else device_map)
-        folder = resolve(model, revision=revision)
-        config = EngineConfig(device, str(torch_dtype or "auto").removeprefix("torch."))
+        folder = resolve(pretrained_model_name_or_path, revision=revision, local_files_only=local_files_only)
+        config = EngineConfig(device, next(iter(stated), "auto"))
         loaded = load_model(folder, config, kind=Model)
-        stated = (folder / "generation_config.json").is_file()
-        generation = GenerationConfig.from_pretrained(folder) if stated else GenerationConfig()
-        return cls(loaded, replace(generation, eos_token_id=generation.eos_ids or loaded.config.eos_token_ids))
+        has_file = (folder / "generation_config.json").is_file()
+        generation = GenerationConfig.from_pretrained(folder) if has_file else GenerationConfig()
+        if generation.eos_token_id is None:
+            generation.eos_token_id = loaded.config.eos_token_ids
+        return cls(loaded, generation, folder)
 
     @property
     def device(self) -> torch.device:
@@ -99,9 +102,15 @@ class AutoModelForCausalLM:
         """The configuration of the model."""
         return self._model.config
 
-    def to(self, device: Device) -> AutoModelForCausalLM:
-        """Move the weights in place, in their dtype, and return self. Raises ConfigError: no such device."""
-        self._model.move(resolved_device(device))
+    def to(self, device: Device | torch.dtype | None = None, dtype: torch.dtype | None = None) -> AutoModelForCausalLM:
+        """Move the weights in place and return self. Raises ConfigError: no such device, or another dtype."""
+        device, dtype = (None, device) if isinstance(device, torch.dtype) else (device, dtype)
+        if dtype not in (None, self.dtype):
+            raise ConfigError(
+                f"the model is in {self.dtype}, not {dtype}; give from_pretrained dtype={_dtype_name(dtype)!r}"
+            )
+        if device is not None:
+            self._model.move(resolved_device(device))
         return self
 
     def cuda(self, index: int | None = None) -> AutoModelForCausalLM:
@@ -161,80 +170,113 @@ class AutoModelForCausalLM:
 
     def generate(
         self,
-        *,
+        inputs: Tensor | None = None,
         generation_config: GenerationConfig | None = None,
-        max_new_tokens: int | None = None,
-        do_sample: bool | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        repetition_penalty: float | None = None,
-        stop_strings: str | Sequence[str] | None = None,
-        num_beams: int | None = None,
+        *,
+        streamer: Streamer | None = None,
+        stopping_criteria: Sequence[Criterion] | None = None,
         seed: int | None = None,
-        num_logits_to_keep: int | None = None,
-        tokenizer: object = None,
-        **inputs: Tensor | None,
+        **keywords: Any,
     ) -> Tensor:
         """Generate an answer for each prompt of a batch; each answer is as if its prompt were alone.
 
-        generation_config   by default the checkpoint's; keywords of this call take precedence
-        seed                prompt i of the batch (from 0) uses seed + i; None draws a seed from torch's generator
-        num_logits_to_keep  no effect: logits are computed only where a token is chosen
-        tokenizer           no effect: stop strings are found with the model's own tokenizer
-        inputs              the tensors of `Inputs`, on any device; None or empty ones count as missing, and tensors
-                            that contradict each other are refused
-        returns             (B, S + longest answer) int64 on the device of input_ids: the prompts as given, then the
-                            answers with their end token, then pad_token_id
-        raises              InputError, ConfigError; EngineError for a fault of phi4mm itself
+        inputs             input_ids, if they are not given by that name
+        generation_config  by default the checkpoint's; options of it that are given as keywords take precedence
+        streamer           gets the prompts, then one token of each answer at a time
+        stopping_criteria  callables that end answers, asked after each token
+        seed               prompt i of the batch (from 0) uses seed + i; None draws a seed from torch's generator
+        keywords           the tensors of `Inputs`, on any device; None or empty ones count as missing, and tensors that
+                           contradict each other are refused. Options of GenerationConfig. Others have no effect or
+                           are refused: phi4mm.compat.keywords
+        returns            (B, S + longest answer) int64 on the device of input_ids: the prompts as given, then the
+                           answers with their end token, then pad_token_id
+        raises             InputError, ConfigError; EngineError for a fault of phi4mm itself
         """
-        refuse_unknown("generate", inputs, {*NAMES, *inspect.signature(self.generate).parameters} - {"inputs"})
-        keywords = {
-            "max_new_tokens": max_new_tokens, "do_sample": do_sample, "temperature": temperature, "top_k": top_k,
-            "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty, "stop_strings": stop_strings,
-            "num_beams": num_beams,
-        }  # fmt: skip
-        config = self._merged(generation_config, {name: value for name, value in keywords.items() if value is not None})
-        arrays = {name: _array(name, tensor) for name, tensor in inputs.items() if tensor is not None}
-        arrays = {name: array for name, array in arrays.items() if array.size or name == "input_ids"}
-        ids = inputs.get("input_ids")
-        if ids is None:
-            raise InputError("input_ids is missing; pass the result of a processor, as in generate(**inputs)")
-        prompts = from_arrays(arrays, self._model.processor, vocab_size=self.config.text.vocab_size)
-        answers = self._answers(prompts, config, seed)
+        if inputs is not None:
+            keywords["input_ids"] = inputs
+        try:
+            return self._generate(generation_config, streamer, stopping_criteria, seed, keywords)
+        except BaseException as error:
+            if isinstance(streamer, TextIteratorStreamer):
+                streamer.fail(error)
+            raise
+
+    def _generate(
+        self,
+        config: GenerationConfig | None,
+        streamer: Streamer | None,
+        criteria: Sequence[Criterion] | None,
+        seed: int | None,
+        keywords: dict[str, Any],
+    ) -> Tensor:
+        tensors = {name: keywords.pop(name) for name in NAMES if name in keywords}
+        options = {name: keywords.pop(name) for name in OPTIONS if name in keywords}
+        GENERATE.check(keywords, (*NAMES, *OPTIONS, *GENERATE_WORKS))
+        config = self._merged(config, options)
+        ids, prompts = self._prompts(tensors)
         pad = self._model.processor.tokenizer.id(Special.ENDOFTEXT)
         pad = pad if config.pad_token_id is None else config.pad_token_id
-        padded = torch.full((len(answers), max(map(len, answers))), pad, dtype=torch.int64)
-        for row, answer in zip(padded, answers, strict=True):
-            row[: len(answer)] = torch.tensor(answer)
-        return torch.cat([ids.long(), padded.to(ids.device)], dim=1)
+        with running(self._model, prompts, config, seed, length=ids.shape[1], adapter=self._adapter) as streams:
+            answers = answers_in_step(streams, ids.long().cpu(), pad, streamer, StoppingCriteriaList(criteria or ()))
+        return answers.to(ids.device)
 
-    def _merged(self, config: GenerationConfig | None, keywords: dict[str, Any]) -> GenerationConfig:
+    def __call__(
+        self,
+        input_ids: Tensor | None = None,
+        *,
+        num_logits_to_keep: int | None = None,
+        logits_to_keep: int | None = None,
+        **keywords: Any,
+    ) -> Logits:
+        """The logits of the prompts' own tokens, without gradients.
+
+        input_ids           and the other tensors of `Inputs`, as in `generate`
+        num_logits_to_keep  how many of the last tokens; 0 and None: all. logits_to_keep is the same
+        returns             .logits (B, S or the kept, V) in the model's dtype; zeros where a prompt is padded
+        raises              InputError, also for more than 4 GiB of logits; ConfigError
+        """
+        tensors = {"input_ids": input_ids} | {name: keywords.pop(name) for name in NAMES if name in keywords}
+        FORWARD.check(keywords, (*NAMES, "num_logits_to_keep", "logits_to_keep"))
+        ids, prompts = self._prompts(tensors)
+        keep = num_logits_to_keep or logits_to_keep
+        return forward(self._model, prompts, length=ids.shape[1], keep=keep, adapter=self._adapter)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **others: object) -> None:
+        """Write the checkpoint in the model's dtype, with its tokenizer and processing files, into a new folder.
+
+        raises  ConfigError for a folder that is not empty, and where adapters were added, which have their own folders;
+                CheckpointError
+        """
+        SAVE.check(others, ("save_directory",))
+        if added := [name for name in self._model.adapters if name not in ADAPTER_FOLDERS]:
+            raise ConfigError(
+                f"the model has the adapters {', '.join(added)}, which are in folders of their own; "
+                "call delete_adapter first, and load them again beside the saved model"
+            )
+        convert(self._folder, Path(save_directory), form=self.config.layout, dtype=self.dtype)
+
+    def _prompts(self, tensors: Mapping[str, Tensor | None]) -> tuple[Tensor, list[Prompt]]:
+        """input_ids as given, and the prompts that the tensors hold. Raises InputError."""
+        ids = tensors.get("input_ids")
+        if ids is None:
+            raise InputError("input_ids is missing; pass the result of a processor, as in generate(**inputs)")
+        arrays = {name: _array(name, tensor) for name, tensor in tensors.items() if tensor is not None}
+        arrays = {name: array for name, array in arrays.items() if array.size or name == "input_ids"}
+        return ids, from_arrays(arrays, self._model.processor, vocab_size=self.config.text.vocab_size)
+
+    def _merged(self, config: GenerationConfig | None, options: dict[str, Any]) -> GenerationConfig:
         """The config of one call, in which keywords take precedence. Raises ConfigError."""
         base = self.generation_config if config is None else config
         if not isinstance(base, GenerationConfig):
             raise ConfigError(f"generation_config is a {type(base).__name__}; expected phi4mm.compat.GenerationConfig")
-        own = self.generation_config.eos_ids
-        if base.eos_ids and set(base.eos_ids) != set(own):
-            raise ConfigError(
-                f"eos_token_id is {base.eos_token_id!r}; expected {own}, the end tokens of this model, so leave it out"
-            )
-        return replace(base, **keywords)
+        merged = base.updated(options)
+        if merged.eos_token_id is None:
+            merged.eos_token_id = self.generation_config.eos_token_id
+        return merged
 
-    def _answers(self, prompts: Sequence[Prompt], config: GenerationConfig, seed: int | None) -> list[tuple[int, ...]]:
-        """The token ids of each answer. If one request fails, all others of the batch are ended too."""
-        if config.do_sample and seed is None:
-            seed = int(torch.randint(2**62, ()))
-        streams: list[Stream] = []
-        try:
-            for i, prompt in enumerate(prompts):
-                params = config.sampling(None if seed is None else seed + i)
-                streams.append(self._model.submit(prompt, params, adapter=self._adapter))
-            return [stream.finish().ids for stream in streams]
-        finally:
-            for stream in streams:
-                stream.close()
+
+def _dtype_name(dtype: str | torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _array(name: str, tensor: object) -> npt.NDArray[Any]:

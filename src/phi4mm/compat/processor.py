@@ -5,21 +5,22 @@ The names and shapes are explained in phi4mm.compat.arrays.
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from phi4mm.checkpoint.hub import resolve
-from phi4mm.compat.arrays import NAMES, to_arrays
-from phi4mm.compat.device import Device, resolved_device
-from phi4mm.compat.tokenizer import CardTokenizer
-from phi4mm.config.validate import refuse_unknown
+from phi4mm.compat.arrays import to_arrays
+from phi4mm.compat.conversation import read_conversation
+from phi4mm.compat.inputs import Inputs
+from phi4mm.compat.keywords import PROCESS, PROCESSOR, TEMPLATE
+from phi4mm.compat.tokenizer import TEMPLATE_WORKS, CardTokenizer, check_tensors
 from phi4mm.errors import ConfigError, InputError
+from phi4mm.inference.inputs import as_audios, as_images
 from phi4mm.inference.load import load_processor
 from phi4mm.processing.chat_template import count_media_tags
 from phi4mm.processing.processor import Processor
@@ -27,86 +28,95 @@ from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.messages import Audio, Image
 
 
-# Any and not Tensor: `generate(**inputs, max_new_tokens=9)` must pass a type checker.
-class Inputs(Mapping[str, Any]):
-    """The result of a processor, for `generate(**inputs)`: tensors by their published names, as items or attributes.
-
-    Tensors for a kind of media that no prompt has are missing. Names, shapes and dtypes: phi4mm.compat.arrays.
-    """
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._tensors = dict(tensors)
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._tensors[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-    def __getattr__(self, name: str) -> Tensor:
-        if name not in NAMES or name not in self._tensors:
-            raise AttributeError(f"these inputs have no {name}")
-        return self._tensors[name]
-
-    def to(self, device: Device) -> Inputs:
-        """A copy of the inputs on another device. Raises ConfigError if there is no such device."""
-        name_of_device = resolved_device(device)
-        return Inputs({name: tensor.to(name_of_device) for name, tensor in self._tensors.items()})
-
-
 class AutoProcessor:
     """Converts prompts with images and audio clips to tensors, and token ids to text."""
 
-    def __init__(self, processor: Processor) -> None:
+    def __init__(self, processor: Processor, folder: Path) -> None:
+        """`folder` is that of the checkpoint."""
         self._processor = processor
-        self.tokenizer = CardTokenizer(processor.tokenizer)
+        self.tokenizer = CardTokenizer(processor.tokenizer, folder)
         self.decode, self.batch_decode = self.tokenizer.decode, self.tokenizer.batch_decode
+        self.save_pretrained = self.tokenizer.save_pretrained
 
     @classmethod
     def from_pretrained(
         cls,
-        model: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str],
         *,
-        trust_remote_code: bool = False,
         revision: str | None = None,
-        **unknown: object,
+        local_files_only: bool = False,
+        dynamic_hd: int | None = None,
+        **others: object,
     ) -> AutoProcessor:
         """Load the processor of "nano", a folder or a hub id.
 
-        trust_remote_code  no effect: code of a checkpoint is never run
-        revision           branch, tag or commit of a hub id
-        raises             ConfigError, CheckpointError
+        revision          branch, tag or commit of a hub id
+        local_files_only  download nothing
+        dynamic_hd        the most crops of one image, 1 to 64; None: the checkpoint's
+        raises            ConfigError, CheckpointError; ConfigError for keywords that phi4mm.compat.keywords refuses
         """
-        known = inspect.signature(cls.from_pretrained).parameters.keys() - {"unknown"}
-        refuse_unknown("AutoProcessor.from_pretrained", unknown, known)
-        return cls(load_processor(resolve(model, revision=revision)))
+        PROCESSOR.check(others, ("revision", "local_files_only", "dynamic_hd"))
+        folder = resolve(pretrained_model_name_or_path, revision=revision, local_files_only=local_files_only)
+        return cls(load_processor(folder, max_crops=dynamic_hd), folder)
 
     def __call__(
-        self, text: str | Sequence[str], images: object = None, audios: object = None, return_tensors: str = "pt"
+        self,
+        text: str | Sequence[str],
+        images: object = None,
+        audios: object = None,
+        *,
+        audio: object = None,
+        return_tensors: str | None = "pt",
+        **others: object,
     ) -> Inputs:
         """Convert prompts in the published format to tensors, padded on the left to one length.
 
-        text     one prompt or several; the media tags of each are numbered from 1
+        text     one prompt or several; media tags take the items in order, whatever their numbers
         images   one image or a list, in the order of their tags across all prompts: paths, bytes, PIL, arrays
-        audios   one audio clip or a list, likewise: (samples, rate), paths, bytes
+        audios   one audio clip or a list, likewise: (samples, rate), paths, bytes; `audio` is the same
         raises   InputError for damaged media, and if tags and media do not match; ConfigError
         """
-        if return_tensors != "pt":
-            raise ConfigError(f"return_tensors is {return_tensors!r}; expected 'pt', as all tensors are PyTorch's")
-        texts = [text] if isinstance(text, str) else list(text)
-        if not texts or not all(isinstance(prompt, str) for prompt in texts):
+        PROCESS.check(others, ("text", "images", "audios", "audio", "return_tensors"))
+        check_tensors(return_tensors)
+        if others.get("padding") == "max_length":
+            raise ConfigError("padding is 'max_length'; expected True, as prompts are padded to the longest")
+        if audio is not None and audios is not None:
+            raise ConfigError("audio and audios were both given; they are one, so give audios")
+        texts = [text] if isinstance(text, str) else text
+        if not isinstance(texts, (list, tuple)) or not texts or not all(isinstance(each, str) for each in texts):
             raise InputError(f"text is {type(text).__name__}; expected a prompt, or a list of at least one")
-        given_images = [
-            source if isinstance(source, Image) else Image(source) for source in _listed(images, list, tuple)
-        ]
-        # A tuple is one audio clip: (samples, rate).
-        given_audios = [source if isinstance(source, Audio) else Audio(source) for source in _listed(audios, list)]
-        prompts = self._prompts(texts, given_images, given_audios)
+        # A tuple is several images, but one audio clip: (samples, rate).
+        given_audios = as_audios(_listed(audio if audios is None else audios, list))
+        prompts = self._prompts(texts, as_images(_listed(images, list, tuple)), given_audios)
         arrays = to_arrays(prompts, self.tokenizer.pad_token_id)
         return Inputs({name: torch.from_numpy(array) for name, array in arrays.items()})
+
+    def apply_chat_template(
+        self,
+        conversation: Sequence[Mapping[str, Any]],
+        *,
+        tokenize: bool = False,
+        add_generation_prompt: bool = False,
+        return_dict: bool = False,
+        return_tensors: str | None = None,
+        **others: object,
+    ) -> Any:
+        """A conversation in the published format: text, or with tokenize=True its inputs, media included.
+
+        conversation  messages as CardTokenizer.apply_chat_template takes them; content may also be a list of parts,
+                      {"type": "text", "text": ...}, {"type": "image", "image": ...}, {"type": "audio", "audio": ...}
+        return_dict   all inputs; otherwise input_ids (1, S) alone, a list without return_tensors
+        raises        InputError, ConfigError
+        """
+        TEMPLATE.check(others, TEMPLATE_WORKS)
+        check_tensors(return_tensors)
+        found = read_conversation(conversation, add_generation_prompt)
+        if not tokenize:
+            return found.text
+        inputs = self(found.text, found.images, found.audios)
+        if return_dict:
+            return inputs
+        return inputs.input_ids if return_tensors else inputs.input_ids.tolist()
 
     def _prompts(self, texts: Sequence[str], images: Sequence[Image], audios: Sequence[Audio]) -> list[Prompt]:
         counts = [count_media_tags(text, self._processor.tokenizer) for text in texts]

@@ -6,7 +6,7 @@ from typing import Any
 
 from phi4mm.config.fields import Fields
 from phi4mm.config.model import CONV_STRIDE, PUBLISHED_VISION, AdapterConfig, AudioConfig, Phi4MMConfig, checked
-from phi4mm.config.sections import one_or_list, read_text, read_vision, text_fields, write_vision
+from phi4mm.config.sections import one_or_list, read_dtype, read_text, read_vision, text_fields, write_vision
 from phi4mm.errors import ConfigError
 
 
@@ -42,7 +42,7 @@ def from_original(raw: dict[str, Any]) -> Phi4MMConfig:
         bos_token_id=top.integer("bos_token_id", low=0),
         eos_token_ids=top.integers("eos_token_id"),
         pad_token_id=top.integer("pad_token_id", low=0),
-        dtype=top.text("torch_dtype"),
+        dtype=read_dtype(top),
         layout="original",
     )
     top.finish(ignored=_ORIGINAL_IGNORED)
@@ -178,6 +178,6 @@ _LORA_TARGETS = {
 # Known keys without effect on results: settings for training, bookkeeping of libraries, and what is always off.
 _ORIGINAL_IGNORED = frozenset(
     "_attn_implementation _attn_implementation_autoset _name_or_path activation_checkpointing architectures"
-    " attention_dropout auto_map dropout_rate embd_pdrop enable_gradient_checkpointing freeze_img_processor"
-    " initializer_range left_chunk resid_pdrop sliding_window transformers_version use_cache".split()
+    " attention_dropout auto_map dropout_rate dtype embd_pdrop enable_gradient_checkpointing freeze_img_processor"
+    " initializer_range left_chunk resid_pdrop sliding_window torch_dtype transformers_version use_cache".split()
 )

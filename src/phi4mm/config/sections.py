@@ -69,6 +69,12 @@ def write_vision(vision: VisionConfig) -> dict[str, Any]:
     }
 
 
+def read_dtype(top: Fields) -> str:
+    """From dtype, or torch_dtype in older files. Some have neither; published weights are in bfloat16."""
+    name = next((name for name in ("dtype", "torch_dtype") if name in top), None)
+    return "bfloat16" if name is None else top.text(name)
+
+
 def one_or_list(ids: tuple[int, ...]) -> int | list[int]:
     """A single id as a number, several as a list, as in published files."""
     return ids[0] if len(ids) == 1 else list(ids)

@@ -9,7 +9,7 @@ from typing import Any
 
 from phi4mm.config.fields import Fields
 from phi4mm.config.model import CONV_STRIDE, AdapterConfig, AudioConfig, Phi4MMConfig, checked
-from phi4mm.config.sections import one_or_list, read_text, read_vision, text_fields, write_vision
+from phi4mm.config.sections import one_or_list, read_dtype, read_text, read_vision, text_fields, write_vision
 
 
 def from_transformers(raw: dict[str, Any], adapters: dict[str, dict[str, Any]]) -> Phi4MMConfig:
@@ -47,7 +47,7 @@ def from_transformers(raw: dict[str, Any], adapters: dict[str, dict[str, Any]]) 
         bos_token_id=top.integer("bos_token_id", low=0),
         eos_token_ids=top.integers("eos_token_id"),
         pad_token_id=top.integer("pad_token_id", low=0),
-        dtype=_dtype(top),
+        dtype=read_dtype(top),
         layout="transformers",
     )
     top.finish(ignored=_TRANSFORMERS_IGNORED)
@@ -97,12 +97,6 @@ def to_transformers(config: Phi4MMConfig) -> tuple[dict[str, Any], dict[str, dic
         },
     }
     return raw, {name: _peft_dict(lora) for name, lora in loras.items() if lora is not None}
-
-
-def _dtype(top: Fields) -> str:
-    """From dtype, or torch_dtype in older files. Some have neither; published weights are in bfloat16."""
-    name = next((name for name in ("dtype", "torch_dtype") if name in top), None)
-    return "bfloat16" if name is None else top.text(name)
 
 
 def _peft_lora(fields: Fields) -> AdapterConfig:

@@ -25,11 +25,11 @@ from phi4mm.config.json_file import regular_file_bytes
 from phi4mm.config.load import load_config
 from phi4mm.config.model import Phi4MMConfig
 from phi4mm.engine.core import Engine
-from phi4mm.engine.encoders import encode_clip, encode_image, encode_media
+from phi4mm.engine.encoders import encode_clip, encode_image
 from phi4mm.engine.messages import EngineRequest
+from phi4mm.engine.prompt_logits import prompt_logits
 from phi4mm.errors import InputError
 from phi4mm.model.batch import BatchedSequence, ForwardBatch
-from phi4mm.model.kv import PagedKVCache
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor, image_tokens
@@ -43,7 +43,6 @@ PIXELS_BOUND = 1e-5  # absolute, on values in about [-1, 1]
 MEL_BOUND = 1e-3  # absolute, natural log of power
 VALUES_BOUND = 2e-4  # towers and logits, relative to the largest recorded value; float32 rounding is 1e-6
 MAX_CROPS = 36
-PREFILL = 256  # prompt tokens per forward pass
 USER, ASSISTANT, END = 200021, 200019, 200020
 PLACEHOLDER = {"image": 200010, "audio": 200011}
 MODES: dict[int, Adapter | None] = {0: None, 1: "vision", 2: "speech", 3: "vision"}
@@ -191,8 +190,8 @@ class Checker:
                 f"run.{name} has mode {mode}; expected 0 for text, 1 for images, 2 for audio or 3 for both"
             )
         logits = _RecordedLogits(recorded, len(ids))
-        for start, part in self._all_logits(prompt):
-            logits.add(start, part)
+        for start, part in prompt_logits(self._model, prompt, prompt.adapter):
+            logits.add(start, part.float())
         inputs = ("mode", "images", "audios", "words")
         findings = [Finding(key, 0.0, 0.0) for key in inputs if key in recorded]
         if "ids" in recorded:
@@ -233,22 +232,6 @@ class Checker:
             ids += [PLACEHOLDER[kind]] * length
         ids += [*text_ids(name, int(recorded["words"])).tolist(), END, ASSISTANT]
         return tuple(spans), np.array(ids)
-
-    def _all_logits(self, prompt: Prompt) -> Iterator[tuple[int, Tensor]]:
-        """(start, logits (Q, V) float32) of the whole prompt, PREFILL tokens per pass through the KV cache."""
-        total = len(prompt.ids)
-        media = encode_media(self._model, prompt, self._device)
-        placeholders = torch.tensor([i for span in prompt.spans for i in range(span.start, span.start + span.length)])
-        weight = self._model.text.norm.weight
-        cache = PagedKVCache(self._model.config.text, pages=1, page_size=total, device=self._device, dtype=weight.dtype)
-        for start in range(0, total, PREFILL):
-            ids = torch.tensor(prompt.ids[start : start + PREFILL], device=self._device)
-            inside = (placeholders >= start) & (placeholders < start + len(ids))
-            embeddings = None if media is None else media[inside.to(self._device)]
-            index = (placeholders[inside] - start).to(self._device)
-            sequence = BatchedSequence(len(ids), start, prompt.adapter, total > self._original_max_positions, (0,))
-            outputs = torch.arange(len(ids), device=self._device)
-            yield start, self._model(ForwardBatch(ids, (sequence,), outputs, embeddings, index, cache)).float()
 
     def _greedy(self, prompt: Prompt, count: int) -> Array:
         engine = Engine(self._model, eos_ids=())

@@ -19,10 +19,12 @@ from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from phi4mm.engine.core import Engine
 from phi4mm.engine.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats
 from phi4mm.errors import EngineError, InputError
-from phi4mm.protocol.inputs import Adapter
+from phi4mm.protocol.inputs import Adapter, Prompt
 
 CLOSED = "the engine was closed"
 
@@ -155,6 +157,11 @@ class EngineClient(abc.ABC):
     def remove_adapter(self, name: Adapter) -> None:
         """Remove an adapter. Raises ConfigError when there is none of that name, CapacityError while it is in use."""
         self._call("remove_adapter", name)
+
+    def prompt_logits(self, prompt: Prompt, adapter: Adapter | None, keep: int) -> Tensor:
+        """(keep, V) logits of the prompt's last `keep` tokens; see `Engine.prompt_logits`. Raises InputError."""
+        logits: Tensor = self._call("prompt_logits", prompt, adapter, keep)
+        return logits
 
     def move(self, device: str) -> None:
         """Put the weights on another device. Raises CapacityError while requests run."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from phi4mm.checkpoint.adapters import read_adapter
@@ -17,6 +18,7 @@ from phi4mm.engine.kv_capacity import plan_kv_cache
 from phi4mm.engine.kv_pages import PagePool
 from phi4mm.engine.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats
 from phi4mm.engine.model_runner import Runner
+from phi4mm.engine.prompt_logits import prompt_logits
 from phi4mm.engine.request import Constraint, Request, State
 from phi4mm.engine.scheduler import ScheduledChunk, Scheduler, StepOutput
 from phi4mm.engine.weight_watch import weight_watch
@@ -24,7 +26,8 @@ from phi4mm.errors import CapacityError, ConfigError, EngineError, InputError, P
 from phi4mm.model.adapter_weights import AdapterWeights
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.processing.detokenizer import TextStream
-from phi4mm.protocol.inputs import Adapter
+from phi4mm.protocol.inputs import Adapter, Prompt
+from phi4mm.protocol.sampling import SamplingParams
 
 DEFAULT_ARGS = EngineArgs()
 log = logging.getLogger("phi4mm.engine")
@@ -186,6 +189,15 @@ class Engine:
             self._scheduler.finish(request, "abort")
             self._forget(request)
 
+    def prompt_logits(self, prompt: Prompt, adapter: Adapter | None, keep: int) -> Tensor:
+        """(keep, V) logits of the prompt's last `keep` tokens, in the model's dtype. Running answers wait meanwhile.
+
+        raises  InputError for a prompt that can never run
+        """
+        self.info.check(EngineRequest("logits", prompt, SamplingParams(max_tokens=1), adapter))
+        first = len(prompt.ids) - keep
+        return torch.cat([logits for _, logits in prompt_logits(self._model, prompt, adapter, first)])
+
     def move(self, device: str) -> None:
         """Put the weights on another device and forget all caches. Raises CapacityError while requests run."""
         if self.busy:
@@ -242,6 +254,7 @@ class Engine:
             id=request.id if params.n == 1 else f"{request.id}/{index}",
             weights_version=self._weights_version,
             request_id=request.id,
+            eos_ids=request.eos_ids,
             prompt=request.prompt,
             params=replace(params, seed=seed, n=1) if params.n > 1 else params,
             adapter=request.adapter,

@@ -26,6 +26,7 @@ class EngineRequest:
     id       chosen by the caller, never used twice: outputs of an aborted request may still arrive
     grammar  source of the grammar for structured output; the engine compiles it
     adapter  its name; None runs the model without an adapter
+    eos_ids  ids that end the answer; None: those of the model
     """
 
     id: str
@@ -33,6 +34,7 @@ class EngineRequest:
     params: SamplingParams = GREEDY
     adapter: Adapter | None = None
     grammar: str | None = None
+    eos_ids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ class Request:
     adapter     the adapter's name; `version` tells apart adapters that had this name at different times
     weights_version  number of the model's weights when the request arrived
     request_id  id of its EngineRequest; `index` says which of the `n` answers this is
+    eos_ids     ids that end the answer; None: those of the scheduler
     constraint  the grammar's state, for structured output
     stop        finds stop strings; None without any
     arrival     number in the order of arrival
@@ -94,6 +95,7 @@ class Request:
     weights_version: int = 0
     request_id: str = ""
     index: int = 0
+    eos_ids: tuple[int, ...] | None = None
     constraint: Constraint | None = None
     stop: TextStream | None = None
     arrival: int = 0

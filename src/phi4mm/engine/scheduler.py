@@ -320,7 +320,7 @@ class Scheduler:
         return -(-tokens // self._args.page_size)
 
     def _finish_reason(self, request: Request, token: int) -> EngineFinishReason | None:
-        if token in self._eos_ids:
+        if token in (self._eos_ids if request.eos_ids is None else request.eos_ids):
             return "stop"
         if request.stop is not None:
             request.stop.push(token)

@@ -46,7 +46,7 @@ class EngineFactory:
     def __call__(self, tokenizer: Tokenizer | None = None) -> Engine:
         """Load the weights. With `tokenizer`, the file is not read again. Raises ConfigError, CheckpointError."""
         weights = load_weights(self.folder, self.settings)
-        tokenizer = tokenizer or Tokenizer(self.folder / "tokenizer.json")
+        tokenizer = tokenizer or Tokenizer.from_folder(self.folder)
         grammars = Grammars(tokenizer, weights.config.text.vocab_size, frozenset(self.eos_ids))
         engine = Engine(
             weights,
@@ -125,13 +125,19 @@ def load_weights(folder: Path, settings: ResolvedEngineConfig) -> Phi4MM:
 def load_processor(folder: Path, *, max_crops: int | None = None) -> Processor:
     """The processor for the checkpoint in `folder`, which makes its prompts. Raises ConfigError, CheckpointError."""
     config = load_config(folder)
-    return Processor.from_folder(
+    processor = Processor.from_folder(
         folder,
         context=config.text.rope.max_positions,
         crop_size=config.vision.image_size,
         patch_size=config.vision.patch_size,
         max_crops=max_crops,
     )
+    if (largest := processor.tokenizer.largest_id) >= config.text.vocab_size:
+        raise ConfigError(
+            f"{folder}: the tokenizer has ids up to {largest}, but vocab_size of config.json is "
+            f"{config.text.vocab_size}; expected the tokenizer of this model"
+        )
+    return processor
 
 
 def eos_ids(folder: Path, config: Phi4MMConfig) -> tuple[int, ...]:

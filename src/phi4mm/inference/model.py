@@ -11,6 +11,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final, TypeVar
 
+from torch import Tensor
+
 from phi4mm.config.engine import EngineConfig, ResolvedEngineConfig
 from phi4mm.config.model import Phi4MMConfig
 from phi4mm.engine.client import EngineClient
@@ -139,17 +141,31 @@ class Model:
         tools: Sequence[Tool] = (),
         grammar: str | None = None,
         adapter: Adapter | None = AUTO,
+        eos_ids: Sequence[int] | None = None,
     ) -> Stream:
         """Run a processed prompt. Calls of `tools` are parsed from the answer.
 
         grammar  source of the grammar that the answer must follow, from `processing.grammar.grammar_source`
+        eos_ids  token ids that end the answer; None: those of the checkpoint
         raises   InputError when the request can never run; the stream raises later errors
 
         With `params.n` above 1 the stream is the first answer, and `finish` returns all of them.
         """
-        name = prompt.adapter if adapter == AUTO else None if adapter == NONE else adapter
-        request = EngineRequest(f"r{next(self._numbers)}", prompt, params, name, grammar)
-        return Stream(self._client, request, self.processor.tokenizer, self._eos_ids, tools=tools)
+        ends = None if eos_ids is None else tuple(eos_ids)
+        request = EngineRequest(f"r{next(self._numbers)}", prompt, params, _adapter_of(prompt, adapter), grammar, ends)
+        return Stream(
+            self._client, request, self.processor.tokenizer, self._eos_ids if ends is None else ends, tools=tools
+        )
+
+    def prompt_logits(self, prompt: Prompt, *, num_tokens: int | None = None, adapter: Adapter | None = AUTO) -> Tensor:
+        """Logits of a prompt's own tokens, in the model's dtype and on its device; running answers wait meanwhile.
+
+        num_tokens  how many of the last tokens; None: all
+        returns     (num_tokens, V), V the size of the vocabulary
+        raises      InputError for a prompt that can never run
+        """
+        count = len(prompt.ids) if num_tokens is None else min(num_tokens, len(prompt.ids))
+        return self._client.prompt_logits(prompt, _adapter_of(prompt, adapter), count)
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
@@ -208,3 +224,8 @@ class Model:
                     raise
                 time.sleep(RETRY_SECONDS)
                 stream = self._ask(request)
+
+
+def _adapter_of(prompt: Prompt, adapter: Adapter | None) -> Adapter | None:
+    """The adapter that a request names, "auto" and "none" resolved."""
+    return prompt.adapter if adapter == AUTO else None if adapter == NONE else adapter

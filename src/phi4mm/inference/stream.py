@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
@@ -99,6 +100,21 @@ class Stream:
         if not piece:
             raise StopAsyncIteration
         return piece
+
+    def token_ids(self) -> Iterator[int]:
+        """The token ids of the answer as they arrive, the one that ends it included; in place of its text.
+
+        raises  the request's error if it failed
+        """
+        first = self._answers[0]
+        for n in itertools.count():
+            while n == len(first.ids) and first.finish_reason is None and not self._closed:
+                self._take(self._outputs.get())
+            if n == len(first.ids) and first.error is not None:
+                raise first.error
+            if n == len(first.ids) or self._closed:
+                return
+            yield first.ids[n]
 
     @property
     def reply(self) -> Reply:

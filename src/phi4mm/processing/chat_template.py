@@ -1,8 +1,8 @@
 """The published chat format: messages to pieces (text, special tokens, media), and the media tags of raw prompts.
 
 One turn is `<|role|>` content `<|end|>`, without newlines. Tools are declared in the system turn between `<|tool|>` and
-`<|/tool|>`. The result of a tool is a turn that begins with `<|tool_response|>`, a token of the vocabulary; the
-published template does not define this turn. Images and audio clips come where the message has them.
+`<|/tool|>`. The result of a tool is a turn that begins with `<|tool|>` too: the published template writes the name of
+every role. Images and audio clips come where the message has them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from phi4mm.protocol.messages import Audio, Image, Message, Tool
 
 Piece: TypeAlias = "str | Special | Image | Audio"
 
-_ROLE_TOKEN = {
+ROLE_TOKEN = {
     "system": Special.SYSTEM,
     "user": Special.USER,
     "assistant": Special.ASSISTANT,
-    "tool": Special.TOOL_RESPONSE,
+    "tool": Special.TOOL,
 }
 _MAY_FOLLOW = {
     "system": ("",),
@@ -46,7 +46,7 @@ def render(
     if declared is not None and messages[0].role != "system":
         pieces += turn(Special.SYSTEM, (), declared)
     for message in messages:
-        pieces += turn(_ROLE_TOKEN[message.role], _content(message), declared if message.role == "system" else None)
+        pieces += turn(ROLE_TOKEN[message.role], _content(message), declared if message.role == "system" else None)
     return [*pieces, ending(add_generation_prompt)]
 
 
@@ -64,28 +64,34 @@ def ending(add_generation_prompt: bool) -> Special:
 def resolve_media_tags(text: str, tokenizer: Tokenizer, images: int, audios: int) -> str:
     """Replace `<|image_n|>` and `<|audio_n|>` in a raw prompt by the placeholders of `tokenizer`.
 
-    Placeholders themselves are accepted too. The published code ignores the numbers; here the n-th tag of a kind must
-    have the number n, so that no media item is assigned to another tag.
-    raises  InputError if a number is out of order, or the number of tags differs from that of the media
+    As published, the numbers have no meaning: the first tag of a kind stands for the first item, whatever its number,
+    and placeholders themselves are accepted too.
+    raises  InputError if the number of tags differs from that of the media, or if the tags of a kind have different
+            numbers that are not in order: such numbers mean items that they would not get
     """
     placeholders = {"image": tokenizer.spelling(Special.IMAGE), "audio": tokenizer.spelling(Special.AUDIO)}
-    count = {"image": 0, "audio": 0}
+    tags: dict[str, list[str]] = {"image": [], "audio": []}
 
     def replace(match: re.Match[str]) -> str:
         kind = match[1] or ("image" if match[0] == placeholders["image"] else "audio")
-        count[kind] += 1
-        if match[2] and match[2] != str(count[kind]):
-            raise InputError(
-                f"{match[0][:40]} is {kind} tag number {count[kind]} of the prompt; number the tags 1, 2, ... in order"
-            )
+        tags[kind].append(match[2] or "")
         return placeholders[kind]
 
     resolved = _tag_pattern(tokenizer).sub(replace, text)
     for kind, given in (("image", images), ("audio", audios)):
-        if count[kind] != given:
+        found = tags[kind]
+        if len(found) != given:
             raise InputError(
-                f"the prompt has {count[kind]} {kind} tags for {given} {kind} items; "
+                f"the prompt has {len(found)} {kind} tags for {given} {kind} items; "
                 f"write one <|{kind}_n|> for each item"
+            )
+        numbers = [number for number in found if number]
+        in_order = sorted(numbers, key=lambda digits: (len(digits.lstrip("0")), digits.lstrip("0")))
+        if numbers != in_order and len(set(numbers)) == len(numbers):
+            wrong = next(a for a, b in zip(numbers, in_order, strict=True) if a != b)
+            raise InputError(
+                f"<|{kind}_{wrong:.20}|> is {kind} tag number {found.index(wrong) + 1} of the prompt, and the first "
+                "tag takes the first item, whatever its number; put the tags and their items in one order"
             )
     return resolved
 

@@ -40,14 +40,14 @@ class Processor:
     def from_folder(
         cls, folder: Path, *, context: int, crop_size: int = 448, patch_size: int = 14, max_crops: int | None = None
     ) -> Processor:
-        """Read tokenizer.json, and preprocessor_config.json if there is one, from the folder of a checkpoint.
+        """Read the tokenizer, and preprocessor_config.json if there is one, from the folder of a checkpoint.
 
         max_crops  the limit for one image; by default `dynamic_hd` of preprocessor_config.json, else 36
         raises     CheckpointError, ConfigError
         """
         stated = _dynamic_hd(folder / "preprocessor_config.json")
         images = ImageProcessor(crop_size, patch_size, max_crops or stated or ImageProcessor.max_crops)
-        return cls(Tokenizer(folder / "tokenizer.json"), images, context)
+        return cls(Tokenizer.from_folder(folder), images, context)
 
     def chat(
         self,

@@ -1,4 +1,7 @@
-"""Text to token ids and back, with the tokenizer.json of the model. Special tokens are found by their spelling."""
+"""Text to token ids and back, with tokenizer.json and the added tokens of tokenizer_config.json.
+
+Special tokens are found by their spelling.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 import tokenizers
 
 from phi4mm.errors import CheckpointError, InputError
+from phi4mm.processing.added_tokens import AddedTokens, add_tokens, read_added_tokens
 
 MAX_FILE = 128 * 2**20  # bytes of tokenizer.json
 MAX_TEXT = 4 * 2**20  # bytes of UTF-8 in one prompt; bounds the time of the pre-tokenizer's patterns
@@ -32,7 +36,6 @@ class Special(Enum):
     TOOL_END = "<|/tool|>"
     TOOL_CALL = "<|tool_call|>"
     TOOL_CALL_END = "<|/tool_call|>"
-    TOOL_RESPONSE = "<|tool_response|>"
 
 
 # The transformers layout renames the two placeholders.
@@ -42,10 +45,12 @@ _OTHER_SPELLING = {Special.IMAGE: "<|image|>", Special.AUDIO: "<|audio|>"}
 class Tokenizer:
     """A byte-level BPE tokenizer with `size` ids; `id(Special.USER)` is the id of a special token."""
 
-    def __init__(self, source: str | os.PathLike[str] | bytes) -> None:
+    def __init__(self, source: str | os.PathLike[str] | bytes, added_tokens: AddedTokens | None = None) -> None:
         """Read tokenizer.json from a path or its bytes.
 
-        raises  CheckpointError if it cannot be read, is not byte-level, or lacks special tokens (all are listed)
+        added_tokens  those of tokenizer_config.json, which add to or override those of the file
+        raises        CheckpointError if it cannot be read, is not byte-level, or lacks special tokens (all are listed);
+                      ConfigError for an added token that has another id in the file
         """
         data = _read(source)
         try:
@@ -55,6 +60,7 @@ class Tokenizer:
             raise CheckpointError(f"tokenizer.json cannot be read: {error}") from error
         self._whole.no_truncation()
         self._whole.no_padding()
+        add_tokens(self._whole, added_tokens or {})
         self._added = dict(self._whole.get_added_tokens_decoder())
         self._special = _special_ids({token.content: id for id, token in self._added.items()})
         self._byte_of = {character: byte for byte, character in enumerate(_byte_alphabet())}
@@ -64,6 +70,16 @@ class Tokenizer:
         self._plain.normalizer = self._whole.normalizer
         self._plain.pre_tokenizer = self._whole.pre_tokenizer
         self._check_bytes()
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Tokenizer:
+        """Read tokenizer.json and tokenizer_config.json, if there is one. Raises CheckpointError, ConfigError."""
+        return cls(folder / "tokenizer.json", read_added_tokens(folder / "tokenizer_config.json"))
+
+    @property
+    def largest_id(self) -> int:
+        """The largest id; ids below it may be unused."""
+        return max(self._whole.get_vocab_size(with_added_tokens=False) - 1, *self._added)
 
     def id(self, special: Special) -> int:
         """The id of a special token."""
