@@ -31,10 +31,11 @@ from phi4mm.errors import InputError
 from phi4mm.model.batch import BatchedSequence, ForwardBatch
 from phi4mm.model.kv import PagedKVCache
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
+from phi4mm.processing.audio import audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor, image_tokens
 from phi4mm.processing.pixels import to_tiles
 from phi4mm.processing.processor import media_digest
+from phi4mm.processing.resampling import WIDE
 from phi4mm.protocol.inputs import Adapter, AudioFrames, AudioProjection, ImageCrops, MediaData, MediaSpan, Prompt
 from phi4mm.protocol.sampling import SamplingParams
 

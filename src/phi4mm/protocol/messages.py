@@ -14,14 +14,20 @@ MediaSource: TypeAlias = "str | os.PathLike[str] | bytes | npt.NDArray[Any] | An
 
 @dataclass(frozen=True)
 class Image:
-    """An image: a path, encoded bytes, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8."""
+    """An image: a path, encoded bytes, a data URI, a binary file object, a PIL image, an array or a torch tensor.
+
+    Arrays are (height, width), (height, width, channels) or (channels, height, width), uint8 or floats in [0, 1].
+    """
 
     source: MediaSource
 
 
 @dataclass(frozen=True)
 class Audio:
-    """An audio clip: a path, encoded bytes, or samples (n,) or (n, channels) in [-1, 1] with their `rate` in Hz."""
+    """An audio clip: a path, encoded bytes, a data URI, a binary file object, or samples with their `rate` in Hz.
+
+    Samples are an array, torch tensor or list: (n,), (n, channels) or (channels, n), in [-1, 1], int16 or int32.
+    """
 
     source: MediaSource
     rate: int | None = None
