@@ -1,4 +1,4 @@
-"""What people give as a picture or a sound: paths, URLs, base64, file objects, arrays and tensors."""
+"""What people give as an image or a sound: paths, URLs, base64, file objects, arrays and tensors."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def test_case_c_data_uris_paths_and_file_objects_are_read(tmp_path: Path, monkey
         bytearray(PNG),
     ):
         np.testing.assert_array_equal(pixels(source), expected)
-    with (tmp_path / "a.png").open("rb") as picture, (tmp_path / "a.wav").open("rb") as recording:
-        np.testing.assert_array_equal(pixels(picture), expected)
-        recording.seek(8)
+    with (tmp_path / "a.png").open("rb") as image, (tmp_path / "a.wav").open("rb") as clip:
+        np.testing.assert_array_equal(pixels(image), expected)
+        clip.seek(8)
         for _ in range(2):
-            np.testing.assert_array_equal(heard(recording), samples)
-        assert recording.tell() == 8
+            np.testing.assert_array_equal(heard(clip), samples)
+        assert clip.tell() == 8
     np.testing.assert_array_equal(heard(f"data:audio/wav;base64,{base64.b64encode(WAV).decode()}"), samples)
 
 
@@ -130,7 +130,7 @@ def test_case_c_an_unreadable_file_is_named(tmp_path: Path, processor: Processor
 
 
 def test_case_c_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
-    """A clone without LFS holds small text files in place of pictures and recordings."""
+    """A clone without LFS holds small text files in place of images and sounds."""
     (tmp_path / "a.png").write_bytes(POINTER)
     with pytest.raises(InputError, match=r"a\.png': the image is a pointer of Git LFS.*run `git lfs pull`"):
         pixels(tmp_path / "a.png")
@@ -139,7 +139,7 @@ def test_case_c_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16, torch.bfloat16])
-def test_case_c_tensors_and_arrays_of_either_layout_are_pictures(dtype: torch.dtype) -> None:
+def test_case_c_tensors_and_arrays_of_either_layout_are_images(dtype: torch.dtype) -> None:
     """torchvision has channels first; an image must not be read as a strip of three lines."""
     expected = pixels(PNG)
     tensor = torch.from_numpy(expected.copy())
@@ -213,7 +213,7 @@ def test_multiples_of_16_khz_go_through_the_published_filter(rate: int, expected
     np.testing.assert_allclose(out[:4], expected, atol=3e-7)
 
 
-def test_a_filtered_recording_does_not_depend_on_its_blocks() -> None:
+def test_a_filtered_clip_does_not_depend_on_its_blocks() -> None:
     """Files are decoded in blocks of 65,536 samples, arrays come whole."""
     samples = sound(200_001, 96_000)
     file = io.BytesIO()

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from phi4mm.config.validate import shown
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.tool_calls import FUNCTOOLS, MAX_DEPTH, arguments_schema
 from phi4mm.protocol.messages import Tool
@@ -36,7 +37,7 @@ def grammar_source(
     names = [tool.name for tool in tools]
     if tool_choice != "auto" and (not tools or tool_choice not in ("required", *names)):
         expected = ", ".join(["auto", "required", *names] if tools else ["auto, as there are no tools"])
-        raise InputError(f"tool_choice is {tool_choice!r}; expected {expected}")
+        raise InputError(f"tool_choice is {shown(tool_choice)}; expected {expected}")
     if tool_choice != "auto" and response_format is not None:
         raise InputError(f"tool_choice {tool_choice!r} cannot be combined with a response format; give one of the two")
     if tool_choice == "auto" and response_format is None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import PIL.ExifTags
 import PIL.Image
 
+from phi4mm.config.validate import integer
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.media_io import as_array, open_source
 from phi4mm.protocol.inputs import ImageCrops
@@ -99,8 +100,7 @@ class ImageProcessor:
             raise ConfigError(
                 f"crop_size {self.crop_size} is not an even number of patches of patch_size {self.patch_size}"
             )
-        if not 1 <= self.max_crops <= MAX_CROPS:
-            raise ConfigError(f"max_crops is {self.max_crops}; expected 1 to {MAX_CROPS}")
+        integer("max_crops", self.max_crops, 1, MAX_CROPS, error=ConfigError)
 
     def plan(self, width: int, height: int, max_crops: int | None = None) -> ImagePlan:
         """Choose the grid for an image of width x height pixels.

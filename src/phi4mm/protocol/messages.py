@@ -8,6 +8,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy.typing as npt
 
+from phi4mm.config.validate import shown
+from phi4mm.errors import InputError
+
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 MediaSource: TypeAlias = "str | os.PathLike[str] | bytes | npt.NDArray[Any] | Any"
 
@@ -38,10 +41,21 @@ Part: TypeAlias = "str | Image | Audio"
 
 @dataclass(frozen=True)
 class Message:
-    """One turn: a role and its parts in order. phi4mm inserts the media tags; the text contains none."""
+    """One turn: a role and its parts in order. phi4mm inserts the media tags; the text contains none.
+
+    parts   one part, or a list of them, is made a tuple
+    raises  InputError for parts of another type
+    """
 
     role: Role
     parts: tuple[Part, ...]
+
+    def __post_init__(self) -> None:
+        parts: object = self.parts
+        parts = [parts] if isinstance(parts, (str, Image, Audio)) else parts
+        if not isinstance(parts, (list, tuple)):
+            raise InputError(f"parts of a message are {shown(parts)}; expected text, Image and Audio")
+        object.__setattr__(self, "parts", tuple(parts))
 
     @classmethod
     def system(cls, text: str) -> Message:
