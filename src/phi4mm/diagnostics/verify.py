@@ -24,6 +24,7 @@ from phi4mm.checkpoint.synthetic import uniform
 from phi4mm.config.json_file import regular_file_bytes
 from phi4mm.config.load import load_config
 from phi4mm.config.model import Phi4MMConfig
+from phi4mm.config.validate import shown
 from phi4mm.engine.core import Engine
 from phi4mm.engine.encoders import encode_clip, encode_image, encode_media
 from phi4mm.engine.messages import EngineRequest
@@ -352,13 +353,13 @@ def _split_key(key: str) -> tuple[str, str]:
         parts[0] in ("image", "audio", "run", "long") and len(parts) == 3
     ):
         return key.rpartition(".")[0], parts[-1]
-    raise InputError(f"golden key {key!r} is unknown; expected image., audio., tower., run. or long. keys")
+    raise InputError(f"golden key {shown(key)} is unknown; expected image., audio., tower., run. or long. keys")
 
 
 def _numbers(text: str, separator: str) -> tuple[int, int]:
     first, _, second = text.partition(separator)
     if not first.isdecimal() or (second and not second.isdecimal()):
-        raise InputError(f"golden key holds {text!r}; expected sizes such as 640{separator}480")
+        raise InputError(f"golden key holds {shown(text)}; expected sizes such as 640{separator}480")
     return int(first), int(second or 0)
 
 
