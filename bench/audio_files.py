@@ -1,7 +1,7 @@
 """Is any audio file silently shortened? Every container and codec that is written here, cut at many places.
 
-Each file is decoded whole (beside another decoder), with the header that a pipe leaves, joined to itself, and cut at
-many places. What is shorter than the file and not refused is wrong. Then 30 minutes of each common format are timed.
+Each file is decoded whole (beside another decoder), as it is written to a pipe, joined to itself, and cut at many
+places. What differs from the file and is not refused is wrong. Then 30 minutes of each common format are timed.
 
     python bench/audio_files.py [--cuts 300]
 
@@ -24,7 +24,7 @@ from measure import provenance
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from phi4mm.processing.audio_file import decode
-from tests.processing.audio_files import of_libsndfile, of_pyav, outcome, sound, wrong
+from tests.processing.audio_files import of_libsndfile, of_pyav, outcome, sound, with_pipe_header, wrong
 
 RATE = 16_000
 SECONDS = 1_790
@@ -37,17 +37,26 @@ def checked(cuts: int) -> tuple[list[dict[str, Any]], list[str]]:
         found = wrong(file, cuts)
         faults += found
         whole = outcome(file.data)
+        piped = [file.piped[0]] if file.piped else list(with_pipe_header(file.name, file.data))
         lines.append(
             {
                 "file": file.name,
                 "bytes": len(file.data),
                 "samples": None if isinstance(whole, str) else len(whole),
-                "joined": "refused" if isinstance(outcome(file.data * 2), str) else "whole",
+                "joined": became([file.data * 2]),
+                "piped": became(piped),
                 "wrong": len(found),
             }
         )
         print(*lines[-1].values(), sep="\t", file=sys.stderr)
     return lines, faults
+
+
+def became(files: list[bytes]) -> str | None:
+    """Whether all of them are decoded; None where there are none."""
+    if not files:
+        return None
+    return "refused" if any(isinstance(outcome(data), str) for data in files) else "whole"
 
 
 def timed(format: str, subtype: str | None) -> dict[str, Any]:
@@ -75,11 +84,23 @@ def main() -> None:
     """Check, time, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cuts", type=int, default=300, help="places at which each file is cut")
-    lines, faults = checked(parser.parse_args().cuts)
+    cuts = parser.parse_args().cuts
+    lines, faults = checked(cuts)
     times = [timed(*kind) for kind in (("WAV", None), ("FLAC", None), ("MP3", None), ("OGG", None), ("OGG", "OPUS"))]
     for line in (*times, *faults):
         print(line, file=sys.stderr)
-    print(json.dumps({**provenance(), "files": lines, "times": times, "faults": faults}))
+    print(
+        json.dumps(
+            {
+                "bench": "audio_files",
+                "cuts_of_each": cuts,
+                **provenance(),
+                "files": lines,
+                "times": times,
+                "faults": faults,
+            }
+        )
+    )
     raise SystemExit(bool(faults))
 
 

@@ -18,10 +18,11 @@ from phi4mm.engine.messages import EngineRequest
 from phi4mm.engine.request import Request
 from phi4mm.model.batch import BatchedSequence, ForwardBatch
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
+from phi4mm.processing.audio import audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor
 from phi4mm.processing.pixels import to_tiles
 from phi4mm.processing.processor import media_digest
+from phi4mm.processing.resampling import WIDE
 from phi4mm.protocol.inputs import AudioFrames, ImageCrops, ImageTiles, MediaData, MediaSpan, Prompt
 from phi4mm.protocol.request import AUTO
 from phi4mm.protocol.sampling import GREEDY, SamplingParams

@@ -8,10 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
-from phi4mm.config.engine import EngineArgs, EngineConfig, EngineMode, Modalities, Quantization
+from phi4mm.config.engine import (
+    Device,
+    DType,
+    EngineArgs,
+    EngineConfig,
+    EngineMode,
+    Modalities,
+    Quantization,
+    as_engine_args,
+)
 from phi4mm.inference import model as inference
 from phi4mm.inference.load import load_model
+from phi4mm.inference.resolve import device_name, dtype_name
 from phi4mm.protocol.inputs import Adapter
 
 __all__ = ["Model", "load"]
@@ -24,18 +35,18 @@ class Model(inference.Model):
 def load(
     model: str | os.PathLike[str],
     *,
-    device: str = "auto",
-    dtype: str = "auto",
+    device: Device = "auto",
+    dtype: DType = "auto",
     modalities: Modalities = "all",
     revision: str | None = None,
     max_crops: int | None = None,
     quantize: Quantization | None = None,
-    engine_args: EngineArgs | None = None,
+    engine_args: EngineArgs | Mapping[str, Any] | None = None,
     adapters: Mapping[Adapter, str | os.PathLike[str]] | None = None,
     engine: EngineMode = "thread",
 ) -> Model:
     """See `phi4mm.load`."""
-    config = EngineConfig(device, dtype, modalities, quantize, engine_args or EngineArgs())
+    config = EngineConfig(device_name(device), dtype_name(dtype), modalities, quantize, as_engine_args(engine_args))
     return load_model(
         model, config, revision=revision, max_crops=max_crops, adapters=adapters, engine=engine, kind=Model
     )

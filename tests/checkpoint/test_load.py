@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -11,12 +12,15 @@ import pytest
 import torch
 
 from phi4mm.checkpoint import load
+from phi4mm.checkpoint.contents import read_contents
 from phi4mm.checkpoint.load import load_model
-from phi4mm.checkpoint.shards import StoredTensor, read_into
+from phi4mm.checkpoint.shards import StoredTensor, read_header, read_into
 from phi4mm.errors import CheckpointError, ConfigError
 from phi4mm.machine import peak_resident_bytes
+from phi4mm.processing.tokenizer import Tokenizer
 from phi4mm.protocol.inputs import Adapter
 from tests.checkpoint.small import Header, rewrite_header, same, state
+from tests.processing.test_media_io import POINTER
 
 DOWN = "model.layers.0.mlp.down_proj.base_layer.weight"
 
@@ -166,3 +170,39 @@ def test_case_b3_ten_million_layers_are_refused_at_once(
         load_model(folder, device="cpu", dtype=torch.float32)
     assert time.process_time() - start < 1
     assert (peak_resident_bytes() or 0) - before < 20e6
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_case_c_weights_that_are_not_finite_are_refused_by_name(original: Path, tmp_path: Path, value: float) -> None:
+    """Every answer was the same token, or an error of the sampler."""
+    folder = copied(original, tmp_path)
+    path = folder / "model.safetensors"
+    stored = read_header(path)[DOWN]
+    with path.open("r+b") as file:
+        file.seek(stored.start + 5 * stored.dtype.itemsize)
+        file.write(torch.tensor([value], dtype=stored.dtype).view(torch.uint8).numpy().tobytes())
+    message = rf"{re.escape(str(folder))}: {re.escape(DOWN)} holds 1 NaN or infinite numbers of {stored.elements}; "
+    with pytest.raises(CheckpointError, match=message):
+        state(folder)
+    with pytest.raises(CheckpointError, match=message):
+        load_model(folder, device="cpu", dtype=torch.float32, quantize="int8")
+
+
+def test_case_c_large_finite_weights_are_no_fault(original: Path, tmp_path: Path) -> None:
+    """Their sum is infinite in 16 bits."""
+    tensor = torch.full((70_000,), 60_000.0, dtype=torch.float16)
+    assert not tensor.sum().isfinite()
+    load._require_finite(tensor, read_contents(original), "text.norm.weight")
+
+
+def test_case_c_pointers_of_git_lfs_name_the_command(original: Path, tmp_path: Path) -> None:
+    """A clone without LFS was called damaged, a header of 2,336,349,411,268,422,262 bytes."""
+    for name, read, error in (
+        ("model.safetensors", state, CheckpointError),
+        ("config.json", state, ConfigError),
+        ("tokenizer.json", lambda folder: Tokenizer(folder / "tokenizer.json"), CheckpointError),
+    ):
+        folder = copied(original, tmp_path / name)
+        (folder / name).write_bytes(POINTER)
+        with pytest.raises(error, match=rf"{re.escape(name)} is a pointer of Git LFS.*run `git lfs pull`"):
+            read(folder)

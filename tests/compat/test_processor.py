@@ -109,7 +109,7 @@ def test_inputs_are_a_mapping_whose_items_are_attributes(processor: AutoProcesso
         (IMAGE, None, None, r"the text has 1 image tags for 0 image items; write one <\|image_n\|> for each"),
         ([IMAGE, IMAGE], [make_image(9, 9, 0)], None, "the text has 2 image tags for 1 image items"),
         (AUDIO, None, [make_clip(0.1, 0)] * 2, "the text has 1 audio tags for 2 audio items"),
-        ([TEXT, IMAGE], b"GIF89a", None, "prompt 2: image 1: GIF is not supported"),
+        ([TEXT, IMAGE], b"%PDF-1.7", None, "prompt 2: image 1: PDF is not supported"),
         ([], None, None, "text is list; expected a prompt, or a list of at least one"),
         ([TEXT, 7], None, None, "text is list; expected a prompt"),
         (None, None, None, "text is NoneType; expected a prompt"),

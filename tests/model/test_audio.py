@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 from torch import Tensor
 
+from phi4mm.checkpoint.hub import resolve
+from phi4mm.checkpoint.load import load_model
 from phi4mm.model import audio as module
 from phi4mm.model.phi4mm import Phi4MM
+from phi4mm.processing.audio import log_mel
 
+NANO = resolve("nano")
+EXAMPLES = Path(__file__).parents[2] / "examples"
 TOLERANCE = 2e-5  # float32 sums in another order, values of order one
 
 
@@ -80,3 +88,24 @@ def test_the_two_projections_differ(tiny: Phi4MM) -> None:
     with torch.inference_mode():
         embeddings = {p: tiny.audio(mels(98), torch.tensor([98]), [p])[0] for p in ("speech", "vision")}
     assert (embeddings["speech"] - embeddings["vision"]).abs().max() > 0.1
+
+
+def test_several_long_clips_are_each_encoded_as_one_alone() -> None:
+    """Published, the zeros that fill the last window of a clip over 500 tokens are attended where the clip is alone,
+    and masked where it is one of several; docs/numerics.md has the size."""
+    embedder = load_model(NANO, device="cpu", dtype=torch.float32, modalities=("speech",)).audio
+    assert embedder is not None
+    encoder = embedder.encoder
+    samples, _ = soundfile.read(EXAMPLES / "speech.flac", dtype="float32")
+    features = torch.from_numpy(log_mel(np.resize(samples, 45 * 16_000), 16_000))[None]
+    frames = torch.tensor([features.shape[1]])
+    tokens = -(-features.shape[1] // 8)
+    with torch.inference_mode():
+        alone = encoder(features, frames)[0, :tokens]
+        both = encoder(features.repeat(2, 1, 1), frames.repeat(2))[:, :tokens]
+        windows = encoder.subsampling((features - encoder.mean) * encoder.invstd, frames)
+        windows = torch.nn.functional.pad(windows, (0, 0, 0, 1000 - tokens)).view(2, 500, -1)
+        masked = encoder._blocks(windows, torch.tensor([500, tokens - 500])).flatten(0, 1)[:tokens]
+    assert (both - alone).abs().max() < TOLERANCE
+    assert (masked - alone)[:500].abs().max() < TOLERANCE
+    assert 0.5 < (masked - alone)[500:].norm() / alone[500:].norm() < 1.1

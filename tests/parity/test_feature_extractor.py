@@ -13,7 +13,8 @@ import pytest
 from transformers import Phi4MultimodalFeatureExtractor
 
 from phi4mm.diagnostics.verify import MEL_BOUND, audio
-from phi4mm.processing.audio import NARROW, WIDE, log_mel, open_audio
+from phi4mm.processing.audio import log_mel, open_audio
+from phi4mm.processing.resampling import NARROW, WIDE
 from phi4mm.protocol.inputs import F32
 from phi4mm.protocol.messages import Audio
 

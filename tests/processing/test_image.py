@@ -214,7 +214,7 @@ def test_deep_grey_is_scaled_and_other_modes_are_converted() -> None:
 
 
 def test_arrays_of_documented_shapes_are_accepted_and_others_refused() -> None:
-    """A float image must not be truncated to zeros, and a channels-first array not be read as an image of 3 lines."""
+    """A float image must not be truncated to zeros."""
     colour = ramp(6, 5)
     np.testing.assert_array_equal(rgb(colour), colour)
     np.testing.assert_array_equal(rgb(colour.astype(np.float32) / 255), colour)
@@ -222,10 +222,11 @@ def test_arrays_of_documented_shapes_are_accepted_and_others_refused() -> None:
     np.testing.assert_array_equal(rgb(colour[:, :, :1]), rgb(colour[:, :, 0]))
     np.testing.assert_array_equal(rgb(colour[::-1, ::2]), colour[::-1, ::2])
     for array, message in (
-        (np.zeros((3, 8, 8), np.uint8), r"has shape \(3, 8, 8\); expected \(height, width\)"),
+        (np.zeros((2, 8, 8), np.uint8), r"has shape \(2, 8, 8\); expected \(height, width\)"),
+        (np.zeros((1, 3, 8, 8), np.uint8), r"has shape \(1, 3, 8, 8\)"),
         (np.zeros((0, 8), np.uint8), r"has shape \(0, 8\)"),
         (np.zeros((8, 8), np.uint16), "is uint16; expected uint8, or floats"),
-        (np.full((8, 8), 200.0), "runs from 200.0 to 200.0; expected 0 to 1"),
+        (np.full((8, 8), 200.0), "runs from 200 to 200; expected 0 to 1"),
         (np.full((8, 8), np.nan), "runs from nan to nan"),
         (np.array([["a"]]), "is <U1; expected uint8"),
         (np.array([[None]]), "is object; expected uint8"),
@@ -258,15 +259,15 @@ def test_case_a11_grey_without_a_scale_of_its_own_is_scaled_by_its_range() -> No
     ("source", "message"),
     [
         (b"", r"the image is empty \(0 bytes\)"),
-        (None, "an image is a NoneType; expected a path, bytes or an array"),
+        (None, "an image is a NoneType; expected a path, bytes, a file object or an array"),
         ("no_such.png", "image 'no_such.png' does not exist; give the path of a file"),
         ("nul\0.png", "is not a possible path"),
-        ("x" * 5000, "cannot be read: File name too long"),
+        ("./" + "x" * 5000 + "!", "cannot be read: File name too long"),
         (".", "is not a regular file"),
         ("/dev/zero", "is not a regular file"),
         (random.Random(1).randbytes(4000), "the image is not recognised; expected one of JPEG, PNG"),
-        (b"GIF89a" + bytes(40), "GIF is not supported; convert the image to one of JPEG, PNG"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is not supported"),
+        (b"GIF89a" + bytes(40), "the GIF image is damaged or cut short"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is not supported; convert the image to one of JPEG, PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "EPS is not supported"),
         (b"%PDF-1.7", "PDF is not supported"),
         (b"SIMPLE  =                    T", "FITS is not supported"),
@@ -294,7 +295,7 @@ def test_damaged_and_hostile_images_are_refused(source: object, message: str) ->
     assert " at 0x" not in str(caught.value)
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP", "GIF"])
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
 def test_an_image_cut_in_the_middle_is_refused(format: str, part: float) -> None:
     """The rest of an incomplete image would be grey, and the model would describe it."""
@@ -341,7 +342,7 @@ def test_flipped_bytes_raise_nothing_but_input_errors() -> None:
     """A decoder may raise other exceptions on damaged data; none of them may reach the caller."""
     chooser = random.Random(3)
     messages: set[str] = set()
-    for format in ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP"):
+    for format in ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP", "GIF"):
         whole = encoded(SMALL, format)
         for _ in range(60):
             data = bytearray(whole)
@@ -399,6 +400,7 @@ def measured(data: bytes, folder: Path) -> tuple[str, float]:
         ((5050, 5050), "RGB", "JPEG", {"progressive": True, "subsampling": 0}, True),
         ((5600, 5600), "RGB", "TIFF", {"compression": "tiff_lzw", "tiffinfo": {278: 5600}}, True),
         ((9200, 9200), "I;16", "PNG", {"compress_level": 1}, True),
+        ((9400, 9400), "P", "GIF", {}, True),
     ],
 )
 def test_case_b2_no_image_takes_more_than_300_megabytes(
@@ -407,7 +409,7 @@ def test_case_b2_no_image_takes_more_than_300_megabytes(
     """3 KB of WEBP took 1.7 GB, to be cut to 36 crops in the end."""
     said, grown = measured(encoded(PIL.Image.new(mode, size), format, **options), tmp_path)
     refused = rf"the {format} image has {size[0]} x {size[1]} pixels and would take \d+ MB to decode; at most 256 MB"
-    assert said == "read" if read else re.match(refused, said)
+    assert said == "read" if read else re.search(refused, said)
     assert grown < (300 if read else 5)
 
 

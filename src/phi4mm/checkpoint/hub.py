@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from phi4mm.config.json_file import read_json
+from phi4mm.config.validate import shown, shown_path
 from phi4mm.errors import CheckpointError, ConfigError
 
 METADATA = (
@@ -36,15 +37,27 @@ def resolve(model: str | os.PathLike[str], *, revision: str | None = None, local
 
     raises  ConfigError if `model` is none of these; CheckpointError if it cannot be downloaded
     """
-    name = os.fspath(model)
-    if name != "nano" and not (name and Path(name).is_dir()):
-        if name and Path(name).exists():
-            raise ConfigError(f"model {name!r} is a file; expected the folder that holds config.json and the weights")
+    if not isinstance(model, (str, os.PathLike)):
+        raise ConfigError(f"model is {shown(model)}; expected 'nano', a folder, or a hub id such as owner/name")
+    name = os.path.expanduser(os.fspath(model))
+    if "://" in name:
+        raise ConfigError(
+            f"model {shown_path(name)} is a URL; expected a hub id such as owner/name, or the folder of a download"
+        )
+    if name != "nano" and not (name and os.path.isdir(name)):
+        if name and os.path.exists(name):
+            raise ConfigError(
+                f"model {shown_path(name)} is a file; expected the folder that holds config.json and the weights"
+            )
         if not isinstance(model, str) or not _HUB_ID.fullmatch(name):
-            raise ConfigError(f"model {name!r} is no folder; expected 'nano', a folder, or a hub id such as owner/name")
+            raise ConfigError(
+                f"model {shown_path(name)} is no folder; expected 'nano', a folder, or a hub id such as owner/name"
+            )
         return _download(name, revision, local_files_only)
     if revision is not None:
-        raise ConfigError(f"revision {revision!r} has no meaning for {name!r}, which is no hub id; leave it out")
+        raise ConfigError(
+            f"revision {shown(revision)} has no meaning for {shown_path(name)}, which is no hub id; leave it out"
+        )
     return _packaged_nano() if name == "nano" else Path(name)
 
 
@@ -108,7 +121,9 @@ def _snapshot(name: str, revision: str | None, patterns: tuple[str, ...], local:
             f"{name} is gated: accept its terms on the hub's page, then set HF_TOKEN to a token of that account"
         ) from error
     except RevisionNotFoundError as error:
-        raise ConfigError(f"{name} has no revision {revision!r}; expected a branch, tag or commit of it") from error
+        raise ConfigError(
+            f"{name} has no revision {shown(revision)}; expected a branch, tag or commit of it"
+        ) from error
     except RepositoryNotFoundError as error:
         raise ConfigError(
             f"{name!r} is neither a folder here nor a model that the hub shows you; check the spelling, "

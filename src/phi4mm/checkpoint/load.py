@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from phi4mm.checkpoint import huge_pages
 from phi4mm.checkpoint.contents import Contents, read_contents, skeleton
+from phi4mm.checkpoint.keys import stored_name
 from phi4mm.checkpoint.shards import StoredTensor, map_file, mapped_tensor, read_into
 from phi4mm.config.engine import Quantization
 from phi4mm.config.model import ADAPTER_FOLDERS
@@ -65,6 +66,7 @@ def _map_weights(model: Phi4MM, contents: Contents, device: torch.device) -> Non
                     read_into(file, stored, tensor)
                 else:
                     tensor = mapped_tensor(mapped, stored)
+                _require_finite(tensor, contents, name)
                 _assign(model, name, tensor.to(device, expected[name].dtype))
 
 
@@ -76,6 +78,7 @@ def _read_weights(model: Phi4MM, contents: Contents, device: torch.device, plan:
             for name, stored in tensors:
                 tensor = huge_pages.empty(stored.shape, stored.dtype)
                 read_into(file, stored, tensor)
+                _require_finite(tensor, contents, name)
                 if name in plan:
                     replace_weight(model, name, pack_weight(tensor.to(device), plan[name]))
                 else:
@@ -95,6 +98,20 @@ def _require_adapters(contents: Contents, modalities: tuple[Adapter, ...]) -> No
                 f"{contents.folder} has no {ADAPTER_FOLDERS[adapter]} folder, which {adapter} input needs; "
                 "add it, or load other modalities"
             )
+
+
+def _require_finite(tensor: Tensor, contents: Contents, name: str) -> None:
+    """Raise CheckpointError for NaN and infinite numbers, which would make every answer noise.
+
+    A sum shows both in a twentieth of the time of a test of each number, which follows where the sum is not finite.
+    """
+    if tensor.is_floating_point() and not tensor.sum().isfinite() and not tensor.isfinite().all():
+        stored = name if contents.scheme is not None else stored_name(name, contents.config.layout).name
+        wrong = int((~tensor.isfinite()).sum())
+        raise CheckpointError(
+            f"{contents.folder}: {stored} holds {wrong} NaN or infinite numbers of {tensor.numel()}; expected finite"
+            " weights, so fetch the folder again"
+        )
 
 
 def _assign(model: Phi4MM, name: str, tensor: Tensor) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from phi4mm.config.json_file import read_json_as
+from phi4mm.config.validate import LFS_HEAD, refuse_lfs_pointer, shown
 from phi4mm.errors import CheckpointError
 
 SHARD_BYTES = 5_000_000_000
@@ -95,7 +96,9 @@ def _weight_map(index: Path) -> dict[str, str]:
         raise CheckpointError(f"{index} has no weight_map; expected tensor names and the shard that holds each")
     for shard in weight_map.values():
         if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(".safetensors"):
-            raise CheckpointError(f"{index} names the shard {shard!r}; expected a .safetensors file in the same folder")
+            raise CheckpointError(
+                f"{index} names the shard {shown(shard)}; expected a .safetensors file in the same folder"
+            )
     return weight_map
 
 
@@ -129,9 +132,12 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            length = int.from_bytes(file.read(8), "little")
+            head = file.read(len(LFS_HEAD))
+            refuse_lfs_pointer(str(path), head, CheckpointError)
+            length = int.from_bytes(head[:8], "little")
             if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
                 raise CheckpointError(f"{path} claims a header of {length} bytes and has {size} in all; it is damaged")
+            file.seek(8)
             header = json.loads(file.read(length))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error

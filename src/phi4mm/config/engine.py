@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias
 
-from phi4mm.config.validate import integer, one_of
+from phi4mm.config.validate import integer, one_of, refuse_unknown, shown
 from phi4mm.errors import ConfigError
 from phi4mm.protocol.inputs import Adapter
 
+# A torch.device or a torch.dtype too; this package does not know torch.
+Device: TypeAlias = "str | int | Any | None"
+DType: TypeAlias = "str | Any | None"
 Modalities: TypeAlias = Literal["all", "text", "vision", "speech"]
 EngineMode: TypeAlias = Literal["thread", "process", "inline"]
 Quantization: TypeAlias = Literal["int8", "int4"]
@@ -66,6 +70,16 @@ class EngineArgs:
                 f"max_num_batched_tokens is {self.max_num_batched_tokens} and max_num_seqs {self.max_num_seqs};"
                 " expected more tokens than sequences, so that a step that decodes has room for prompts"
             )
+
+
+def as_engine_args(given: object) -> EngineArgs:
+    """`given` itself, a dict of its fields, or None for the defaults. Raises ConfigError."""
+    if isinstance(given, Mapping):
+        refuse_unknown("engine_args", map(str, given), [field.name for field in fields(EngineArgs)])
+        return EngineArgs(**given)
+    if given is not None and not isinstance(given, EngineArgs):
+        raise ConfigError(f"engine_args is {shown(given)}; expected phi4mm.EngineArgs, or a dict of its fields")
+    return given or EngineArgs()
 
 
 @dataclass(frozen=True)

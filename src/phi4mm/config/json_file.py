@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import Any, TypeVar
 
+from phi4mm.config.validate import refuse_lfs_pointer
 from phi4mm.errors import ConfigError, PhiError
 
 MAX_JSON_BYTES = 4 << 20
@@ -28,7 +29,9 @@ def read_json_as(path: Path, kind: type[T], expected: str, error: type[PhiError]
         raise error(f"{path} has {size} bytes; expected {expected} of at most {limit}")
     try:
         with path.open("rb") as file:
-            value = json.loads(file.read(limit + 1))
+            text = file.read(limit + 1)
+        refuse_lfs_pointer(str(path), text, error)
+        value = json.loads(text)
     except OSError as problem:
         raise error(f"{path} cannot be read: {problem.strerror}; expected {expected}") from problem
     # ValueError covers bad JSON, bad UTF-8, and whole numbers of more digits than Python reads.

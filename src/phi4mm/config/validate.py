@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Collection, Iterable
 from typing import TypeGuard
 
 from phi4mm.errors import ConfigError, InputError, PhiError
 
 SHOWN = 60  # characters of a wrong value in a message
+SHOWN_PATH = 80  # and of a path, whose end says most
+LFS_HEAD = b"version https://git-lfs"  # how the small files begin that git has in place of large ones
 
 
 def is_integer(value: object) -> TypeGuard[int]:
@@ -79,3 +82,17 @@ def shown(value: object) -> str:
         return f"{value!r:.{SHOWN}}"
     except ValueError:  # Python does not print whole numbers of more than 4,300 digits
         return f"{type(value).__name__} of too many digits to show"
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """A path for messages: of a long one the end, of a very long one, which is no path, the beginning."""
+    text = os.fspath(path)
+    if len(text) > 4096:
+        return shown(text)
+    return repr(text if len(text) <= SHOWN_PATH else f"...{text[3 - SHOWN_PATH :]}")
+
+
+def refuse_lfs_pointer(name: str, head: bytes, error: type[PhiError]) -> None:
+    """Raise `error` if a file begins as a pointer of Git LFS does."""
+    if head.startswith(LFS_HEAD):
+        raise error(f"{name} is a pointer of Git LFS, not the file itself; run `git lfs pull` in its repository")

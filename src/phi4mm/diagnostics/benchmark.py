@@ -28,9 +28,10 @@ from phi4mm.inference.load import load_weights
 from phi4mm.inference.resolve import resolve_in
 from phi4mm.machine import resident_bytes
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
+from phi4mm.processing.audio import audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor
 from phi4mm.processing.processor import media_digest
+from phi4mm.processing.resampling import WIDE
 from phi4mm.protocol.inputs import AudioFrames, MediaSpan, Prompt
 from phi4mm.protocol.sampling import SamplingParams
 

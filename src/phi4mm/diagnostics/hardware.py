@@ -100,7 +100,7 @@ def memory() -> dict[str, int]:
 
 def codecs() -> dict[str, list[str]]:
     """The formats of images and audio clips that this installation decodes."""
-    images = ["BMP", "PGM", "PPM", *(name for name, codec in IMAGE_CODECS.items() if PIL.features.check(codec))]
+    images = ["BMP", "GIF", "PGM", "PPM", *(name for name, codec in IMAGE_CODECS.items() if PIL.features.check(codec))]
     audio = [name for name in FORMATS if name in soundfile.available_formats()]
     if _installed("av"):
         audio += MEDIA_FORMATS

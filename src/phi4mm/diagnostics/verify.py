@@ -24,6 +24,7 @@ from phi4mm.checkpoint.synthetic import uniform
 from phi4mm.config.json_file import regular_file_bytes
 from phi4mm.config.load import load_config
 from phi4mm.config.model import Phi4MMConfig
+from phi4mm.config.validate import shown
 from phi4mm.engine.core import Engine
 from phi4mm.engine.encoders import encode_clip, encode_image
 from phi4mm.engine.messages import EngineRequest
@@ -31,10 +32,11 @@ from phi4mm.engine.prompt_logits import prompt_logits
 from phi4mm.errors import InputError
 from phi4mm.model.batch import BatchedSequence, ForwardBatch
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.processing.audio import WIDE, audio_tokens, log_mel
+from phi4mm.processing.audio import audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor, image_tokens
 from phi4mm.processing.pixels import to_tiles
 from phi4mm.processing.processor import media_digest
+from phi4mm.processing.resampling import WIDE
 from phi4mm.protocol.inputs import Adapter, AudioFrames, AudioProjection, ImageCrops, MediaData, MediaSpan, Prompt
 from phi4mm.protocol.sampling import SamplingParams
 
@@ -334,13 +336,13 @@ def _split_key(key: str) -> tuple[str, str]:
         parts[0] in ("image", "audio", "run", "long") and len(parts) == 3
     ):
         return key.rpartition(".")[0], parts[-1]
-    raise InputError(f"golden key {key!r} is unknown; expected image., audio., tower., run. or long. keys")
+    raise InputError(f"golden key {shown(key)} is unknown; expected image., audio., tower., run. or long. keys")
 
 
 def _numbers(text: str, separator: str) -> tuple[int, int]:
     first, _, second = text.partition(separator)
     if not first.isdecimal() or (second and not second.isdecimal()):
-        raise InputError(f"golden key holds {text!r}; expected sizes such as 640{separator}480")
+        raise InputError(f"golden key holds {shown(text)}; expected sizes such as 640{separator}480")
     return int(first), int(second or 0)
 
 

@@ -94,7 +94,7 @@ class EngineInfo:
             )
         if request.adapter is not None and request.adapter not in self.adapters:
             raise InputError(
-                f"the model has no {request.adapter} adapter; it has {', '.join(self.adapters) or 'none'}:"
+                f"the model has no {request.adapter:.60} adapter; it has {', '.join(self.adapters) or 'none'}:"
                 " load it, or name another"
             )
         # The last token of an answer is never run, so its keys and values are never cached.

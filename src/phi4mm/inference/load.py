@@ -16,6 +16,7 @@ from phi4mm.config.engine import EngineConfig, EngineMode, ResolvedEngineConfig
 from phi4mm.config.json_file import read_json
 from phi4mm.config.load import load_config
 from phi4mm.config.model import Phi4MMConfig
+from phi4mm.config.validate import shown
 from phi4mm.engine.client import EngineClient, InlineClient
 from phi4mm.engine.core import Engine
 from phi4mm.engine.process_client import ProcessClient
@@ -76,6 +77,8 @@ def load_model(
     info = load_config(folder)
     processor = load_processor(folder, max_crops=max_crops)
     ends = eos_ids(folder, info)
+    if not isinstance(adapters, (Mapping, type(None))):
+        raise ConfigError(f"adapters is {shown(adapters)}; expected a dict of names and folders")
     paths = {name: adapter_folder(name, path) for name, path in (adapters or {}).items()}
     threads = keep_within_quota() if resolved.device == "cpu" else ()
     client = _client(EngineFactory(folder, resolved, ends, paths), engine, processor.tokenizer)
@@ -107,7 +110,7 @@ def _client(make: EngineFactory, mode: EngineMode, tokenizer: Tokenizer) -> Engi
             raise
         return client
     if mode not in ("thread", "inline"):
-        raise ConfigError(f"engine is {mode!r}; expected one of thread, process, inline")
+        raise ConfigError(f"engine is {shown(mode)}; expected one of thread, process, inline")
     return (ThreadClient if mode == "thread" else InlineClient)(make(tokenizer))
 
 
@@ -149,6 +152,6 @@ def eos_ids(folder: Path, config: Phi4MMConfig) -> tuple[int, ...]:
     ids = found if isinstance(found, list) else [found]
     if not ids or not all(isinstance(i, int) and 0 <= i < config.text.vocab_size for i in ids):
         raise ConfigError(
-            f"generation_config.json: eos_token_id is {found!r}; expected ids below {config.text.vocab_size}"
+            f"generation_config.json: eos_token_id is {shown(found)}; expected ids below {config.text.vocab_size}"
         )
     return tuple(ids)

@@ -6,20 +6,21 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from torch import Tensor
 
-from phi4mm.config.engine import EngineConfig, ResolvedEngineConfig
+from phi4mm.config.engine import Device, EngineConfig, ResolvedEngineConfig
 from phi4mm.config.model import Phi4MMConfig
+from phi4mm.config.validate import shown
 from phi4mm.engine.client import EngineClient
 from phi4mm.engine.messages import EngineRequest, EngineStats
 from phi4mm.errors import CapacityError, InputError
-from phi4mm.inference.inputs import adapter_folder, as_audios, as_images, as_messages
-from phi4mm.inference.resolve import resolve
+from phi4mm.inference.inputs import adapter_folder, as_audios, as_images, as_list, as_messages
+from phi4mm.inference.resolve import device_name, resolve
 from phi4mm.inference.stream import Stream
 from phi4mm.processing.grammar import grammar_source
 from phi4mm.processing.processor import Processor
@@ -28,8 +29,9 @@ from phi4mm.protocol.inputs import Adapter, Prompt
 from phi4mm.protocol.messages import Tool
 from phi4mm.protocol.request import AUTO, NONE, AudioInput, ChatRequest, Content, ImageInput, ResponseFormat, ToolInput
 from phi4mm.protocol.response import Reply
-from phi4mm.protocol.sampling import GREEDY, SamplingParams
+from phi4mm.protocol.sampling import ParamsInput, SamplingParams, as_params
 
+KEYWORDS: Final = tuple(field.name for field in fields(ChatRequest))
 RETRY_SECONDS: Final = 0.05  # until a batch sends a refused request again
 
 M = TypeVar("M", bound="Model")
@@ -63,17 +65,22 @@ class Model:
         self,
         content: Content = "",
         *,
-        images: Sequence[ImageInput] = (),
-        audios: Sequence[AudioInput] = (),
+        images: Sequence[ImageInput] | None = (),
+        audios: Sequence[AudioInput] | None = (),
         system: str | None = None,
-        tools: Sequence[ToolInput] = (),
-        params: SamplingParams | None = None,
+        tools: Sequence[ToolInput] | None = (),
+        params: ParamsInput = None,
         response_format: ResponseFormat | None = None,
         tool_choice: str = "auto",
         adapter: Adapter | None = AUTO,
+        **sampling: Any,
     ) -> Reply:
-        """Answer one question, or a conversation of `Message`s; see `ChatRequest`. Raises InputError."""
-        params = params or GREEDY
+        """Answer one question, or a conversation of messages; see `ChatRequest`.
+
+        sampling  fields of `SamplingParams`, as in temperature=0.7; they override those of `params`
+        raises    InputError
+        """
+        params = as_params(params, sampling, KEYWORDS)
         request = ChatRequest(content, images, audios, system, tools, params, response_format, tool_choice, adapter)
         return self._ask(request).finish()
 
@@ -81,24 +88,27 @@ class Model:
         self,
         content: Content = "",
         *,
-        images: Sequence[ImageInput] = (),
-        audios: Sequence[AudioInput] = (),
+        images: Sequence[ImageInput] | None = (),
+        audios: Sequence[AudioInput] | None = (),
         system: str | None = None,
-        tools: Sequence[ToolInput] = (),
-        params: SamplingParams | None = None,
+        tools: Sequence[ToolInput] | None = (),
+        params: ParamsInput = None,
         response_format: ResponseFormat | None = None,
         tool_choice: str = "auto",
         adapter: Adapter | None = AUTO,
+        **sampling: Any,
     ) -> Stream:
         """Like `chat`, piece by piece: iterate over the text, with `for` or `async for`, then read `.reply`."""
-        params = params or GREEDY
+        params = as_params(params, sampling, KEYWORDS)
         if params.n > 1:
             raise InputError(f"n is {params.n}, but a stream is one answer; use chat() for several")
         request = ChatRequest(content, images, audios, system, tools, params, response_format, tool_choice, adapter)
         return self._ask(request)
 
-    def batch(self, requests: Sequence[ChatRequest]) -> list[Reply]:
+    def batch(self, requests: Iterable[ChatRequest | Content]) -> list[Reply]:
         """Answer requests of any mixture of media and lengths together. Each answer is as if the request were alone.
+
+        A request may also be its content alone: a text, or a list of messages.
 
         If there are more requests than the queue holds, the rest wait here. Raises the error of the first request that
         fails; the others are then aborted.
@@ -107,8 +117,9 @@ class Model:
         running: deque[tuple[ChatRequest, Stream]] = deque()
         room = self.settings.engine_args.max_waiting
         try:
-            for request in requests:
-                while running and sum(each.params.n for each, _ in running) + request.params.n > room:
+            for each in requests if isinstance(requests, Iterator) else as_list("requests", requests):
+                request = each if isinstance(each, ChatRequest) else ChatRequest(each)
+                while running and sum(other.params.n for other, _ in running) + request.params.n > room:
                     replies.append(self._finish(*running[0]))
                     running.popleft()
                 running.append((request, self._ask(request)))
@@ -124,14 +135,22 @@ class Model:
         self,
         *,
         prompt: str,
-        images: Sequence[ImageInput] = (),
-        audios: Sequence[AudioInput] = (),
-        params: SamplingParams | None = None,
+        images: Sequence[ImageInput] | None = (),
+        audios: Sequence[AudioInput] | None = (),
+        params: ParamsInput = None,
         adapter: Adapter | None = AUTO,
+        **sampling: Any,
     ) -> Reply:
-        """Answer a raw prompt in the published chat format, with media tags such as `<|image_1|>` and `<|audio_1|>`."""
+        """Answer a raw prompt in the published chat format, with media tags such as `<|image_1|>` and `<|audio_1|>`.
+
+        sampling  as for `chat`
+        raises    InputError
+        """
+        params = as_params(params, sampling, KEYWORDS)
+        if not isinstance(prompt, str):
+            raise InputError(f"prompt is {shown(prompt)}; expected text in the published chat format")
         processed = self.processor.prompt(prompt, images=as_images(images), audios=as_audios(audios))
-        return self.submit(processed, params or GREEDY, tools=declared_tools(prompt), adapter=adapter).finish()
+        return self.submit(processed, params, tools=declared_tools(prompt), adapter=adapter).finish()
 
     def submit(
         self,
@@ -187,14 +206,14 @@ class Model:
         """The state of the engine now: answers, memory, and counters since it started."""
         return self._client.stats()
 
-    def move(self, device: str) -> None:
+    def move(self, device: Device) -> None:
         """Put the weights on another device, in their dtype.
 
         raises  ConfigError when there is no such device, CapacityError while answers are running
         """
-        device = resolve(EngineConfig(device, self.settings.dtype)).device
-        self._client.move(device)
-        self.settings = replace(self.settings, device=device)
+        name = resolve(EngineConfig(device_name(device), self.settings.dtype)).device
+        self._client.move(name)
+        self.settings = replace(self.settings, device=name)
 
     def close(self) -> None:
         """Stop the engine and free its memory; running answers end with an EngineError. May be called twice."""
@@ -209,7 +228,7 @@ class Model:
         self.close()
 
     def _ask(self, request: ChatRequest) -> Stream:
-        tools = [as_tool(tool) for tool in request.tools]
+        tools = [as_tool(tool) for tool in as_list("tools", request.tools)]
         grammar = grammar_source(request.response_format, tools, request.tool_choice)
         prompt = self.processor.chat(as_messages(request), tools=tools)
         return self.submit(prompt, request.params, tools=tools, grammar=grammar, adapter=request.adapter)

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from phi4mm.checkpoint.scheme import read_scheme
-from phi4mm.config.engine import MODALITIES, EngineConfig, ResolvedEngineConfig
+from phi4mm.config.engine import DEVICES, DTYPES, MODALITIES, EngineConfig, ResolvedEngineConfig
+from phi4mm.config.validate import is_integer, shown
 from phi4mm.errors import ConfigError
 
 SMALL_MODEL = 1_000_000_000  # bytes; with weights up to this size, 'auto' is float32 on a CPU
@@ -37,13 +38,29 @@ def resolve(config: EngineConfig, *, weight_bytes: int = 0) -> ResolvedEngineCon
     )
 
 
+def device_name(device: object) -> str:
+    """The name of a device that is given as torch does: by name, number of a GPU, torch.device, or None for "auto"."""
+    if device is None:
+        return "auto"
+    if not isinstance(device, (str, torch.device)) and not is_integer(device):
+        raise ConfigError(f"device is {shown(device)}; expected one of {', '.join(DEVICES)}, or a torch.device")
+    return f"cuda:{device}" if is_integer(device) else str(device)
+
+
+def dtype_name(dtype: object) -> str:
+    """The name of a dtype that is given by name or as a torch.dtype, or None for "auto"."""
+    if dtype is not None and not isinstance(dtype, (str, torch.dtype)):
+        raise ConfigError(f"dtype is {shown(dtype)}; expected one of {', '.join(DTYPES)}, or a torch.dtype")
+    return "auto" if dtype is None else str(dtype).removeprefix("torch.")
+
+
 def _check_device(device: str) -> None:
     kind, colon, number = device.partition(":")
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if count == 0:
-        raise ConfigError(f"device is {device!r} but torch finds no CUDA device; use device 'cpu' or 'auto'")
+        raise ConfigError(f"device is {shown(device)} but torch finds no CUDA device; use device 'cpu' or 'auto'")
     if colon and not (number.isdecimal() and int(number) < count):
-        raise ConfigError(f"device is {device!r}; expected {kind}:0 to {kind}:{count - 1} on this machine")
+        raise ConfigError(f"device is {shown(device)}; expected {kind}:0 to {kind}:{count - 1} on this machine")
 
 
 def _auto_dtype(device: str, weight_bytes: int) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from phi4mm.config.model import AdapterConfig, TextConfig
+from phi4mm.config.validate import shown
 from phi4mm.errors import ConfigError
 from phi4mm.kernels.kv_layout import LayerPages
 from phi4mm.kernels.select import (
@@ -158,7 +159,7 @@ class TextDecoder(nn.Module):
     def add_adapter(self, name: Adapter, weights: AdapterWeights, *, trainable: bool) -> None:
         """As `Phi4MM.add_adapter`."""
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise ConfigError(f"an adapter is named {name!r}; expected 1 to 64 letters, digits, `_` or `-`")
+            raise ConfigError(f"an adapter is named {shown(name)}; expected 1 to 64 letters, digits, `_` or `-`")
         if name in self._adapters:
             raise ConfigError(f"the adapter name {name!r} is in use; remove that adapter first or choose another name")
         linears = self._linears()
@@ -187,4 +188,6 @@ class TextDecoder(nn.Module):
 
 def _unknown_adapter(name: Adapter, known: Mapping[Adapter, int]) -> ConfigError:
     has = ", ".join(known) or "none"
-    return ConfigError(f"the model has no adapter {name!r}; it has {has}; add it with `add_adapter` or name another")
+    return ConfigError(
+        f"the model has no adapter {shown(name)}; it has {has}; add it with `add_adapter` or name another"
+    )

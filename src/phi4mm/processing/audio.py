@@ -1,4 +1,4 @@
-"""Audio clips to log-mel frames: at 16 kHz, or at 8 kHz where the audio clip is narrow-band.
+"""Audio clips to log-mel frames. The sound is at 16 kHz, or at 8 kHz where it is narrow-band (resampling.py).
 
 Shape legend: F mel frames (10 ms), n audio samples; 80 mel bins.
 """
@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable
+import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soxr
 
+from phi4mm.config.validate import shown
 from phi4mm.errors import InputError
 from phi4mm.processing.audio_file import MAX_CHANNELS, check_rate, decode
 from phi4mm.processing.containers.part import check_length
-from phi4mm.processing.media_io import open_source
+from phi4mm.processing.media_io import as_array, open_source
+from phi4mm.processing.resampling import NARROW, WIDE, convert, resample, to_model_rate
 from phi4mm.protocol.inputs import F32
 from phi4mm.protocol.messages import Audio
 
@@ -25,7 +26,6 @@ MAX_ENCODED = 2**30  # bytes
 MAX_SECONDS = 1800.0
 MAX_AUDIOS = 64  # in one prompt
 MAX_LEVEL = 8.0  # full scale is 1; beyond this the samples are integers that were never scaled
-WIDE, NARROW = 16_000, 8_000  # Hz, the two rates that log_mel takes
 MEL_BINS = 80
 
 _FRAMES = 4_096  # mel frames computed at a time
@@ -36,36 +36,29 @@ def open_audio(audio: Audio, *, max_seconds: float = MAX_SECONDS) -> tuple[F32, 
 
     Files and bytes, at most 1 GiB: WAV, RF64, W64, AIFF, AU, CAF, NIST, FLAC, Ogg Vorbis and Opus, MP3, in all codecs
     of libsndfile except IMA ADPCM; M4A, MP4, MOV, WebM, Matroska and MP2 with the extra `media`. Files of one format
-    end to end are one audio clip. Arrays: (n,) or (n, channels) of int16, int32 or floats in [-1, 1], with their rate.
-    Channels are averaged; other rates are resampled (see `resample`).
+    end to end are one audio clip. Arrays, torch tensors and lists, with their rate: (n,), (n, channels), or (channels,
+    n) where n is above 64; int16, int32 or floats in [-1, 1]. Channels are averaged, other rates resampled.
     raises  InputError for anything else: damaged, cut short, empty, not finite, or longer than `max_seconds`
     """
     source, rate = audio.source, audio.rate
     if isinstance(source, tuple) and len(source) == 2 and rate is None:
         source, rate = source
+    source = _of_list(source) if isinstance(source, list) else as_array(source)
     if isinstance(source, np.ndarray):
-        return resample(_from_array(source, rate, max_seconds), int(rate or 0))
+        whole = _whole_rate(rate)
+        return resample(_from_array(source, whole, max_seconds), whole)
     if rate is not None:
         raise InputError(
-            f"rate {rate!r} was given with an audio file, which has its own; give a rate only with an array"
+            f"rate {shown(rate)} was given with {_what(source)}; give a rate only with samples, as in (samples, rate)"
         )
     with open_source(source, "audio clip", MAX_ENCODED) as file:
         clips = [
-            _at_model_rate((_mono(block) for _, _, block in blocks), rate)
+            to_model_rate((_mono(block) for _, _, block in blocks), rate)
             for (_, rate), blocks in itertools.groupby(decode(file, max_seconds), key=lambda found: found[:2])
         ]
     target = max(rate for _, rate in clips)
-    same = [samples if rate == target else _soxr([samples], rate, target) for samples, rate in clips]
+    same = [samples if rate == target else convert([samples], rate, target) for samples, rate in clips]
     return np.concatenate(same), target
-
-
-def resample(samples: F32, rate: int) -> tuple[F32, int]:
-    """Resample (n,) float32 mono to 16000 Hz, or to 8000 Hz if `rate` is at most 8000.
-
-    The published code decimates by whole factors and treats the result as 16 or 8 kHz, which is wrong for most rates.
-    This function resamples correctly, so for 44100 Hz and similar rates it differs from the published code on purpose.
-    """
-    return _at_model_rate([samples], rate)
 
 
 def log_mel(samples: F32, rate: int) -> F32:
@@ -116,20 +109,6 @@ def _mel_filters() -> F32:
     return table
 
 
-def _at_model_rate(blocks: Iterable[F32], rate: int) -> tuple[F32, int]:
-    target = NARROW if rate <= NARROW else WIDE
-    if rate == target:
-        return np.concatenate(list(blocks)), target
-    return _soxr(blocks, rate, target), target
-
-
-def _soxr(blocks: Iterable[F32], rate: int, target: int) -> F32:
-    stream = soxr.ResampleStream(rate, target, 1, dtype="float32", quality="HQ")
-    parts = [stream.resample_chunk(block) for block in blocks]
-    parts.append(stream.resample_chunk(np.empty(0, np.float32), last=True))
-    return np.concatenate(parts)
-
-
 def _mono(block: npt.NDArray[Any]) -> F32:
     """The mean of the channels: (n, channels) float to (n,) float32."""
     peak = np.abs(block).max(initial=0.0)
@@ -141,15 +120,34 @@ def _mono(block: npt.NDArray[Any]) -> F32:
     return mono
 
 
-def _from_array(array: npt.NDArray[Any], rate: object, max_seconds: float) -> F32:
-    if not isinstance(rate, (int, np.integer)) or isinstance(rate, bool):
-        raise InputError(f"an audio array has rate {rate!r}; expected its samples per second as a whole number")
+def _what(source: object) -> str:
+    file = isinstance(source, (str, bytes, os.PathLike)) or hasattr(source, "read")
+    return "an audio file, which has its own" if file else f"a {type(source).__name__}"
+
+
+def _of_list(samples: list[Any]) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(samples, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a list of samples is no array of numbers: {error!s:.80}") from None
+
+
+def _whole_rate(rate: object) -> int:
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.integer, np.floating)) or rate % 1:
+        raise InputError(f"an audio array has rate {shown(rate)}; expected its samples per second as a whole number")
     check_rate(int(rate))
+    return int(rate)
+
+
+def _from_array(array: npt.NDArray[Any], rate: int, max_seconds: float) -> F32:
+    if array.ndim == 2 and len(array) <= MAX_CHANNELS < array.shape[1]:
+        array = array.T
     if array.ndim not in (1, 2) or 0 in array.shape or (array.ndim == 2 and array.shape[1] > MAX_CHANNELS):
         raise InputError(
-            f"an audio array has shape {array.shape}; expected (n,) or (n, channels) with at most {MAX_CHANNELS}"
+            f"an audio array has shape {array.shape}; expected (n,), (n, channels) or (channels, n), with at most "
+            f"{MAX_CHANNELS} channels"
         )
-    check_length(len(array), int(rate), max_seconds)
+    check_length(len(array), rate, max_seconds)
     if array.dtype in (np.int16, np.int32):
         array = array / np.float32(-float(np.iinfo(array.dtype).min))
     elif array.dtype.kind != "f":

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
+from phi4mm.config.validate import shown
 from phi4mm.errors import InputError
 from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.processing.tool_calls import parse_tool_calls, tools_json
@@ -135,10 +136,12 @@ def _answer(text: str) -> list[Piece]:
 def _check_conversation(messages: Sequence[Message], add_generation_prompt: bool) -> None:
     before = ""
     for number, message in enumerate(messages, 1):
-        if not isinstance(message, Message) or not isinstance(message.parts, tuple):
-            raise InputError(f"message {number} is not a Message with a tuple of parts; create it with Message.user")
-        if message.role not in _MAY_FOLLOW:
-            raise InputError(f"message {number} has role {message.role!r}; expected one of {', '.join(_MAY_FOLLOW)}")
+        if not isinstance(message, Message):
+            raise InputError(f"message {number} is a {type(message).__name__}; create it with Message.user")
+        if not isinstance(message.role, str) or message.role not in _MAY_FOLLOW:
+            raise InputError(
+                f"message {number} has role {shown(message.role)}; expected one of {', '.join(_MAY_FOLLOW)}"
+            )
         if before not in _MAY_FOLLOW[message.role]:
             position = f"follows a {before} message" if before else "is the first"
             allowed = " or ".join(role or "the start" for role in _MAY_FOLLOW[message.role])

@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
+from phi4mm.config.validate import shown
 from phi4mm.errors import ConfigError, InputError
-from phi4mm.processing.tool_calls import FUNCTOOLS, MAX_DEPTH, arguments_schema
+from phi4mm.processing.json_schema import schema_text
+from phi4mm.processing.tool_calls import FUNCTOOLS, arguments_schema
 from phi4mm.protocol.messages import Tool
 from phi4mm.protocol.request import ResponseFormat
 
-MAX_SCHEMA = 2**16  # bytes of JSON
-MAX_VALUES = 4096  # in a schema
-MAX_KEYS = 512  # in one object of a schema; compiling takes time quadratic in them
 MAX_GRAMMAR = 2**17  # characters, with all tools
 MAX_CALLS = 16  # in one answer; a weak model may never end the list by itself
-# White space as json.dumps writes it: if any were allowed, some models would write it without end.
-_LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-_CONTAINERS = (dict, list, tuple)
 
 
 def grammar_source(
@@ -36,7 +31,7 @@ def grammar_source(
     names = [tool.name for tool in tools]
     if tool_choice != "auto" and (not tools or tool_choice not in ("required", *names)):
         expected = ", ".join(["auto", "required", *names] if tools else ["auto, as there are no tools"])
-        raise InputError(f"tool_choice is {tool_choice!r}; expected {expected}")
+        raise InputError(f"tool_choice is {shown(tool_choice)}; expected {expected}")
     if tool_choice != "auto" and response_format is not None:
         raise InputError(f"tool_choice {tool_choice!r} cannot be combined with a response format; give one of the two")
     if tool_choice == "auto" and response_format is None:
@@ -66,7 +61,7 @@ def missing_library() -> ConfigError:
 def _answer(response_format: ResponseFormat) -> str:
     """The right side of the rule `answer`."""
     if response_format.schema is not None:
-        return f"%json {_schema_text(response_format.schema, 'the schema')}"
+        return f"%json {schema_text(response_format.schema, 'the schema')}"
     if response_format.choice:
         return f"CHOICE\nCHOICE: {' | '.join(json.dumps(text, ensure_ascii=False) for text in response_format.choice)}"
     try:
@@ -86,34 +81,6 @@ def _calls(tools: Sequence[Tool], tool_choice: str) -> list[str]:
     ]
     for number, tool in enumerate(tools):
         head = json.dumps(f'{{"name": "{tool.name}", "arguments": ')
-        schema = _schema_text(arguments_schema(tool), f"the parameters of tool {tool.name}")
+        schema = schema_text(arguments_schema(tool), f"the parameters of tool {tool.name}")
         rules.append(f'call_{number}: {head} %json {schema} "}}"')
     return rules
-
-
-def _schema_text(schema: dict[str, Any], name: str) -> str:
-    """The schema as JSON, of bounded size, with our own options for the library in place of any it contains.
-
-    raises  InputError, in which the schema is called `name`
-    """
-    level: list[Any] = [schema]
-    depth = values = 0
-    while level:
-        depth, values = depth + 1, values + len(level)
-        keys = max((len(value) for value in level if isinstance(value, dict)), default=0)
-        if depth > MAX_DEPTH or values > MAX_VALUES or keys > MAX_KEYS:
-            raise InputError(
-                f"{name} has depth {depth}, {values} values and {keys} keys in one object; "
-                f"expected at most {MAX_DEPTH}, {MAX_VALUES} and {MAX_KEYS}, so simplify it"
-            )
-        groups = [
-            value.values() if isinstance(value, dict) else value for value in level if isinstance(value, _CONTAINERS)
-        ]
-        level = [child for group in groups for child in group]
-    try:
-        text = json.dumps({**schema, "x-guidance": _LAYOUT}, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} is not JSON: {error}") from None
-    if len(text) > MAX_SCHEMA:
-        raise InputError(f"{name} has {len(text)} bytes of JSON; expected at most {MAX_SCHEMA}, so simplify it")
-    return text

@@ -15,8 +15,9 @@ import numpy.typing as npt
 import PIL.ExifTags
 import PIL.Image
 
+from phi4mm.config.validate import integer
 from phi4mm.errors import ConfigError, InputError
-from phi4mm.processing.media_io import open_source
+from phi4mm.processing.media_io import as_array, open_source
 from phi4mm.protocol.inputs import ImageCrops
 from phi4mm.protocol.messages import Image
 
@@ -29,9 +30,10 @@ MAX_CROPS = 64  # of one image, without the global view
 CROP_BUDGET = 144  # of all images of one prompt
 MIN_SIDE = 10  # pixels of a resized side, as published
 
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 _JPEGS = ("JPEG", "MPO")
 _SCALED = ("PNG", "PPM")  # whose grey of 32 bits in Pillow was 16 bits in the file
+_CHANNELS = (1, 3, 4)  # of an array
 _BAND = 64  # rows converted at a time
 _BITS, _SAMPLES, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 258, 277, 278, 322, 323  # tags of TIFF
 _TURNS = {
@@ -98,8 +100,7 @@ class ImageProcessor:
             raise ConfigError(
                 f"crop_size {self.crop_size} is not an even number of patches of patch_size {self.patch_size}"
             )
-        if not 1 <= self.max_crops <= MAX_CROPS:
-            raise ConfigError(f"max_crops is {self.max_crops}; expected 1 to {MAX_CROPS}")
+        integer("max_crops", self.max_crops, 1, MAX_CROPS, error=ConfigError)
 
     def plan(self, width: int, height: int, max_crops: int | None = None) -> ImagePlan:
         """Choose the grid for an image of width x height pixels.
@@ -182,10 +183,10 @@ def image_size(image: Image) -> tuple[int, int]:
     A PNG whose EXIF follows its pixels may yet turn out to lie on its side.
     raises  InputError for what `open_image` refuses by header or shape
     """
-    source = image.source
+    source = _source(image)
     if isinstance(source, np.ndarray):
-        _check_shape(source)
-        return source.shape[1], source.shape[0]
+        height, width = _channels_last(source).shape[:2]
+        return width, height
     if isinstance(source, PIL.Image.Image):
         return _upright_size(source)
     with open_source(source, "image", MAX_ENCODED) as file, _header(file) as (opened, _):
@@ -195,14 +196,15 @@ def image_size(image: Image) -> tuple[int, int]:
 def open_image(image: Image, full: int = FULL_PIXELS) -> PIL.Image.Image:
     """Decode an image to RGB: EXIF orientation applied, transparency on white, deep grey scaled to 8 bits.
 
-    JPEG (of a multi-image JPEG the main one), PNG, PPM, PGM, BMP, TIFF and WEBP, recognised by content; at most
-    64 MiB encoded, 89,478,485 pixels and 256 MB while it is decoded. Above `full` pixels each side is halved meanwhile.
-    Arrays are (height, width) or (height, width, channels) with 1, 3 or 4 channels, uint8 or floats in [0, 1].
+    JPEG (of a multi-image JPEG the main one), PNG, PPM, PGM, BMP, TIFF, WEBP and GIF (its first frame), recognised by
+    content; at most 64 MiB encoded, 89,478,485 pixels and 256 MB while it is decoded. Above `full` pixels each side is
+    halved meanwhile. Arrays and torch tensors are (height, width), or with 1, 3 or 4 channels as last axis, or else as
+    first; uint8 or floats in [0, 1].
     Grey of 16 bits (I;16, and PNG and PPM of 16 bits) is divided by 65535. 32-bit integers (I) and floats (F) have no
     scale of their own: white is the first of 1 (F only), 255 and 65535 that no level exceeds.
     raises  InputError for anything else, for damaged data and for files of several frames
     """
-    source = image.source
+    source = _source(image)
     if isinstance(source, np.ndarray):
         return _from_array(source, full)
     if isinstance(source, PIL.Image.Image):
@@ -210,6 +212,10 @@ def open_image(image: Image, full: int = FULL_PIXELS) -> PIL.Image.Image:
     with open_source(source, "image", MAX_ENCODED) as file:
         decoded = _from_file(file, full)
     return _upright(*decoded)  # here, as the file's own pixels are freed by now
+
+
+def _source(image: Image) -> object:
+    return image.source if isinstance(image.source, PIL.Image.Image) else as_array(image.source)
 
 
 def _from_file(file: BinaryIO, full: int) -> tuple[PIL.Image.Image, int]:
@@ -322,10 +328,10 @@ def _white(image: PIL.Image.Image) -> float | None:
 
 
 def _from_array(array: npt.NDArray[Any], full: int) -> PIL.Image.Image:
-    _check_shape(array)
+    array = _channels_last(array)
     if array.dtype.kind == "f":
         if not (array.min() >= 0 and array.max() <= 1):
-            raise InputError(f"a float image array runs from {array.min()} to {array.max()}; expected 0 to 1")
+            raise InputError(f"a float image array runs from {array.min():g} to {array.max():g}; expected 0 to 1")
         array = np.rint(array * 255)
     elif array.dtype != np.uint8:
         raise InputError(f"an image array is {array.dtype}; expected uint8, or floats in [0, 1]")
@@ -333,13 +339,18 @@ def _from_array(array: npt.NDArray[Any], full: int) -> PIL.Image.Image:
     return _to_rgb(PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels), full)
 
 
-def _check_shape(array: npt.NDArray[Any]) -> None:
+def _channels_last(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(height, width) or (height, width, channels). Raises InputError for other shapes."""
     shape = array.shape
-    if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
+    if array.ndim == 3 and shape[2] not in _CHANNELS and shape[0] in _CHANNELS:
+        array = np.moveaxis(array, 0, 2)
+    if array.ndim not in (2, 3) or array.shape[2:] not in ((), *((count,) for count in _CHANNELS)) or 0 in shape:
         raise InputError(
-            f"an image array has shape {shape}; expected (height, width), or (height, width, channels) with 1, 3 or 4"
+            f"an image array has shape {shape}; expected (height, width), (height, width, channels) or "
+            "(channels, height, width), with 1, 3 or 4 channels"
         )
-    _check_pixels(shape[1], shape[0], "the image")
+    _check_pixels(array.shape[1], array.shape[0], "the image")
+    return array
 
 
 def _check_memory(image: PIL.Image.Image, name: str, factor: int, *, buffered: bool) -> None:
@@ -408,8 +419,8 @@ def _damaged(name: str, error: Exception) -> InputError:
 
 
 def _frames(image: PIL.Image.Image) -> str:
-    """The number of frames of a file; a multi-image JPEG, as phones write it, counts as its main image."""
-    if image.format == "MPO" or not getattr(image, "is_animated", False):
+    """The number of frames of a file; a GIF counts as its first, a multi-image JPEG of phones as its main image."""
+    if image.format in ("MPO", "GIF") or not getattr(image, "is_animated", False):
         return "1"
     if image.format != "TIFF":
         return str(getattr(image, "n_frames", 1))

@@ -1,44 +1,131 @@
-"""Open encoded media, given as a path or as bytes, with a limit on the size."""
+"""Open encoded media: a path, bytes, a data URI or a file object, with a limit on the size."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
 import os
+import re
 import stat
-from typing import BinaryIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
+import numpy as np
+
+from phi4mm.config.validate import LFS_HEAD, refuse_lfs_pointer, shown, shown_path
 from phi4mm.errors import InputError
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]{200,}")
 
-def open_source(source: object, kind: str, limit: int) -> BinaryIO:
-    """Open encoded media for reading; the caller closes it.
 
-    source  a path or bytes
+@contextmanager
+def open_source(source: object, kind: str, limit: int) -> Iterator[BinaryIO]:
+    """Open encoded media for reading. An InputError that is raised within names the file.
+
+    source  a path (`~` is the home folder), bytes, a data URI in base64, or a binary file object, which is read from
+            where it stands and then put back there
     kind    "image" or "audio clip", for messages
     limit   the largest size in bytes
-    raises  InputError if it is neither, missing, not a regular file, unreadable, empty or too large
+    raises  InputError if it is none of these, a URL (nothing is fetched), missing, not a regular file, unreadable,
+            empty or too large
     """
-    if isinstance(source, (bytes, bytearray, memoryview)):
+    name = source if isinstance(source, (str, os.PathLike)) else getattr(source, "name", None)
+    if isinstance(source, str) and source[:5].lower() == "data:":
+        file: BinaryIO = io.BytesIO(_of_data_uri(source, kind, limit))
+        name = None
+    elif isinstance(source, (str, os.PathLike)):
+        file = _of_path(source, kind, limit)
+    elif isinstance(source, (bytes, bytearray, memoryview)):
         _check_size(len(source), f"the {kind}", limit)
-        return io.BytesIO(source)
-    if not isinstance(source, (str, os.PathLike)):
-        raise InputError(f"an {kind} is a {type(source).__name__}; expected a path, bytes or an array")
-    name = f"{kind} {os.fspath(source)!r}"
+        file = io.BytesIO(source)
+    elif hasattr(source, "read"):
+        file = io.BytesIO(_of_file_object(source, kind, limit))
+    else:
+        raise InputError(f"an {kind} is a {type(source).__name__}; expected a path, bytes, a file object or an array")
+    with file:
+        try:
+            refuse_lfs_pointer(f"the {kind}", file.read(len(LFS_HEAD)), InputError)
+            file.seek(0)
+            yield file
+        except InputError as error:
+            if not isinstance(name, (str, os.PathLike)):
+                raise
+            raise InputError(f"{shown_path(name)}: {error}") from error
+
+
+def as_array(source: object) -> object:
+    """A torch tensor, or an array of another library, as a NumPy array; anything else as it is. Raises InputError."""
+    if isinstance(source, np.ndarray) or not hasattr(source, "__array__"):
+        return source
+    tensor: Any = source
+    try:
+        if hasattr(tensor, "detach"):  # a torch tensor; this package knows no torch
+            tensor = tensor.detach().cpu()
+            tensor = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
+        return np.asarray(tensor)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"a {type(source).__name__} cannot be read as an array: {error!s:.80}") from error
+
+
+def decode_base64(text: str, name: str, limit: int) -> bytes:
+    """The bytes of base64, which may have line breaks. Raises InputError, in which they are called `name`."""
+    if len(text) // 4 * 3 > limit + limit // 8:
+        raise InputError(f"{name} has {len(text)} letters of base64; expected at most {limit} bytes")
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InputError(f"{name} is not base64: {error}") from None
+
+
+def _of_data_uri(uri: str, kind: str, limit: int) -> bytes:
+    head, comma, data = uri.partition(",")
+    if not comma or not head.lower().endswith(";base64"):
+        raise InputError(f"{kind} {shown(uri)} is a data URI that is not in base64; expected data:TYPE;base64,DATA")
+    decoded = decode_base64(data, f"the data URI of the {kind}", limit)
+    _check_size(len(decoded), f"the data URI of the {kind}", limit)
+    return decoded
+
+
+def _of_path(source: str | os.PathLike[str], kind: str, limit: int) -> BinaryIO:
+    name = f"{kind} {shown_path(source)}"
+    if isinstance(source, str) and _URL.match(source):
+        raise InputError(f"{name} is a URL, and nothing is fetched here; download it, and give its path or its bytes")
+    path = os.path.expanduser(source)
     try:
         # A pipe or device could block without end, so only regular files are opened.
-        status = os.stat(source)
+        status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{name} is not a regular file; give the path of a file")
         _check_size(status.st_size, name, limit)
-        return open(source, "rb")
-    except FileNotFoundError:
-        raise InputError(f"{name} does not exist; give the path of a file, or its bytes") from None
-    except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror}") from error
+        return open(path, "rb")
     except InputError:
         raise
-    except ValueError:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        if isinstance(source, str) and _BASE64.fullmatch(source):
+            raise InputError(
+                f"{name} looks like base64, where a path is expected; give its bytes, as base64.b64decode makes them"
+            ) from None
+        if isinstance(error, FileNotFoundError):
+            raise InputError(f"{name} does not exist; give the path of a file, or its bytes") from None
+        if isinstance(error, OSError):
+            raise InputError(f"{name} cannot be read: {error.strerror}") from error
         raise InputError(f"{name} is not a possible path; give the path of a file") from None
+
+
+def _of_file_object(source: Any, kind: str, limit: int) -> bytes:
+    try:
+        position = source.tell()
+        data = source.read(limit + 1)
+        source.seek(position)
+    except (AttributeError, OSError, ValueError) as error:  # it cannot seek, or is closed
+        raise InputError(f"the {kind}'s file object cannot be read ({error}); give its bytes") from None
+    if not isinstance(data, bytes):
+        raise InputError(f"the {kind}'s file object reads {type(data).__name__}; open the file in binary mode, 'rb'")
+    _check_size(len(data), f"the {kind}'s file object, from where it stands,", limit)
+    return data
 
 
 def _check_size(size: int, name: str, limit: int) -> None:

@@ -46,7 +46,8 @@ class Processor:
         raises     CheckpointError, ConfigError
         """
         stated = _dynamic_hd(folder / "preprocessor_config.json")
-        images = ImageProcessor(crop_size, patch_size, max_crops or stated or ImageProcessor.max_crops)
+        crops = (limit for limit in (max_crops, stated, ImageProcessor.max_crops) if limit is not None)
+        images = ImageProcessor(crop_size, patch_size, next(crops))
         return cls(Tokenizer.from_folder(folder), images, context)
 
     def chat(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import tokenizers
 
+from phi4mm.config.validate import refuse_lfs_pointer
 from phi4mm.errors import CheckpointError, InputError
 from phi4mm.processing.added_tokens import AddedTokens, add_tokens, read_added_tokens
 
@@ -179,9 +180,11 @@ def _read(source: str | os.PathLike[str] | bytes) -> bytes:
         size = path.stat().st_size
         if size > MAX_FILE:
             raise CheckpointError(f"{path} has {size} bytes; expected at most {MAX_FILE} for a tokenizer")
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    refuse_lfs_pointer(str(path), data, CheckpointError)
+    return data
 
 
 def _special_ids(ids: dict[str, int]) -> dict[Special, int]:

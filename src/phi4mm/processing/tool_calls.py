@@ -10,6 +10,7 @@ import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from phi4mm.config.validate import shown
 from phi4mm.errors import InputError
 from phi4mm.processing.tokenizer import Special
 from phi4mm.protocol.messages import Tool, ToolCall
@@ -37,7 +38,7 @@ def as_tool(tool: Tool | Mapping[str, Any] | Callable[..., Any]) -> Tool:
     elif not isinstance(tool, Tool):
         tool = tool_from_function(tool)
     if not isinstance(tool.name, str) or not _NAME.fullmatch(tool.name):
-        raise InputError(f"a tool is named {tool.name!r}; expected 1 to 64 letters, digits, '_', '-' or '.'")
+        raise InputError(f"a tool is named {shown(tool.name)}; expected 1 to 64 letters, digits, '_', '-' or '.'")
     if not isinstance(tool.description, str) or not isinstance(tool.parameters, dict):
         raise InputError(f"tool {tool.name} needs text as description and a JSON object as parameters")
     try:
@@ -94,7 +95,7 @@ def arguments_schema(tool: Tool) -> dict[str, Any]:
     given = tool.parameters
     if isinstance(given.get("type"), str):
         if given["type"] != "object":
-            raise InputError(f"the parameters of tool {tool.name} have type {given['type']!r}; expected 'object'")
+            raise InputError(f"the parameters of tool {tool.name} have type {shown(given['type'])}; expected 'object'")
     elif not given.keys() & {"properties", *_COMBINING}:
         if invalid := [name for name, value in given.items() if not isinstance(value, dict)]:
             raise InputError(
@@ -175,10 +176,29 @@ def parse_tool_calls(answer: str) -> list[ToolCall]:
     return calls
 
 
+def read_call(value: Any) -> ToolCall:
+    """The call of a JSON value {"name": ..., "arguments": {...}}. Raises ValueError, RecursionError if it is none."""
+    if not isinstance(value, dict) or not isinstance(name := value.get("name"), str) or not _NAME.fullmatch(name):
+        raise ValueError("not a call")
+    arguments = value.get("arguments", value.get("parameters", {}))
+    if isinstance(arguments, str):
+        arguments = _DECODER.decode(arguments)
+    arguments = {} if arguments is None else arguments
+    if not isinstance(arguments, dict) or not _shallow(arguments):
+        raise ValueError("arguments are not an object, or too deep")
+    return ToolCall(name, arguments)
+
+
+def calls_text(calls: Sequence[ToolCall]) -> str:
+    """The text of calls as the model writes them, which `parse_tool_calls` reads."""
+    values = [{"name": call.name, "arguments": call.arguments} for call in calls]
+    return f"{FUNCTOOLS}{json.dumps(values, ensure_ascii=False)}"
+
+
 def _calls_at(answer: str, mark: re.Match[str]) -> tuple[list[ToolCall], int]:
     """The calls after one mark, and where they and the white space after them end; ValueError, RecursionError."""
     value, at = _DECODER.raw_decode(answer, _skip(answer, mark.end()))
-    calls = [_call(each) for each in (value if isinstance(value, list) else [value])]
+    calls = [read_call(each) for each in (value if isinstance(value, list) else [value])]
     at = _skip(answer, at)
     if mark[0] == CALL and answer.startswith(CALL_END, at):
         at = _skip(answer, at + len(CALL_END))
@@ -211,7 +231,7 @@ def _from_mapping(tool: Mapping[str, Any]) -> Tool:
     )
     if unknown := sorted(map(str, set(inner) - known)):
         raise InputError(
-            f"tool {inner['name']!r} has the unknown key {unknown[0]!r}; expected {', '.join(sorted(known))}"
+            f"tool {shown(inner['name'])} has the unknown key {shown(unknown[0])}; expected {', '.join(sorted(known))}"
         )
     return Tool(inner["name"], inner.get("description") or "", inner.get("parameters") or {})
 
@@ -230,19 +250,6 @@ def _schema(annotation: Any, name: str) -> dict[str, Any]:
 def _with_json_type(parameter: dict[str, Any]) -> dict[str, Any]:
     kind = parameter.get("type")
     return parameter | {"type": _TYPE_NAMES[kind]} if isinstance(kind, str) and kind in _TYPE_NAMES else parameter
-
-
-def _call(value: Any) -> ToolCall:
-    """Make a call from a JSON value. Raises ValueError if it is not a call."""
-    if not isinstance(value, dict) or not isinstance(name := value.get("name"), str) or not _NAME.fullmatch(name):
-        raise ValueError("not a call")
-    arguments = value.get("arguments", value.get("parameters", {}))
-    if isinstance(arguments, str):
-        arguments = _DECODER.decode(arguments)
-    arguments = {} if arguments is None else arguments
-    if not isinstance(arguments, dict) or not _shallow(arguments):
-        raise ValueError("arguments are not an object, or too deep")
-    return ToolCall(name, arguments)
 
 
 def _shallow(value: Any) -> bool:

@@ -8,20 +8,29 @@ from typing import Any, Literal, TypeAlias
 
 import numpy.typing as npt
 
+from phi4mm.config.validate import shown
+from phi4mm.errors import InputError
+
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 MediaSource: TypeAlias = "str | os.PathLike[str] | bytes | npt.NDArray[Any] | Any"
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image: a path, encoded bytes, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8."""
+    """An image: a path, encoded bytes, a data URI, a binary file object, a PIL image, an array or a torch tensor.
+
+    Arrays are (height, width), (height, width, channels) or (channels, height, width), uint8 or floats in [0, 1].
+    """
 
     source: MediaSource
 
 
 @dataclass(frozen=True)
 class Audio:
-    """An audio clip: a path, encoded bytes, or samples (n,) or (n, channels) in [-1, 1] with their `rate` in Hz."""
+    """An audio clip: a path, encoded bytes, a data URI, a binary file object, or samples with their `rate` in Hz.
+
+    Samples are an array, torch tensor or list: (n,), (n, channels) or (channels, n), in [-1, 1], int16 or int32.
+    """
 
     source: MediaSource
     rate: int | None = None
@@ -32,10 +41,21 @@ Part: TypeAlias = "str | Image | Audio"
 
 @dataclass(frozen=True)
 class Message:
-    """One turn: a role and its parts in order. phi4mm inserts the media tags; the text contains none."""
+    """One turn: a role and its parts in order. phi4mm inserts the media tags; the text contains none.
+
+    parts   one part, or a list of them, is made a tuple
+    raises  InputError for parts of another type
+    """
 
     role: Role
     parts: tuple[Part, ...]
+
+    def __post_init__(self) -> None:
+        parts: object = self.parts
+        parts = [parts] if isinstance(parts, (str, Image, Audio)) else parts
+        if not isinstance(parts, (list, tuple)):
+            raise InputError(f"parts of a message are {shown(parts)}; expected text, Image and Audio")
+        object.__setattr__(self, "parts", tuple(parts))
 
     @classmethod
     def system(cls, text: str) -> Message:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from phi4mm.config.validate import text
+from phi4mm.config.validate import shown, text
 from phi4mm.errors import InputError
 from phi4mm.protocol.inputs import Adapter
 from phi4mm.protocol.messages import Audio, Image, MediaSource, Message, Tool
-from phi4mm.protocol.sampling import GREEDY, SamplingParams
+from phi4mm.protocol.sampling import GREEDY, SamplingParams, as_params
 
-Content: TypeAlias = "str | Sequence[Message]"
+Content: TypeAlias = "str | Message | Mapping[str, Any] | Sequence[Message | Mapping[str, Any]]"
 ImageInput: TypeAlias = "Image | MediaSource"
 AudioInput: TypeAlias = "Audio | MediaSource | tuple[MediaSource, int]"
 ToolInput: TypeAlias = "Tool | Mapping[str, Any] | Callable[..., Any]"
@@ -28,7 +28,7 @@ class ResponseFormat:
 
     schema  a JSON schema; the answer is JSON on one line, with the spaces of json.dumps
     regex   a regular expression for the whole answer, without look-around and back references
-    choice  the texts of which the answer is one
+    choice  the texts of which the answer is one; a list is made a tuple
     """
 
     schema: dict[str, Any] | None = None
@@ -47,6 +47,8 @@ class ResponseFormat:
             text("regex", self.regex, MAX_REGEX)
             if (len(self.regex) - len(self.regex.rstrip("\\"))) % 2:
                 raise InputError("regex ends in a lone backslash; expected a character after it")
+        if isinstance(self.choice, list):
+            object.__setattr__(self, "choice", tuple(self.choice))
         if self.choice is not None:
             if not isinstance(self.choice, tuple) or not 1 <= len(self.choice) <= MAX_CHOICES:
                 found = f"{len(self.choice)} texts" if isinstance(self.choice, tuple) else type(self.choice).__name__
@@ -59,22 +61,39 @@ class ResponseFormat:
 class ChatRequest:
     """One question with its media and settings.
 
-    content          the user's text, or a list of messages (then `images`, `audios` and `system` stay empty)
+    content          the user's text, or messages (then `images`, `audios` and `system` stay empty): each a `Message`,
+                     or a dict in OpenAI's form
     images           paths, bytes, PIL images, arrays; placed before the text
     audios           paths, bytes, or (samples, rate); placed before the text, after the images
     tools            `Tool`, JSON declarations, or Python functions
+    params           or a dict of their fields
     response_format  structured output; if there are tools, the answer may be tool calls instead
     tool_choice      "auto": the model decides; "required": at least one call; a tool's name: a call of that tool
     adapter          "auto" follows the published rule (any image: vision; audio alone: speech; text: none); a name
                      selects that adapter, None or "none" no adapter
+    raises           InputError for a field of another type
     """
 
     content: Content = ""
-    images: Sequence[ImageInput] = ()
-    audios: Sequence[AudioInput] = ()
+    images: Sequence[ImageInput] | None = ()
+    audios: Sequence[AudioInput] | None = ()
     system: str | None = None
-    tools: Sequence[ToolInput] = ()
+    tools: Sequence[ToolInput] | None = ()
     params: SamplingParams = GREEDY
     response_format: ResponseFormat | None = None
     tool_choice: str = "auto"
     adapter: Adapter | None = AUTO
+
+    def __post_init__(self) -> None:
+        content: object = self.content
+        if isinstance(content, (bytes, bytearray)) or not isinstance(content, (str, Message, Mapping, Sequence)):
+            raise InputError(f"content is {shown(content)}; expected text, or a list of messages")
+        for name, kinds, expected in (
+            ("system", (str, type(None)), "text"),
+            ("response_format", (ResponseFormat, type(None)), "phi4mm.ResponseFormat"),
+            ("tool_choice", (str,), '"auto", "required", or the name of a tool'),
+            ("adapter", (str, type(None)), 'a name, "auto" or None'),
+        ):
+            if not isinstance(value := getattr(self, name), kinds):
+                raise InputError(f"{name} is {shown(value)}; expected {expected}")
+        object.__setattr__(self, "params", as_params(self.params, {}))

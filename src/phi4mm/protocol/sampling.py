@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
 
-from phi4mm.config.validate import integer, number
+from phi4mm.config.validate import integer, nearest, number, shown
 from phi4mm.errors import InputError
 
 MAX_STOP_STRINGS = 64
@@ -24,7 +26,7 @@ class SamplingParams:
     repetition_penalty  divide positive and multiply negative logits of tokens that occur in prompt or answer (CTRL)
     presence_penalty    subtract once from the logits of tokens of the answer so far
     frequency_penalty   subtract for each occurrence of a token in the answer so far
-    stop                strings that end the answer; they are not part of it
+    stop                strings that end the answer; they are not part of it. One string, or a list, is made a tuple
     seed                of this request's random generator; None takes a random one
     max_tokens          the largest number of tokens to generate
     n                   number of answers to the prompt; answer i uses seed + i; they share the prompt's keys and values
@@ -58,6 +60,8 @@ class SamplingParams:
         integer("n", self.n, 1, MAX_ANSWERS)
         if self.logprobs is not None:
             integer("logprobs", self.logprobs, 0, MAX_LOGPROBS)
+        stop = (self.stop,) if isinstance(self.stop, str) else self.stop
+        object.__setattr__(self, "stop", tuple(stop) if isinstance(stop, list) else stop)
         _stop_strings(self.stop)
 
 
@@ -72,3 +76,21 @@ def _stop_strings(stop: object) -> None:
 
 
 GREEDY = SamplingParams()
+ParamsInput: TypeAlias = "SamplingParams | Mapping[str, Any] | None"
+_FIELDS = {field.name for field in fields(SamplingParams)}
+
+
+def as_params(params: object, changes: Mapping[str, Any], keywords: Collection[str] = ()) -> SamplingParams:
+    """`params`, a dict of their fields, or None for greedy ones; with `changes` to some fields.
+
+    keywords  what else the caller takes, for the hint in an error
+    raises    InputError
+    """
+    if isinstance(params, Mapping):
+        return as_params(None, {**params, **changes}, keywords)
+    if params is not None and not isinstance(params, SamplingParams):
+        raise InputError(f"params is {shown(params)}; expected phi4mm.SamplingParams, or a dict of its fields")
+    for name in changes:
+        if name not in _FIELDS:
+            raise InputError(f"unknown keyword {name!s:.60}; {nearest(str(name), sorted({*_FIELDS, *keywords}))}")
+    return replace(params or GREEDY, **changes)

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import nn
 
-from phi4mm.config.validate import nearest, one_of
+from phi4mm.config.validate import nearest, one_of, shown
 from phi4mm.errors import ConfigError
 
 Shape: TypeAlias = Literal["cosine", "linear", "constant"]
@@ -75,11 +75,11 @@ def select_trainable(module: nn.Module, *, prefixes: Sequence[str] = (), adapter
     adapter_of = {name: match[1] for name in names if (match := _ADAPTER.search(name))}
     for prefix in prefixes:
         if not any(name.startswith(prefix) for name in names):
-            raise ConfigError(f"no parameter name begins with {prefix!r}; {nearest(prefix, _prefixes(names))}")
+            raise ConfigError(f"no parameter name begins with {shown(prefix)}; {nearest(prefix, _prefixes(names))}")
     for adapter in adapters:
         if adapter not in adapter_of.values():
             known = sorted(set(adapter_of.values()))
-            raise ConfigError(f"the model has no adapter {adapter!r}; {nearest(adapter, known)}")
+            raise ConfigError(f"the model has no adapter {shown(adapter)}; {nearest(adapter, known)}")
     for name, parameter in module.named_parameters():
         chosen = adapter_of.get(name) in adapters or any(name.startswith(prefix) for prefix in prefixes)
         parameter.requires_grad_(chosen)
