@@ -228,6 +228,21 @@ def test_case_b9_the_slow_path_says_so_in_one_line(tmp_path: Path) -> None:
     assert fresh_status(HOME=str(tmp_path), PHI4MM_NATIVE="0") == ("turned off by PHI4MM_NATIVE=0", [])
 
 
+@needs_compiler
+def test_case_d1_threads_compile_the_kernels_once(tmp_path: Path) -> None:
+    """Four threads compiled side by side, with 20 s for each: on a busy machine all of them could give up."""
+    ask = "list(ThreadPoolExecutor(4).map(lambda _: library.status().reason, range(4)))"
+    code = (
+        f"from concurrent.futures import ThreadPoolExecutor; from phi4mm.kernels.cpu import library; print(set({ask}))"
+    )
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PHI4MM_NATIVE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | home, check=True
+    )
+    assert done.stdout.strip() == "{'compiled for this machine'}"
+    assert done.stderr.splitlines() == [COMPILES]
+
+
 def test_gradients_flow_through_packed_weights() -> None:
     """Adapters can be trained on a quantized base."""
     x = torch.randn(3, 32, requires_grad=True)

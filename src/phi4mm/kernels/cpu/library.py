@@ -19,6 +19,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ SOURCES = sorted(Path(__file__).with_name("csrc").glob("*.[ch]"))
 FLAGS = ("-O3", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
 COMPILE_SECONDS = 20  # for all files together
 _DIGEST_SIZE = hashlib.sha256().digest_size
+_COMPILING = threading.Lock()
 _LOG = logging.getLogger(__name__)
 
 
@@ -120,8 +122,9 @@ def _build() -> Path:
     key = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES))
     key.update(repr((flags, compiler, platform.machine(), cpu_name(), cpu_flags())).encode())
     path = cache_folder() / f"{key.hexdigest()[:32]}.so"
-    if not _is_whole(path):
-        _compile(path, compiler, flags, added)
+    with _COMPILING:  # threads that compile side by side would share the time that one is given
+        if not _is_whole(path):
+            _compile(path, compiler, flags, added)
     return path
 
 
