@@ -7,8 +7,8 @@ others that only keep the cores busy.
 
     python bench/processes.py [--count 500] [--together 4] [--busy 1] [--without-remedy]
 
-`--without-remedy` leaves out `kernels.vector_math.initialize`, and differences are counted instead of being faults. One
-JSON line last; exit status 1 where numbers differ or a process fails.
+`--without-remedy` leaves out `kernels.vector_math.initialize`, and differences are counted instead of being faults.
+Progress on stderr, one JSON line last; exit status 1 where numbers differ or a process fails.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def ask(*options: str) -> tuple[dict[str, str], float]:
     """What a fresh process computed, or how it failed, and its seconds."""
     start = time.perf_counter()
     command = [sys.executable, __file__, "--one", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
     found = {"failed": f"exit status {done.returncode}: {done.stderr[-300:]}"}
     if done.returncode == 0:
         found = json.loads(done.stdout.splitlines()[-1])
@@ -139,7 +139,12 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(args.together) as pool:
             write_files(Path(folder))
-            found, seconds = zip(*pool.map(lambda _: ask(folder, *options), range(args.count)), strict=True)
+            done = []
+            for answer in pool.map(lambda _: ask(folder, *options), range(args.count)):
+                done.append(answer)
+                if len(done) % 20 == 0:
+                    print(f"{len(done)} of {args.count}", file=sys.stderr, flush=True)
+            found, seconds = zip(*done, strict=True)
     finally:
         for other in others:
             other.kill()
