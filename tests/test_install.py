@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -30,6 +31,16 @@ def test_one_lowest_python_is_named_everywhere() -> None:
         assert set(re.findall(r"(3\.\d+) (?:or|and) newer", (ROOT / page).read_text(encoding="utf-8"))) == {lowest}, (
             page
         )
+
+
+def test_every_lower_bound_can_be_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An extra that names another one of this project stopped bench/versions.py, or was asked of an index."""
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    versions = importlib.import_module("versions")
+    bounds = [versions.lowest(line) for line in versions.requirements("synth", "structured", "test")]
+    assert {"torch==2.6", "av==14", "pytest==8.3"} <= set(bounds)
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", bound) for bound in bounds)
+    assert not any(bound.startswith(("phi4mm", "transformers")) for bound in bounds)
 
 
 def test_links_of_the_readme_lead_somewhere_on_an_index_page() -> None:
