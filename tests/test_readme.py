@@ -43,7 +43,7 @@ def test_the_python_examples_give_the_answers_they_show() -> None:
 
 
 @pytest.mark.usefixtures("_at_root")
-@pytest.mark.parametrize("line", [line for line in COMMAND_LINES if " -p " in line])
+@pytest.mark.parametrize("line", [line for line in COMMAND_LINES if line.startswith("run nano ")])
 def test_the_one_shot_commands_answer(
     line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

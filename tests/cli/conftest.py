@@ -3,11 +3,18 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
 import phi4mm
 from tests.cli.fake_model import FakeModel
+
+
+@pytest.fixture(autouse=True)
+def _history_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What tests type is not added to the history of the person who runs them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 class Terminal(io.StringIO):

@@ -31,14 +31,17 @@ class Call:
 class FakeStream:
     def __init__(self, pieces: Iterator[str]) -> None:
         self._pieces = pieces
+        self._text = ""
         self.closed = False
 
     def __iter__(self) -> Iterator[str]:
-        return self._pieces
+        for piece in self._pieces:
+            self._text += piece
+            yield piece
 
     @property
     def reply(self) -> Reply:
-        return Reply("", "stop", Usage(5, 2, 0, 0), (), ())
+        return Reply(self._text, "stop", Usage(5, 2, 0, 0), (), ())
 
     def __enter__(self) -> FakeStream:
         return self

@@ -15,7 +15,8 @@ def test_the_report_is_one_json_object_about_this_machine(capsys: pytest.Capture
     """It is part of bug reports; each fact is compared with what Python reports on this machine."""
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert list(report) == ["versions", "cpu", "cuda", "memory", "codecs", "chosen"]
+    sections = ["versions", "cpu", "cuda", "memory", "codecs", "extras", "folders", "chosen", "published", "next"]
+    assert list(report) == sections
     assert report["versions"]["phi4mm"] == phi4mm.__version__
     assert report["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert report["cpu"]["threads"] == torch.get_num_threads()
@@ -34,6 +35,14 @@ def test_the_chosen_settings_come_with_reasons(capsys: pytest.CaptureFixture[str
     assert f"device {device}: " in out
     assert "published" in out.split("chosen")[1]
     assert "GiB" in out
+
+
+def test_case_c_the_report_ends_in_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """A newcomer asks one thing: does the published model fit here, and what do I type?"""
+    assert main(["doctor"]) == 0
+    *_, reason, command = capsys.readouterr().out.splitlines()
+    assert reason.startswith("  reason: the published ")
+    assert command.startswith("  command: phi4mm run ")
 
 
 def test_the_text_report_says_none_for_an_empty_section() -> None:

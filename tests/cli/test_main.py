@@ -13,7 +13,7 @@ import pytest
 
 import phi4mm
 from phi4mm.cli import main as program
-from phi4mm.cli.main import COMMANDS, main
+from phi4mm.cli.main import COMMANDS, INSTEAD, main
 
 
 def help_text(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -40,6 +40,48 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert [name for name in COMMANDS if f"\n  {name} " not in out] == []
 
 
+def test_case_c_phi4mm_alone_says_what_to_type_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three lines, not a wall; each is a command that is there."""
+    with pytest.raises(SystemExit) as exit:
+        main([])
+    assert exit.value.code == 2
+    out, err = capsys.readouterr()
+    first, *tries = err.splitlines()
+    assert (out, first) == ("", "phi4mm: a command is missing. Try first:")
+    assert [line.split()[:2] for line in tries] == [["phi4mm", "run"], ["phi4mm", "doctor"], ["phi4mm", "help"]]
+
+
+def test_case_c_help_is_a_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """People type it before they know of --help."""
+    for name in COMMANDS:
+        with pytest.raises(SystemExit) as exit:
+            main(["help", name])
+        assert exit.value.code == 0
+        assert capsys.readouterr().out == help_text(capsys, name)
+    with pytest.raises(SystemExit):
+        main(["help"])
+    assert capsys.readouterr().out == help_text(capsys)
+
+
+def test_case_c_help_of_run_explains_models_forms_and_the_chat(capsys: pytest.CaptureFixture[str]) -> None:
+    """What MODEL may be was found in the README alone, and the chat's commands nowhere."""
+    out = help_text(capsys, "run")
+    words = ("nano (included)", "a hub id, from the cache", "int8 or int4", "phi4mm quantize", "a chat: /image /audio")
+    assert [word for word in words if word not in out] == []
+
+
+@pytest.mark.parametrize("name", INSTEAD)
+def test_case_c_a_command_that_is_not_there_yet_says_what_works_today(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line; a command that came since must leave the list."""
+    assert name not in COMMANDS
+    with pytest.raises(SystemExit) as exit:
+        main([name, "a.wav"])
+    assert exit.value.code == 2
+    assert capsys.readouterr() == ("", f"phi4mm {name}: {INSTEAD[name]}\n")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_listed_command_has_a_module(name: str) -> None:
     """A name in the list without its module would give a traceback."""
@@ -60,9 +102,10 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "a command is missing; expected one of run, "),
         (["rnu"], "unknown command 'rnu'; did you mean run?"),
         (["zzz"], "unknown command 'zzz'; expected one of run, "),
+        (["help", "rnu"], "unknown command 'rnu'; did you mean run?"),
+        (["nano", "-p", "hi"], "'nano' is a model, not a command; did you mean phi4mm run nano?"),
         (["--verbose"], "unrecognized arguments: --verbose"),
         (["run"], "the following arguments are required: MODEL"),
         (["run", "nano", "--promt", "x"], "unrecognized arguments: --promt x"),
@@ -108,14 +151,16 @@ def test_the_help_of_every_command_needs_no_torch() -> None:
 
 def test_no_command_imports_the_module_of_another() -> None:
     """Code that two commands need belongs in a library, not in a module with one command's arguments and printing.
-    The chat and the question are parts of `run`, and `main` imports each command by its name."""
+    The chat and the question are parts of `run`, and `main` imports each command by its name. `completion` reads the
+    parsers of all commands."""
     folder = Path(program.__file__).parent
     imports = {
         (path.stem, name)
         for path in folder.glob("*.py")
         for name in re.findall(r"phi4mm\.cli(?:\.| import )(\w+)", path.read_text(encoding="utf-8"))
     }
-    assert imports == {("run", "chat"), ("run", "question")}
+    parts = {("chat", "conversation"), ("chat", "terminal"), ("run", "chat"), ("run", "conversation")}
+    assert imports == {*parts, ("run", "question"), ("completion", "main")}
 
 
 def test_a_closed_pipe_gives_no_traceback() -> None:
@@ -148,6 +193,19 @@ def test_a_phi_error_is_printed_and_a_bug_keeps_its_traceback(
     error = ZeroDivisionError("a bug")
     with pytest.raises(ZeroDivisionError):
         main(["doctor"])
+
+
+def test_ctrl_c_while_a_command_is_imported_gives_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """People take back what they typed at once."""
+
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "load", interrupted)
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_installed_command_is_this_program() -> None:

@@ -15,7 +15,7 @@ import pytest
 import phi4mm
 from phi4mm.cli import question, run
 from phi4mm.cli.main import main
-from phi4mm.errors import EngineError, InputError
+from phi4mm.errors import InputError
 from phi4mm.protocol.messages import Audio, Image, Message, Tool, ToolCall
 from phi4mm.protocol.request import ResponseFormat
 from phi4mm.protocol.response import Reply, TokenLogprobs, Usage
@@ -295,6 +295,15 @@ def test_a_missing_prompt_is_wrong_use(model: FakeModel, capsys: pytest.CaptureF
     assert "there is no prompt; write one after the model, or pipe one in" in wrong_use(capsys, "run", "nano", *argv)
 
 
+def test_an_empty_prompt_at_a_terminal_is_wrong_use_and_no_chat(
+    model: FakeModel, capsys: pytest.CaptureFixture[str], type_lines: TypeLines
+) -> None:
+    """`phi4mm run nano -p "$question"` of an empty variable would sit there and wait."""
+    type_lines(["never"])
+    assert "there is no prompt" in wrong_use(capsys, "run", "nano", "-p", "")
+    assert model.calls == []
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -415,87 +424,6 @@ def test_ctrl_c_ends_a_single_answer_and_keeps_what_was_written(
     assert main(["run", "nano", "-p", "hi"]) == 130
     assert capsys.readouterr() == ("so far\n", "")
     assert model.streams[0].closed
-
-
-def test_the_chat_keeps_its_history_until_reset(
-    model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Each turn includes the earlier ones; /reset keeps only the system message."""
-    type_lines(["one", "two", "/reset", "three", "/exit", "never"])
-    assert main(["run", "nano", "--system", "be brief"]) == 0
-    start, first_turn = Message.system("be brief"), [Message.user("one"), Message.assistant("2 é")]
-    assert [call.messages for call in model.calls] == [
-        [start, Message.user("one")],
-        [start, *first_turn, Message.user("two")],
-        [start, Message.user("three")],
-    ]
-    assert capsys.readouterr().out == "2 é\n4 é\n2 é\n"
-
-
-def test_the_chat_attaches_files_to_the_next_message(
-    model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    """File names may have spaces, a missing file is reported at once, and an empty line sends the media alone."""
-    image, clip = tmp_path / "my image.png", tmp_path / "q.wav"
-    image.touch()
-    clip.touch()
-    lines = [f"/image {image}", "/image gone.png", "what?", "", f"/audio {clip}", "", f"/image {image}", "/reset"]
-    type_lines([*lines, "plain"])
-    assert main(["run", "nano", "--audio", "first.wav"]) == 0
-    assert [call.messages[-1] for call in model.calls] == [
-        Message.user(Audio("first.wav"), Image(str(image)), "what?"),
-        Message.user(Audio(str(clip))),
-        Message.user("plain"),
-    ]
-    assert "phi4mm run: 'gone.png' is not a file; nothing was attached\n" in capsys.readouterr().err
-
-
-def test_a_misspelled_chat_command_is_not_sent_to_the_model(
-    model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A model would answer `/imgae cat.png` as if it were a question."""
-    type_lines(["/imgae cat.png", " /home is a folder"])
-    assert main(["run", "nano"]) == 0
-    assert [call.messages for call in model.calls] == [[Message.user(" /home is a folder")]]
-    assert "unknown command /imgae; expected /image, or start the line with a space" in capsys.readouterr().err
-
-
-def test_ctrl_c_stops_the_answer_but_not_the_chat(
-    model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The text so far stays in the conversation, so that `go on` works; Ctrl-C at the prompt does nothing."""
-
-    def first_interrupted(messages: Sequence[Message]) -> Iterator[str]:
-        yield "once"
-        if len(messages) == 1:
-            raise KeyboardInterrupt
-        yield " upon"
-
-    model.answer = first_interrupted
-    type_lines(["a story", KeyboardInterrupt, "go on"])
-    assert main(["run", "nano"]) == 0
-    assert capsys.readouterr().out == "once\nonce upon\n"
-    expected = [Message.user("a story"), Message.assistant("once"), Message.user("go on")]
-    assert model.calls[1].messages == expected
-    assert model.streams[0].closed
-
-
-def test_a_message_that_fails_is_dropped_and_the_chat_goes_on(
-    model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A damaged image in the history would make every later turn fail too."""
-
-    def second_fails(messages: Sequence[Message]) -> Iterator[str]:
-        if messages[-1] == Message.user("bad"):
-            yield "half"
-            raise EngineError("no numbers", "r1")
-        yield "fine"
-
-    model.answer = second_fails
-    type_lines(["good", "bad", "again"])
-    assert main(["run", "nano"]) == 0
-    assert "phi4mm run: request r1: no numbers (this message was dropped)\n" in capsys.readouterr().err
-    assert model.calls[2].messages == [Message.user("good"), Message.assistant("fine"), Message.user("again")]
 
 
 def test_a_missing_model_gives_one_line_without_a_traceback(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_without_a_compiler_everything_still_runs(monkeypatch: pytest.MonkeyPatc
     """Without one, answers are only slower, and `doctor` says why."""
     monkeypatch.delenv("PHI4MM_NATIVE", raising=False)
     monkeypatch.setattr("phi4mm.kernels.cpu.library.shutil.which", lambda name: None)
-    status = native.status.__wrapped__()
+    status = native._status.__wrapped__()
     assert status.library is None
     assert "no C compiler" in status.reason
     monkeypatch.setattr(native, "library", lambda: None)
@@ -144,7 +144,7 @@ def test_a_cache_folder_that_others_can_write_to_is_not_used(tmp_path: Path, mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = native.cache_folder()
     folder.chmod(0o777)
-    status = native.status.__wrapped__()
+    status = native._status.__wrapped__()
     assert status.library is None
     assert "can be written by others" in status.reason
 
@@ -208,7 +208,7 @@ def test_case_b9_a_hanging_compiler_is_given_up(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(native, "COMPILE_SECONDS", 1)
     start = time.monotonic()
-    status = native.status.__wrapped__()
+    status = native._status.__wrapped__()
     assert time.monotonic() - start < 3
     assert status.library is None
     assert "took more than 1 s in all" in status.reason
@@ -264,3 +264,21 @@ def test_add_linear_equals_the_product_that_is_added(bits: Bits, dtype: torch.dt
     found = select.add_linear(y[2:5], x, weight, 0.5)
     torch.testing.assert_close(found, expected[2:5])
     torch.testing.assert_close(y, expected)
+
+
+def test_case_c_a_processor_that_the_kernels_are_not_written_for_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Portable C is several times slower than AVX2, and looked like the fast path."""
+    monkeypatch.delenv("PHI4MM_NATIVE", raising=False)
+    built = native.find_compiler() and native._build()
+    if not built:
+        pytest.skip("needs a C compiler")
+    monkeypatch.setattr(native, "_build", lambda: built)
+    monkeypatch.setattr(native, "cpu_flags", lambda: ("asimd",))
+    status = native._status.__wrapped__()
+    assert status.library is not None
+    assert "this processor has no AVX2" in status.reason
+    assert caplog.messages == [f"phi4mm runs slowly: {status.reason}"]
+    monkeypatch.setattr(native, "cpu_flags", lambda: ())  # a system that does not tell
+    assert native._status.__wrapped__().reason == "compiled for this machine"

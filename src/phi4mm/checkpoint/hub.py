@@ -47,6 +47,24 @@ def resolve(model: str | os.PathLike[str], *, revision: str | None = None) -> Pa
     return _packaged_nano() if name == "nano" else Path(name)
 
 
+def cache_folder() -> Path:
+    """Where downloaded models are kept (HF_HUB_CACHE, HF_HOME)."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
+def cached(name: str) -> Path | None:
+    """The folder of a hub id in the cache, complete or not, without a look at the network; None if there is none."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
 def _packaged_nano() -> Path:
     folder = Path(str(resources.files("phi4mm").joinpath("nano", "assets")))
     if not (folder / "config.json").is_file():

@@ -5,25 +5,33 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
-from phi4mm.config.validate import closest
-from phi4mm.errors import PhiError
-from phi4mm.protocol.messages import Audio, Image, Message, Tool
-from phi4mm.protocol.request import ResponseFormat
+from phi4mm.cli.conversation import Conversation, describe, paths
+from phi4mm.cli.terminal import lines
+from phi4mm.config.validate import closest, shown
+from phi4mm.errors import InputError, PhiError
+from phi4mm.protocol.messages import Audio, Image, Message
 from phi4mm.protocol.response import Reply
 from phi4mm.protocol.sampling import SamplingParams
 
 if TYPE_CHECKING:
-    from phi4mm.inference.model import Model
     from phi4mm.inference.stream import Stream
 
-COMMANDS = ("/image", "/audio", "/reset", "/exit")
-GREETING = (
-    "/image PATH and /audio PATH attach a file to the next message; /reset starts a new conversation; "
-    "/exit or Ctrl-D quits"
-)
+    Ask: TypeAlias = Callable[[list[Message]], Stream]
+
+COMMANDS = {  # what may follow, and what it does
+    "/image": ("FILE ...", "attach images to the next message"),
+    "/audio": ("FILE ...", "attach audio clips to the next message"),
+    "/system": ("TEXT", "instructions for the answers from here on; without TEXT, none"),
+    "/undo": ("", "take back what is attached, or else the last message"),
+    "/reset": ("", "start a new conversation"),
+    "/help": ("", "show this list"),
+    "/exit": ("", "leave, as Ctrl-D does; Ctrl-C stops an answer"),
+}
+MEDIA: dict[str, type[Image | Audio]] = {"/image": Image, "/audio": Audio}
 
 
 def write_answer(stream: Stream) -> tuple[str, bool]:
@@ -42,83 +50,123 @@ def write_answer(stream: Stream) -> tuple[str, bool]:
 
 
 def warn_if_cut(reply: Reply, params: SamplingParams) -> None:
-    """Say on stderr that an answer is not complete, and why."""
+    """Say on stderr that an answer is empty or not complete, and why."""
     if reply.finish_reason == "length" and reply.usage.completion_tokens >= params.max_tokens:
-        _print_error(f"the answer was cut at --max-tokens {params.max_tokens}; give a larger number for the rest")
+        _say(f"the answer was cut at --max-tokens {params.max_tokens}; give a larger number for the rest")
     elif reply.finish_reason == "length":
-        _print_error("the answer was cut where the model's context ends; ask with a shorter prompt")
+        _say("the answer was cut where the model's context ends; ask with a shorter prompt")
+    elif not reply.text.strip():
+        _say("the model's answer is empty; ask in other words")
 
 
-def chat(
-    model: Model,
-    media: Sequence[Image | Audio],
-    *,
-    system: str | None,
-    tools: Sequence[Tool],
-    params: SamplingParams,
-    response_format: ResponseFormat | None,
-    adapter: str,
-) -> int:
-    """Read messages and answer them until Ctrl-D or /exit; `media` belong to the first message. Returns exit code 0."""
-    print(GREETING, file=sys.stderr)
-    initial = [Message.system(system)] if system else []
-    history, attached = initial, list(media)
-    for line in _lines():
+def chat(ask: Ask, talk: Conversation, params: SamplingParams, *, auto: bool) -> int:
+    """Read messages and answer them until Ctrl-D or /exit. Returns exit code 0.
+
+    ask   streams the answer to messages
+    talk  with the media of the first message attached
+    auto  whether the media of the conversation choose the adapter
+    raises  InputError where an attached file cannot be read
+    """
+    _note("/help lists the commands; Ctrl-D leaves")
+    for part in talk.attached:
+        _note(f"attached: {describe(part)}")
+    told = False
+    for line in lines(completions):
         command, _, rest = line.partition(" ")
         if command == "/exit":
             return 0
-        if command == "/reset":
-            history, attached = initial, []
-        elif command in ("/image", "/audio"):
-            _attach(attached, command, rest.strip())
-        elif command.startswith("/"):
-            near = closest(command, COMMANDS) or ", ".join(COMMANDS)
-            _print_error(
-                f"unknown command {command}; expected {near}, or start the line with a space to send it as text"
-            )
-        elif parts := (*attached, *([line] if line.strip() else [])):
+        if command.startswith("/"):
+            told = told and command not in ("/undo", "/reset")
+            with _errors_said():
+                _obey(talk, command, rest.strip())
+        elif parts := (*talk.attached, *([line] if line.strip() else [])):
             # A message that fails takes its media along: they would fail again in the next one.
-            turn, attached = Message.user(*parts), []
-            with _errors_printed():
-                stream = model.stream(
-                    [*history, turn], tools=tools, params=params, response_format=response_format, adapter=adapter
-                )
-                answer, _ = write_answer(stream)
-                if answer:
-                    history = [*history, turn, Message.assistant(answer)]
+            talk.attached = []
+            message = Message.user(*parts)
+            if auto and not told and (kept := talk.kept_adapter(message)):
+                told = True
+                _note(f"media of earlier messages keep the {kept} adapter; /undo takes them back, /reset drops them")
+            with _errors_said(" (this message was dropped)"):
+                _answer(ask, talk, message, params)
     return 0
 
 
-def _lines() -> Iterator[str]:
-    with contextlib.suppress(ImportError):
-        import readline  # noqa: F401  (gives input() editing and history)
-    prompt = "> " if sys.stdout.isatty() else ""
-    while True:
-        try:
-            yield input(prompt)
-        except KeyboardInterrupt:
-            print(file=sys.stderr)
-        except EOFError:
-            print(file=sys.stderr)
-            return
+def completions(line: str) -> list[str]:
+    """What Tab may make of a line: commands, and files after a command that takes some."""
+    command, space, typed = line.partition(" ")
+    if not space:
+        return [name + " " * bool(follows) for name, (follows, _) in COMMANDS.items() if name.startswith(line)]
+    if command not in MEDIA:
+        return []
+    quote = typed[:1] if typed[:1] in ("'", '"') else ""
+    folder, name = os.path.split(typed.removeprefix(quote))
+    start = line.removesuffix(name)
+    with contextlib.suppress(OSError), os.scandir(os.path.expanduser(folder) or ".") as entries:
+        return sorted(
+            start + entry.name + ("/" if entry.is_dir() else quote)
+            for entry in entries
+            if entry.name.startswith(name) and entry.name.isprintable() and (name or not entry.name.startswith("."))
+        )
+    return []
 
 
-def _attach(attached: list[Image | Audio], command: str, name: str) -> None:
-    path = os.path.expanduser(name)
-    if not os.path.isfile(path):
-        _print_error(f"{name!r} is not a file; nothing was attached")
+def _answer(ask: Ask, talk: Conversation, message: Message, params: SamplingParams) -> None:
+    """Write the answer, with its speed on stderr. A turn without an answer is dropped."""
+    begun = time.perf_counter()
+    stream = ask(talk.messages(message))
+    answer, complete = write_answer(stream)
+    if answer:
+        talk.turns.append((message, Message.assistant(answer)))
+    if not complete:
+        _note("stopped")
         return
-    attached.append(Image(path) if command == "/image" else Audio(path))
+    seconds, tokens = time.perf_counter() - begun, stream.reply.usage.completion_tokens
+    _note(f"{tokens} tokens in {seconds:.1f} s, {tokens / seconds:.0f} tokens/s")
+    warn_if_cut(stream.reply, params)
+
+
+def _obey(talk: Conversation, command: str, rest: str) -> None:
+    """Run a command on the conversation. Raises InputError where a file cannot be read, or the command is unknown."""
+    if command in MEDIA:
+        for path in paths(rest):
+            part = MEDIA[command](path)
+            _note(f"attached: {describe(part)}")
+            talk.attached.append(part)
+        if not rest:
+            raise InputError(f"{command} needs the name of a file; Tab completes it")
+    elif command == "/system":
+        talk.system = rest or None
+        _note("the system message is set" if rest else "there is no system message")
+    elif command == "/undo":
+        _note(talk.undo())
+    elif command == "/reset":
+        talk.turns, talk.attached = [], []
+        _note("a new conversation" + (", with the system message" if talk.system else ""))
+    elif command == "/help":
+        for name, (follows, summary) in COMMANDS.items():
+            _note(f"{f'{name} {follows}':<18}{summary}")
+        _note("Any other line is a message; a space before a / makes it one.")
+    else:
+        near = closest(command, COMMANDS) or ", ".join(COMMANDS)
+        raise InputError(
+            f"unknown command {shown(command)}; expected {near}, or start the line with a space to send it as text"
+        )
 
 
 @contextlib.contextmanager
-def _errors_printed() -> Iterator[None]:
-    """Print the error of a turn that fails; the conversation goes on without that turn."""
+def _errors_said(more: str = "") -> Iterator[None]:
+    """Say the error of a line that fails, or that Ctrl-C stopped it; the conversation goes on without it."""
     try:
         yield
+    except KeyboardInterrupt:
+        _note("stopped")
     except PhiError as error:
-        _print_error(f"{error} (this message was dropped)")
+        _say(f"{error}{more}")
 
 
-def _print_error(message: str) -> None:
-    print(f"phi4mm run: {message}", file=sys.stderr)
+def _say(message: str) -> None:
+    _note(f"phi4mm run: {message}")
+
+
+def _note(message: str) -> None:
+    print(message, file=sys.stderr)

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+BYTES = ("free", "total", "disk", "bfloat16", "int8", "int4")
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `doctor`."""
@@ -37,8 +39,8 @@ def _outline(facts: Mapping[str, Any], indent: str) -> Iterator[str]:
 
 
 def _fact(name: str, value: Any) -> str:
-    if name in ("free", "total"):
+    if name in BYTES:
         return f"{value / 2**30:.1f} GiB"
     if isinstance(value, (list, tuple)):
         return ("; " if name == "reasons" else " ").join(map(str, value)) or "none"
-    return str(value)
+    return "none" if value is None else str(value)

@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import Any
 
+from phi4mm.nano.about import KNOWS, TRY
+
 PLANNED_TOKENS = (4096, 32_768, 131_072)
 
 
@@ -23,6 +25,8 @@ def run(args: argparse.Namespace) -> int:
 
     report = describe(resolve(args.model, revision=args.revision))
     print(json.dumps(report) if args.json else as_text(report))
+    if args.model == "nano" and not args.json:
+        print("\n".join(["", KNOWS, "try", *(f"  {command}" for command in TRY)]))
     return 0
 
 

@@ -13,6 +13,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from phi4mm import __version__
 from phi4mm.config.validate import nearest, shown
@@ -27,7 +28,27 @@ COMMANDS = {
     "bench": "measure the speed of a model on this machine",
     "doctor": "show what this machine can do and which settings fit it",
     "train": "train the included model, nano, from scratch",
+    "completion": "print what makes a shell complete commands and options",
 }
+# Commands that people try, and what does that today.
+INSTEAD = {
+    "serve": "there is no server yet; `model.batch` and `model.stream` in Python answer many requests at once",
+    "transcribe": 'today: phi4mm run MODEL --audio FILE "Transcribe the audio clip into text."',
+    "translate": 'today: phi4mm run MODEL --audio FILE "Translate the audio to English."',
+    "read": 'documents are not read yet; today: phi4mm run MODEL --image PAGE "What does this page say?"',
+    "ask": 'documents are not read yet; today: phi4mm run MODEL --image PAGE "QUESTION"',
+    "batch": "there is no such command yet; `model.batch` in Python answers many requests at once",
+    "eval": "there is no such command yet; bench/nano_scores.py scores nano",
+    "chat": "type phi4mm run MODEL; without a prompt it is a chat",
+    "generate": 'type phi4mm run MODEL "PROMPT"',
+    "version": "type phi4mm --version",
+}
+FIRST = """\
+phi4mm: a command is missing. Try first:
+  phi4mm run nano "Hello."  ask the included model; without a question: chat
+  phi4mm doctor             what this machine can do, and the next command
+  phi4mm help               all commands
+"""
 USAGE = "phi4mm COMMAND MODEL [options]"
 INTERRUPTED = 130
 
@@ -38,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     raises  SystemExit as argparse does: 0 after --help and --version, 2 after wrong use
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:2], "--help"]
     if sys.stdout is None:
         print("phi4mm: stdout is closed; the answer has nowhere to go", file=sys.stderr)
         return 1
@@ -46,12 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     if not argv or argv[0] not in COMMANDS:
         return _without_command(argv)
-    command = importlib.import_module(f"phi4mm.cli.{argv[0]}")
-    parser = argparse.ArgumentParser(prog=f"phi4mm {argv[0]}", description=COMMANDS[argv[0]], allow_abbrev=False)
-    command.configure(parser)
-    args = parser.parse_intermixed_args(argv[1:])
     try:
-        code: int = command.run(args)
+        command, parser = load(argv[0])
+        code: int = command.run(parser.parse_intermixed_args(argv[1:]))
         sys.stdout.flush()
     except argparse.ArgumentError as error:
         parser.error(str(error))
@@ -69,6 +89,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def load(name: str) -> tuple[ModuleType, argparse.ArgumentParser]:
+    """The module of a command, and the parser of its arguments."""
+    command = importlib.import_module(f"phi4mm.cli.{name}")
+    parser = argparse.ArgumentParser(prog=f"phi4mm {name}", description=COMMANDS[name], allow_abbrev=False)
+    command.configure(parser)
+    return command, parser
+
+
 def _without_command(argv: list[str]) -> int:
     listing = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
@@ -77,13 +105,19 @@ def _without_command(argv: list[str]) -> int:
         description="Phi-4-multimodal: text, images and audio clips in, text out.",
         epilog=f"commands:\n{listing}\n\n"
         "MODEL is `nano` (included), a folder, or a hub id such as\n"
-        "microsoft/Phi-4-multimodal-instruct. `phi4mm COMMAND --help` shows its options.\n"
+        "microsoft/Phi-4-multimodal-instruct. `phi4mm help COMMAND` shows its options.\n"
         "Exit codes: 0 fine, 1 failed, 2 wrong use.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"phi4mm {__version__}")
-    if argv and not argv[0].startswith("-"):
+    if not argv:
+        parser.exit(2, FIRST)
+    if argv[0] in INSTEAD:
+        parser.exit(2, f"phi4mm {argv[0]}: {INSTEAD[argv[0]]}\n")
+    if argv[0] == "nano" or os.path.isdir(argv[0]):
+        parser.error(f"{shown(argv[0])} is a model, not a command; did you mean phi4mm run {argv[0]:.60}?")
+    if not argv[0].startswith("-"):
         parser.error(f"unknown command {shown(argv[0])}; {nearest(argv[0], COMMANDS)}")
     parser.parse_args(argv)
-    parser.error(f"a command is missing; expected one of {', '.join(COMMANDS)}")
+    parser.exit(2, FIRST)

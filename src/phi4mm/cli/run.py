@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import phi4mm
-from phi4mm.cli.chat import chat, warn_if_cut, write_answer
+from phi4mm.cli.chat import COMMANDS, chat, warn_if_cut, write_answer
+from phi4mm.cli.conversation import Conversation
 from phi4mm.cli.question import add_arguments, read_question
 from phi4mm.config.engine import DTYPES, QUANTIZATIONS, EngineConfig
 from phi4mm.config.json_file import read_json_as
 from phi4mm.errors import ConfigError, InputError
+from phi4mm.nano.about import KNOWS
 from phi4mm.processing.tool_calls import as_tool
 from phi4mm.protocol.messages import Audio, Image, Message, Tool
 from phi4mm.protocol.request import AUTO, ResponseFormat
@@ -36,24 +38,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tools", metavar="FILE", help="JSON list of functions that the model may call")
     parser.add_argument("--raw", action="store_true", help="the prompt is already in the published chat format")
     parser.add_argument("--json", action="store_true", help="print one JSON object when the answer is complete")
-    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:1")
-    parser.add_argument("--dtype", default="auto", choices=DTYPES, metavar="NAME", help=", ".join(DTYPES))
-    parser.add_argument(
-        "--quantize", choices=QUANTIZATIONS, metavar="NAME", help="quantize the weights while loading: int8 or int4"
-    )
-    parser.add_argument(
-        "--adapter",
-        action="append",
-        metavar="NAME[=FOLDER]",
-        help="LoRA: auto, none, a name, or NAME=FOLDER (PEFT)",
-    )
+    parser.add_argument("--device", default="auto", help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", default="auto", choices=DTYPES, help=argparse.SUPPRESS)
+    parser.add_argument("--quantize", choices=QUANTIZATIONS, help=argparse.SUPPRESS)
+    parser.add_argument("--adapter", action="append", help=argparse.SUPPRESS)
     structured = parser.add_mutually_exclusive_group()
     structured.add_argument("--schema", help=argparse.SUPPRESS)
     structured.add_argument("--regex", help=argparse.SUPPRESS)
     structured.add_argument("--choice", action="append", help=argparse.SUPPRESS)
     flags = [_add_sampling_flag(parser, field) for field in fields(SamplingParams)]
     parser.epilog = (
-        "MODEL is `nano`, a folder or a hub id\n"
+        "MODEL: nano (included); a folder as published, as transformers writes it, or as\n"
+        "  phi4mm quantize does; or a hub id, from the cache or downloaded. Forms of it:\n"
+        "  --quantize int8 or int4, --dtype auto, bfloat16, float16 or float32\n"
+        "  --device auto, cpu or cuda:1, --adapter auto, none, NAME or NAME=FOLDER (PEFT)\n"
+        f"without a prompt, a chat: {' '.join(COMMANDS)}\n"
         "structured output: --schema FILE, --regex TEXT or --choice TEXT (repeatable)\n"
         "sampling, with the defaults:\n" + _wrapped(flags)
     )
@@ -65,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     question = read_question(args)
     text = question.text
     media: list[Image | Audio] = [*map(Image, question.images), *map(Audio, question.audios)]
-    interactive = not text and sys.stdin is not None and sys.stdin.isatty()
+    asked = args.prompt is not None or bool(args.text) or bool(text)
+    interactive = not asked and sys.stdin is not None and sys.stdin.isatty()
     if not text and (args.raw or args.json or not (media or interactive)):
         raise argparse.ArgumentError(None, "there is no prompt; write one after the model, or pipe one in")
     tools = _tools(args.tools)
@@ -73,16 +73,11 @@ def run(args: argparse.Namespace) -> int:
     adapter, _, folder = (args.adapter or [AUTO])[0].partition("=")
     adapters = {adapter: folder} if folder else None
     model = phi4mm.load(args.model, device=args.device, dtype=args.dtype, quantize=args.quantize, adapters=adapters)
+    ask = functools.partial(model.stream, tools=tools, params=params, response_format=response_format, adapter=adapter)
     if interactive:
-        return chat(
-            model,
-            media,
-            system=args.system,
-            tools=tools,
-            params=params,
-            response_format=response_format,
-            adapter=adapter,
-        )
+        if args.model == "nano":
+            print(f"{KNOWS}. Try: Hello.", file=sys.stderr)
+        return chat(ask, Conversation(args.system, media), params, auto=adapter == AUTO)
     if args.raw:
         reply = model.generate(
             prompt=text, images=question.images, audios=question.audios, params=params, adapter=adapter
@@ -96,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         reply = model.chat(messages, tools=tools, params=params, response_format=response_format, adapter=adapter)
         _print_json(reply)
         return 0
-    stream = model.stream(messages, tools=tools, params=params, response_format=response_format, adapter=adapter)
+    stream = ask(messages)
     _, complete = write_answer(stream)
     if not complete:
         raise KeyboardInterrupt

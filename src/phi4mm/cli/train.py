@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi4mm.config.fields import Fields
+from phi4mm.config.json_file import regular_file_bytes
 from phi4mm.config.validate import nearest
 from phi4mm.errors import ConfigError
 from phi4mm.machine import usable_cores
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 STAGES: tuple[Stage, ...] = ("audio", "vision", "joint")
 RENAMED: dict[str, Stage] = {"hear": "audio", "look": "vision", "join": "joint"}  # names before version 0.2
+MAX_RECIPE_BYTES = 2**20
 MIN_VOCABULARY = 300  # 256 bytes, the special tokens, and some merged pairs
 
 
@@ -46,7 +48,19 @@ def run(args: argparse.Namespace) -> int:
 
     Under torchrun each process runs a share of each stage; only the first prepares the data and writes the model.
     """
+    if args.threads < 0:
+        raise argparse.ArgumentError(None, f"--threads is {args.threads}; expected a number of threads from 1")
     first = os.environ.get("RANK", "0") == "0"
+    try:
+        _train(args, first)
+    except KeyboardInterrupt:
+        if first:
+            _show("phi4mm train: stopped; the same command with --resume goes on from the last saved state")
+        raise
+    return 0
+
+
+def _train(args: argparse.Namespace, first: bool) -> None:
     if first:
         _show(f"recipe {args.config}")
     # Set before torch is loaded: idle OpenMP threads then sleep instead of using the core that the data worker needs.
@@ -76,11 +90,13 @@ def run(args: argparse.Namespace) -> int:
         print(args.out)
     if dist.is_initialized():
         dist.destroy_process_group()
-    return 0
 
 
 def read_recipe(path: Path) -> NanoRecipe:
-    """Read a recipe from a TOML file. Raises ConfigError for missing, unknown or impossible values."""
+    """Read a recipe from a TOML file, whose `folder` is relative to the file.
+
+    raises  ConfigError for missing, unknown or impossible values
+    """
     from phi4mm.nano.recipe import SPOKEN_TASKS, NanoRecipe
 
     raw = _read_toml(path)
@@ -90,7 +106,7 @@ def read_recipe(path: Path) -> NanoRecipe:
     top = Fields(raw, path.name)
     utterances = top.section("utterances")
     recipe = NanoRecipe(
-        folder=Path(top.text("folder")),
+        folder=path.parent / os.path.expanduser(top.text("folder")),
         seed=top.integer("seed", low=0),
         vocabulary=top.integer("vocabulary", low=MIN_VOCABULARY),
         utterances={task: utterances.integer(task, low=0) for task in SPOKEN_TASKS},
@@ -129,6 +145,8 @@ def _plan(fields: Fields) -> StagePlan:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    if (size := regular_file_bytes(path, "a recipe", ConfigError)) > MAX_RECIPE_BYTES:
+        raise ConfigError(f"{path} has {size} bytes; expected a recipe of at most {MAX_RECIPE_BYTES}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

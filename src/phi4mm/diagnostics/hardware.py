@@ -13,7 +13,9 @@ import soundfile
 import torch
 
 from phi4mm import machine
+from phi4mm.checkpoint import hub
 from phi4mm.config.engine import EngineConfig
+from phi4mm.diagnostics.fit import DOWNLOAD_BYTES, published_fit
 from phi4mm.inference.resolve import resolve
 from phi4mm.kernels.cpu import library
 from phi4mm.processing.audio_file import FORMATS, MEDIA_FORMATS
@@ -22,7 +24,11 @@ Report: TypeAlias = dict[str, dict[str, Any]]
 PACKAGES = ("torch", "numpy", "pillow", "soundfile", "soxr", "tokenizers", "safetensors", "huggingface_hub")
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16", "amx_int8", "sve", "bf16", "i8mm")
 IMAGE_CODECS = {"JPEG": "jpg", "PNG": "zlib", "TIFF": "libtiff", "WEBP": "webp"}
-PUBLISHED_BYTES = 11_148_920_768
+EXTRAS = {  # the module that an extra installs, and what it brings
+    "media": ("av", "audio of M4A, MP4, MOV, WebM, Matroska and MP2"),
+    "structured": ("llguidance", "answers by JSON schema, regular expression or choice"),
+    "train": ("espeakng_loader", "speech for `phi4mm train nano`"),
+}
 
 
 def describe() -> Report:
@@ -33,7 +39,10 @@ def describe() -> Report:
         "cuda": cuda(),
         "memory": memory(),
         "codecs": codecs(),
+        "extras": extras(),
+        "folders": folders(),
         "chosen": chosen(),
+        **published(),
     }
 
 
@@ -48,14 +57,16 @@ def versions() -> dict[str, str]:
 
 
 def cpu() -> dict[str, Any]:
-    """Usable cores, torch's threads, the instruction sets that decide speed, and the state of the C kernels."""
+    """Usable cores, the CPU quota, torch's threads, instruction sets that decide speed, C compiler and kernels."""
     flags = machine.cpu_flags()
     return {
         "name": machine.cpu_name(),
         "cores": machine.usable_cores(),
+        "quota": machine.cpu_quota(),
         "threads": torch.get_num_threads(),
         "torch_capability": torch.backends.cpu.get_cpu_capability(),
         "features": [flag for flag in CPU_FLAGS if flag in flags],
+        "compiler": library.find_compiler() or "none: install gcc or clang",
         "kernels": kernels(),
     }
 
@@ -91,12 +102,43 @@ def codecs() -> dict[str, list[str]]:
     """The formats of images and audio clips that this installation decodes."""
     images = ["BMP", "PGM", "PPM", *(name for name, codec in IMAGE_CODECS.items() if PIL.features.check(codec))]
     audio = [name for name in FORMATS if name in soundfile.available_formats()]
-    if importlib.util.find_spec("av"):
+    if _installed("av"):
         audio += MEDIA_FORMATS
     return {"images": sorted(images), "audio clips": sorted(audio)}
 
 
 def chosen() -> dict[str, Any]:
     """The settings that `load` would choose by default for nano and for the published model, with its reasons."""
-    sizes = {"nano": 0, "published": PUBLISHED_BYTES}
+    sizes = {"nano": 0, "published": DOWNLOAD_BYTES}
     return {name: asdict(resolve(EngineConfig(), weight_bytes=size)) for name, size in sizes.items()}
+
+
+def extras() -> dict[str, str]:
+    """What each extra brings, and how to install one that is missing."""
+    return {
+        name: brings if _installed(module) else f"missing: {brings}; pip install 'phi4mm[{name}]'"
+        for name, (module, brings) in EXTRAS.items()
+    }
+
+
+def folders() -> dict[str, str]:
+    """Where the compiled kernels and the downloaded models are kept."""
+    try:
+        compiled = str(library.cache_folder())
+    except OSError as error:
+        compiled = f"none: {error}"
+    return {"kernels": compiled, "hub cache": str(hub.cache_folder())}
+
+
+def published() -> Report:
+    """Whether the published model fits, in which forms, and the command to type next."""
+    fit = published_fit()
+    command, reason = fit.next_command()
+    return {
+        "published": {"needs": fit.needs, "fits": fit.fits, "weights": fit.weights, "disk": fit.disk},
+        "next": {"reason": reason, "command": command},
+    }
+
+
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None

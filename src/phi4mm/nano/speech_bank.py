@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import random
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -86,8 +86,9 @@ def build_bank(
     ends, digest = [0], hashlib.sha256()
     report(f"speech: 0 of {sum(counts.values())} utterances")
     with open(folder / "samples.part", "wb") as out, worker_pool(processes) as pool:
-        for utterances in pool.map(_speak_block, jobs):
-            for text, samples, word_onsets in utterances:
+        pending = deque(pool.submit(_speak_block, job) for job in jobs)
+        while pending:
+            for text, samples, word_onsets in pending.popleft().result():
                 out.write(samples.tobytes())
                 texts.append(text)
                 onsets.append(word_onsets)

@@ -25,7 +25,8 @@ def worker_pool(workers: int, initializer: Callable[[], object] | None = None) -
         _start_without_interrupts(pool, workers)
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # No job is cancelled: in the thread of the pool, which then finds its processes gone, that is an error.
+        pool.shutdown(wait=False)
         for child in active_children():
             if child.pid not in before:
                 child.terminate()

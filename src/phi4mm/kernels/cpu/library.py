@@ -35,7 +35,7 @@ SOURCES = sorted(Path(__file__).with_name("csrc").glob("*.[ch]"))
 FLAGS = ("-O3", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
 COMPILE_SECONDS = 20  # for all files together
 _DIGEST_SIZE = hashlib.sha256().digest_size
-_COMPILING = threading.Lock()
+_STATUS = threading.Lock()
 _LOG = logging.getLogger(__name__)
 
 
@@ -55,12 +55,18 @@ class Status:
     reason: str
 
 
-@functools.cache
 def status() -> Status:
-    """Build the library, or find it in the cache folder; once in a process.
+    """Build the library, or find it in the cache folder; once in a process, however many threads ask.
 
-    Where that fails, one line of the log says why everything runs in torch: on stderr, unless logging is configured.
+    Where that fails, or the kernels are slow on this processor, one line of the log says why: on stderr, unless logging
+    is configured.
     """
+    with _STATUS:  # threads that compile side by side would share the time that one is given
+        return _status()
+
+
+@functools.cache
+def _status() -> Status:
     if os.environ.get("PHI4MM_NATIVE", "1") == "0":
         return Status(None, "turned off by PHI4MM_NATIVE=0")
     try:
@@ -69,6 +75,10 @@ def status() -> Status:
         reason = f"the native kernels could not be built or loaded: {' '.join(str(error).split())}"
         _LOG.warning("phi4mm runs slowly: %s", reason)
         return Status(None, reason)
+    if (flags := cpu_flags()) and "avx2" not in flags:
+        reason = "compiled as portable C: this processor has no AVX2, for which the native kernels are written"
+        _LOG.warning("phi4mm runs slowly: %s", reason)
+        return Status(library, reason)
     return Status(library, "compiled for this machine")
 
 
@@ -92,6 +102,11 @@ def load(path: Path, declared: Declarations) -> Library:
     return Library(functions, declared.structs)
 
 
+def find_compiler() -> str | None:
+    """The path of the first of cc, gcc and clang that is installed."""
+    return next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
+
+
 def cache_folder() -> Path:
     """Where compiled kernels are kept. Raises OSError if other users can write to it.
 
@@ -112,7 +127,7 @@ def cache_folder() -> Path:
 
 def _build() -> Path:
     """Path of the library, which is compiled now if it is not in the cache folder, or damaged. Raises OSError."""
-    compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
+    compiler = find_compiler()
     if compiler is None:
         raise OSError("no C compiler is installed; install gcc or clang (cc, gcc and clang are tried)")
     native = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
@@ -122,9 +137,8 @@ def _build() -> Path:
     key = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES))
     key.update(repr((flags, compiler, platform.machine(), cpu_name(), cpu_flags())).encode())
     path = cache_folder() / f"{key.hexdigest()[:32]}.so"
-    with _COMPILING:  # threads that compile side by side would share the time that one is given
-        if not _is_whole(path):
-            _compile(path, compiler, flags, added)
+    if not _is_whole(path):
+        _compile(path, compiler, flags, added)
     return path
 
 
