@@ -1,6 +1,8 @@
 # `make demo` and `make test` begin from a clean checkout: they need only python3 (3.11 or newer) and a package index.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# PyTorch's own index of builds without CUDA, as its documentation names it.
+CPU_INDEX = https://download.pytorch.org/whl/cpu
 
 .PHONY: demo test test-fast test-native test-coverage test-packages prove prove-list check format docs docs-serve clean
 
@@ -53,8 +55,10 @@ docs-serve: .venv/docs.stamp
 clean:
 	rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
+# Where no NVIDIA driver is found, the CPU build of torch: pip prefers it to the same version with CUDA.
 .venv/core.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
+	command -v nvidia-smi > /dev/null || $(PIP) --no-deps --retries 1 --extra-index-url $(CPU_INDEX) torch
 	$(PIP) -e .
 	touch $@
 

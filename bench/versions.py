@@ -33,12 +33,15 @@ LEFT_OUT = ("transformers", "peft")
 TESTS = ("tests/kernels", "@tests/fast.txt")
 
 
-def requirements() -> list[str]:
-    """What the wheel, its extra `structured` and the tests need, as pyproject says."""
+def requirements(*extras: str) -> list[str]:
+    """What phi4mm with these extras needs, as pyproject says, without what is left out."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    stated = [*project["dependencies"], *extras["synth"], *extras["structured"], *extras["test"]]
-    return [line for line in stated if re.split(r"[<>=]", line)[0] not in LEFT_OUT]
+    found = list(project["dependencies"])
+    for extra in extras:
+        for line in project["optional-dependencies"][extra]:
+            inner = re.fullmatch(r"phi4mm\[(\w+)\]", line)  # one of this project's own extras, no package of an index
+            found += requirements(inner[1]) if inner else [line]
+    return [line for line in dict.fromkeys(found) if re.split(r"[<>=]", line)[0] not in LEFT_OUT]
 
 
 def lowest(requirement: str) -> str:
@@ -99,7 +102,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=[], help="lowest, or numbers of Python")
     args = parser.parse_args()
-    stated = requirements()
+    stated = requirements("synth", "structured", "test")
     here = ".".join(platform.python_version_tuple()[:2])
     plan = [(f"{number} newest", number, python, stated) for number, python in pythons().items()]
     plan.append((f"{here} lowest", "lowest", sys.executable, [lowest(line) for line in stated]))

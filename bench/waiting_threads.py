@@ -1,7 +1,8 @@
-"""How should waiting OpenMP threads wait: by spinning, asleep, or as phi4mm sets it? On an idle and on a busy machine.
+"""How should waiting OpenMP threads wait: by spinning, asleep, or as phi4mm sets it? Idle, busy, and under a CPU quota.
 
-Each way runs in fresh processes, in turn, alone and beside one busy process for each core: tokens a second of nano's
-answers and, with a FOLDER of published sizes, seconds for a prompt of 100 tokens and 24 answered ones.
+Each way runs in fresh processes, in turn, alone, beside one busy process for each core, and under a quota of half the
+cores, which the other two ways do not count (this needs root): tokens a second of nano's answers and, with a FOLDER of
+published sizes, seconds for a prompt of 100 tokens and 24 answered ones.
 
     python bench/waiting_threads.py [FOLDER] [--turns 3]
 
@@ -17,6 +18,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 WAYS: dict[str, dict[str, str]] = {
@@ -40,33 +43,58 @@ def main() -> None:
     from measure import provenance  # imports torch, which --one must not do before phi4mm
 
     record: dict[str, object] = {}
-    for load in ("idle", "busy"):
+    for load in ("idle", "busy", "quota"):
         for name, folder in (("nano_tok_s", None), *((("published_s", args.folder),) if args.folder else ())):
             figures = {way: [] for way in WAYS}
             for _ in range(args.turns):
                 for way in WAYS:
-                    figures[way].append(measured(way, folder, busy=load == "busy"))
+                    figures[way].append(measured(way, folder, load))
             medians = {way: statistics.median(values) for way, values in figures.items()}
             best = max if folder is None else min
             better = best(medians["spinning"], medians["asleep"])
             ratio = better / medians["phi4mm"] if folder is None else medians["phi4mm"] / better
             record[f"{load}_{name}"] = medians | {"times_the_better": round(ratio, 3)}
-            print(f"{load:<5}{name:<12}{medians}  {ratio:.2f} times the better of the others", file=sys.stderr)
+            print(f"{load:<6}{name:<12}{medians}  {ratio:.2f} times the better of the others", file=sys.stderr)
     print(json.dumps({"turns": args.turns, **record, **provenance()}))
 
 
-def measured(way: str, folder: Path | None, *, busy: bool) -> float:
-    """One figure of a fresh process, beside a busy process for each core or alone."""
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores() if busy else 0)]
+def measured(way: str, folder: Path | None, load: str) -> float:
+    """One figure of a fresh process: alone ("idle"), beside a process for each core ("busy"), or under a "quota"."""
     kept = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    if load == "quota" and way != "phi4mm":
+        kept["OMP_NUM_THREADS"] = str(cores())  # phi4mm would count the quota for these ways too
     command = [sys.executable, __file__, "--one", *([str(folder)] if folder else [])]
+    with busy(cores()) if load == "busy" else quota(cores() / 2) if load == "quota" else nullcontext([]) as words:
+        done = subprocess.run([*words, *command], env=kept | WAYS[way], stdout=subprocess.PIPE, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1])["figure"])
+
+
+@contextmanager
+def busy(count: int) -> Iterator[list[str]]:
+    """As many processes that do nothing but keep a core busy; no words before a command."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
-        done = subprocess.run(command, env=kept | WAYS[way], stdout=subprocess.PIPE, text=True, check=True)
+        yield []
     finally:
         for other in others:
             other.kill()
             other.wait()
-    return float(json.loads(done.stdout.splitlines()[-1])["figure"])
+
+
+@contextmanager
+def quota(seconds: float) -> Iterator[list[str]]:
+    """The words before a command that let it use so many CPU seconds a second. Raises OSError without the right to."""
+    first = Path("/sys/fs/cgroup/cpu")  # control groups of version 1
+    group = (first if first.is_dir() else first.parent) / f"phi4mm-{os.getpid()}"
+    group.mkdir()
+    try:
+        if first.is_dir():
+            (group / "cpu.cfs_quota_us").write_text(f"{seconds * 100_000:.0f}")
+        else:
+            (group / "cpu.max").write_text(f"{seconds * 100_000:.0f} 100000")
+        yield ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group)]
+    finally:
+        group.rmdir()
 
 
 def cores() -> int:

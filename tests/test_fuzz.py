@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,39 @@ def test_damaged_files_end_in_a_result_or_a_phi_error() -> None:
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout.splitlines()[-1])
     assert all(found["read"] + found["refused"] == 60 for found in record["readers"].values())
+
+
+@pytest.mark.parametrize("name", ["png", "flac", "ogg"])
+def test_damage_reaches_the_decoder_behind_right_checksums(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checksum refuses nearly every damaged file, and the code behind it would never be tried."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    fuzz = importlib.import_module("fuzz")
+    reader = fuzz.READERS[name]
+    for data in reader.valid():
+        wrong = bytearray(data)
+        places = [found.start() + 22 for found in re.finditer(b"OggS", data)] if name == "ogg" else [len(data) - 1]
+        for place in places:
+            wrong[place] ^= 255
+        assert bytes(wrong) != data
+        assert reader.mend(bytes(wrong)) == reader.mend(data) == data
+
+
+CASES = """
+import hashlib, fuzz
+found = [fuzz.case(r, r.valid(), f"{name} 0 {number}") for name, r in fuzz.READERS.items() for number in range(5)]
+print(*(hashlib.sha256(data).hexdigest() for data in found))
+"""
+
+
+def test_a_number_gives_the_same_case_in_every_process() -> None:
+    """A fault that `--case` does not show again cannot be mended."""
+    found = set()
+    for seed in "12":
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", CASES]
+        found.add(subprocess.run(command, cwd=BENCH, env=env, capture_output=True, text=True, check=True).stdout)
+        time.sleep(1)  # libsndfile writes the second into a file of floats
+    assert len(found) == 1
 
 
 def crashes(data: bytes, folder: Path) -> None:

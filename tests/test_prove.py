@@ -11,7 +11,7 @@ import pytest
 
 BENCH = Path(__file__).parent.parent / "bench"
 GOOD = ("FLAG=7", "-c", "import os; print('first'); print('{\"flag\": ' + os.environ['FLAG'] + '}')")
-BAD = ("-c", "print('1 failed'); raise SystemExit(1)")
+BAD = ("-c", "print('1 failed'); raise SystemExit(3)")
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def test_a_part_passes_only_when_all_its_commands_do(
     monkeypatch.setattr("sys.argv", ["prove.py", "good", "mixed"])
     assert prove.main() == 1
     good, mixed = (json.loads((prove.RECORDS / f"{part}.json").read_text()) for part in ("good", "mixed"))
-    assert (good["passed"], good["figures"]) == (True, [{"flag": 7}])
-    assert (mixed["passed"], mixed["figures"]) == (False, ["1 failed", {"flag": 7}])
+    assert (good["passed"], good["status"], good["figures"]) == (True, [0], [{"flag": 7}])
+    assert (mixed["passed"], mixed["status"], mixed["figures"]) == (False, [3, 0], ["1 failed", {"flag": 7}])
     assert sorted(path.name for path in prove.RECORDS.iterdir()) == ["good.json", "mixed.json"]
     lines = capsys.readouterr().out.splitlines()[-3:]
     assert [line.split()[:2] for line in lines] == [["good", "passed"], ["mixed", "FAILED"], ["other", "never"]]

@@ -58,6 +58,6 @@ def test_a_flag_that_the_compiler_refuses_is_a_reason_not_a_crash(monkeypatch: p
     """A misspelt flag must turn the kernels off with the compiler's words."""
     monkeypatch.delenv("PHI4MM_NATIVE", raising=False)
     monkeypatch.setenv("PHI4MM_CFLAGS", "-fno-such-flag")
-    status = native.status.__wrapped__()
+    status = native._status.__wrapped__()
     assert status.library is None
     assert "-fno-such-flag" in status.reason

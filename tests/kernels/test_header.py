@@ -111,6 +111,6 @@ def test_a_library_that_does_not_match_the_header_is_not_used(
     )
     monkeypatch.setattr(native, "_build", lambda: path)
     monkeypatch.setattr(native, "read_header", lambda text: declared)
-    status = native.status.__wrapped__()
+    status = native._status.__wrapped__()
     assert status.library is None
     assert reason in status.reason

@@ -130,7 +130,7 @@ def test_without_a_compiler_everything_still_runs(monkeypatch: pytest.MonkeyPatc
     """Without one, answers are only slower, and `doctor` says why."""
     monkeypatch.delenv("PHI4MM_NATIVE", raising=False)
     monkeypatch.setattr("phi4mm.kernels.cpu.library.shutil.which", lambda name: None)
-    status = native.status.__wrapped__()
+    status = native._status.__wrapped__()
     assert status.library is None
     assert "no C compiler" in status.reason
     monkeypatch.setattr(native, "library", lambda: None)
@@ -144,7 +144,7 @@ def test_a_cache_folder_that_others_can_write_to_is_not_used(tmp_path: Path, mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = native.cache_folder()
     folder.chmod(0o777)
-    status = native.status.__wrapped__()
+    status = native._status.__wrapped__()
     assert status.library is None
     assert "can be written by others" in status.reason
 
@@ -208,7 +208,7 @@ def test_case_b9_a_hanging_compiler_is_given_up(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(native, "COMPILE_SECONDS", 1)
     start = time.monotonic()
-    status = native.status.__wrapped__()
+    status = native._status.__wrapped__()
     assert time.monotonic() - start < 3
     assert status.library is None
     assert "took more than 1 s in all" in status.reason
@@ -226,6 +226,21 @@ def test_case_b9_the_slow_path_says_so_in_one_line(tmp_path: Path) -> None:
     assert lines == [COMPILES, f"phi4mm runs slowly: {said}"]
     assert said.endswith("cc failed: one two")
     assert fresh_status(HOME=str(tmp_path), PHI4MM_NATIVE="0") == ("turned off by PHI4MM_NATIVE=0", [])
+
+
+@needs_compiler
+def test_case_d1_threads_compile_the_kernels_once(tmp_path: Path) -> None:
+    """Four threads compiled side by side, with 20 s for each: on a busy machine all of them could give up."""
+    ask = "list(ThreadPoolExecutor(4).map(lambda _: library.status().reason, range(4)))"
+    code = (
+        f"from concurrent.futures import ThreadPoolExecutor; from phi4mm.kernels.cpu import library; print(set({ask}))"
+    )
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PHI4MM_NATIVE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | home, check=True
+    )
+    assert done.stdout.strip() == "{'compiled for this machine'}"
+    assert done.stderr.splitlines() == [COMPILES]
 
 
 def test_gradients_flow_through_packed_weights() -> None:
@@ -261,9 +276,9 @@ def test_case_c_a_processor_that_the_kernels_are_not_written_for_says_so_in_one_
         pytest.skip("needs a C compiler")
     monkeypatch.setattr(native, "_build", lambda: built)
     monkeypatch.setattr(native, "cpu_flags", lambda: ("asimd",))
-    status = native.status.__wrapped__()
+    status = native._status.__wrapped__()
     assert status.library is not None
     assert "this processor has no AVX2" in status.reason
     assert caplog.messages == [f"phi4mm runs slowly: {status.reason}"]
     monkeypatch.setattr(native, "cpu_flags", lambda: ())  # a system that does not tell
-    assert native.status.__wrapped__().reason == "compiled for this machine"
+    assert native._status.__wrapped__().reason == "compiled for this machine"

@@ -19,6 +19,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ SOURCES = sorted(Path(__file__).with_name("csrc").glob("*.[ch]"))
 FLAGS = ("-O3", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
 COMPILE_SECONDS = 20  # for all files together
 _DIGEST_SIZE = hashlib.sha256().digest_size
+_STATUS = threading.Lock()
 _LOG = logging.getLogger(__name__)
 
 
@@ -53,13 +55,18 @@ class Status:
     reason: str
 
 
-@functools.cache
 def status() -> Status:
-    """Build the library, or find it in the cache folder; once in a process.
+    """Build the library, or find it in the cache folder; once in a process, however many threads ask.
 
     Where that fails, or the kernels are slow on this processor, one line of the log says why: on stderr, unless logging
     is configured.
     """
+    with _STATUS:  # threads that compile side by side would share the time that one is given
+        return _status()
+
+
+@functools.cache
+def _status() -> Status:
     if os.environ.get("PHI4MM_NATIVE", "1") == "0":
         return Status(None, "turned off by PHI4MM_NATIVE=0")
     try:
