@@ -123,7 +123,7 @@ def test_impossible_processors_are_refused() -> None:
     """2x2 pooling needs an even number of patches, and the model was not trained with more crops."""
     with pytest.raises(ConfigError, match="448 is not an even number of patches of patch_size 15"):
         ImageProcessor(patch_size=15)
-    with pytest.raises(ConfigError, match="max_crops is 65; expected 1 to 64"):
+    with pytest.raises(ConfigError, match="max_crops is 65; expected a whole number from 1 to 64"):
         ImageProcessor(max_crops=65)
 
 

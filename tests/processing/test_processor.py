@@ -215,7 +215,7 @@ def test_the_limits_of_a_folder_are_read(tmp_path: Path) -> None:
     assert small.images == ImageProcessor(224, 28, 9)
     assert Processor.from_folder(tmp_path, context=100, max_crops=64).images.max_crops == 64
     for text, message in (
-        ('{"dynamic_hd": 65}', "max_crops is 65; expected 1 to 64"),
+        ('{"dynamic_hd": 65}', "max_crops is 65; expected a whole number from 1 to 64"),
         ('{"dynamic_hd": "9"}', "dynamic_hd is '9'; expected a whole number"),
         ('{"audio_compression_rate": 4}', "audio_compression_rate is 4; expected 8"),
         ("[]", "holds a list; expected a JSON object"),
