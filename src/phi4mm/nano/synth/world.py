@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image as PillowImage
 
-from phi4mm.nano.synth import augment, copying, dialogue, questions, scene, sentences, signs, tools, voice
+from phi4mm.nano.synth import augment, copying, dialogue, questions, scene, sentences, signs, tools, translation, voice
 from phi4mm.nano.synth.example import Example as Example
 from phi4mm.nano.synth.example import Language, Speaker
 from phi4mm.nano.synth.split import Split
@@ -24,6 +24,7 @@ TASKS: tuple[Task, ...] = get_args(Task)  # those of the first nano
 MAKERS: dict[str, Maker] = {
     **dict.fromkeys(copying.TASKS, copying.make),
     **dict.fromkeys(tools.TASKS, tools.make),
+    **dict.fromkeys(translation.TASKS, translation.make),
 }
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
