@@ -9,7 +9,21 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image as PillowImage
 
-from phi4mm.nano.synth import augment, copying, dialogue, questions, scene, sentences, signs, tools, translation, voice
+from phi4mm.nano.synth import (
+    augment,
+    copying,
+    dialogue,
+    first_words,
+    knowledge,
+    outside,
+    questions,
+    scene,
+    sentences,
+    signs,
+    tools,
+    translation,
+    voice,
+)
 from phi4mm.nano.synth.example import Example as Example
 from phi4mm.nano.synth.example import Language, Speaker
 from phi4mm.nano.synth.split import Split
@@ -25,6 +39,9 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(copying.TASKS, copying.make),
     **dict.fromkeys(tools.TASKS, tools.make),
     **dict.fromkeys(translation.TASKS, translation.make),
+    **dict.fromkeys(first_words.TASKS, first_words.make),
+    **dict.fromkeys(outside.TASKS, outside.make),
+    **dict.fromkeys(knowledge.TASKS, knowledge.make),
 }
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
