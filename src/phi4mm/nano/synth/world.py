@@ -11,15 +11,19 @@ from PIL import Image as PillowImage
 
 from phi4mm.nano.synth import (
     augment,
+    conversations,
     copying,
     dialogue,
     first_words,
+    forms,
     knowledge,
     outside,
     questions,
+    refusals,
     scene,
     sentences,
     signs,
+    summaries,
     tools,
     translation,
     voice,
@@ -42,6 +46,10 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(first_words.TASKS, first_words.make),
     **dict.fromkeys(outside.TASKS, outside.make),
     **dict.fromkeys(knowledge.TASKS, knowledge.make),
+    **dict.fromkeys(refusals.TASKS, refusals.make),
+    **dict.fromkeys(conversations.TASKS, conversations.make),
+    **dict.fromkeys(forms.TASKS, forms.make),
+    **dict.fromkeys(summaries.TASKS, summaries.make),
 }
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
