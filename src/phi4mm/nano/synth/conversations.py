@@ -12,6 +12,7 @@ from phi4mm.nano.synth import dialogue, first_words, knowledge, strings
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
 from phi4mm.nano.synth.language import tables
 from phi4mm.nano.synth.language.numerals import in_words
+from phi4mm.nano.synth.openings import OPENINGS
 from phi4mm.nano.synth.outside import OUTSIDE, outside
 from phi4mm.nano.synth.skills import CITIES, NAMES
 from phi4mm.nano.synth.split import ALWAYS_TRAINED, Split, draw
@@ -255,9 +256,9 @@ def _in(language: Language, split: Split, rng: random.Random) -> tuple[str, str]
     if style < 0.5:
         same = rng.choice(SAME)
         asked = rng.randrange(4)
-        said = first_words.OPENINGS[LANGUAGES[asked]][same[asked]]
+        said = OPENINGS[LANGUAGES[asked]][same[asked]]
         phrase = rng.choice(said.phrases)
-        answer = first_words.OPENINGS[language][same[LANGUAGES.index(language)]].answer
+        answer = OPENINGS[language][same[LANGUAGES.index(language)]].answer
         return first_words.written(phrase, LANGUAGES[asked], said.joins), answer
     if style < 0.75:
         return outside(split, rng)[0], OUTSIDE[language]

@@ -57,7 +57,8 @@ def story(split: Split, rng: random.Random, language: Language) -> tuple[str, st
     sentences = [
         deeds[(first, second).index(at)] if at in (first, second) else next(rest) for at in range(len(others) + 2)
     ]
-    about = french.finish(rng.choice(ABOUT[language]).format(person.noun))
+    about = rng.choice(ABOUT[language]).format(person.noun)
+    about = french.finish(about) if language == "fr" else about
     summary = " ".join(render(deed, language) for deed in deeds)
     return " ".join((about, *(render(sentence, language) for sentence in sentences))), summary
 
