@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from phi4mm.nano.synth import conversations, copying, first_words, knowledge, language, refusals, sentences, world
+from phi4mm.nano.synth import conversations, copying, first_words, knowledge, refusals, sentences, world
 from phi4mm.nano.synth.example import LANGUAGES, Example
+from phi4mm.nano.synth.language import grammar
 from phi4mm.nano.synth.language.meaning import MEN, WOMEN, Clause, Phrase, Place, Sentence
 from phi4mm.nano.synth.split import ALWAYS_TRAINED, Split, is_held_out
 from phi4mm.nano.synth.tools import NO_TOOLS
@@ -112,9 +113,9 @@ def test_the_same_question_has_the_same_answer_in_the_whole_world() -> None:
 def test_sentences_translate_one_to_one(split: Split) -> None:
     """Prevents a translation that depends on more than the sentence, and labels that contradict each other."""
     rng = random.Random(0)
-    meanings = [language.sentence(split, rng) for _ in range(EXAMPLES)]
+    meanings = [grammar.sentence(split, rng) for _ in range(EXAMPLES)]
     for other in LANGUAGES[1:]:
-        pairs = {(language.render(meaning, "en"), language.render(meaning, other)) for meaning in meanings}
+        pairs = {(grammar.render(meaning, "en"), grammar.render(meaning, other)) for meaning in meanings}
         assert len({english for english, _ in pairs}) == len(pairs) == len({foreign for _, foreign in pairs})
 
 
@@ -147,13 +148,13 @@ def test_sentences_translate_one_to_one(split: Split) -> None:
 def test_grammar_agrees_in_every_language(english: str, german: str, french: str, spanish: str) -> None:
     """Prevents wrong cases, elision, agreement and word order."""
     meaning = MEANINGS[english]
-    assert [language.render(meaning, each) for each in LANGUAGES] == [english, german, french, spanish]
+    assert [grammar.render(meaning, each) for each in LANGUAGES] == [english, german, french, spanish]
 
 
 def test_the_vocabulary_is_about_700_english_words() -> None:
     """Prevents a grammar that grows unseen."""
     rng = random.Random(0)
-    texts = [language.render(language.sentence("train", rng), "en") for _ in range(20000)]
+    texts = [grammar.render(grammar.sentence("train", rng), "en") for _ in range(20000)]
     words = {word for text in texts for word in re.findall(r"[\w'-]+", text.lower())}
     assert 650 <= len(words | set(sentences.vocabulary())) <= 750
 
@@ -221,9 +222,9 @@ def test_nothing_computed_is_in_both_splits(make: Callable[[Split, random.Random
 def test_no_sentence_of_the_grammar_is_in_both_splits() -> None:
     """Prevents translations and transcripts of trained sentences; sayings without a name or number are trained."""
     rng = random.Random(0)
-    train, held_out = ({language.sentence(split, rng) for _ in range(EXAMPLES)} for split in SPLITS)
+    train, held_out = ({grammar.sentence(split, rng) for _ in range(EXAMPLES)} for split in SPLITS)
     assert not train & held_out
-    assert all(is_held_out("sentence", language.render(meaning, "en")) for meaning in held_out)
+    assert all(is_held_out("sentence", grammar.render(meaning, "en")) for meaning in held_out)
     assert not is_held_out(*ALWAYS_TRAINED)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 
+from phi4mm.nano.synth import dialogue
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
 from phi4mm.nano.synth.openings import EMPTY, GREETED, OPENINGS, QUESTION_WORDS, WITHOUT_MEDIA, WRITTEN_ONLY
 from phi4mm.nano.synth.split import ALWAYS_TRAINED, Split, draw
@@ -18,7 +19,8 @@ TASKS = ("first_words",)
 def make(task: str, split: Split, rng: random.Random, _speak: Speaker) -> Example:
     """A first message and its answer; phrases as they stand above are always trained."""
     text, answer, _ = opening(split, rng)
-    return Example(task, (Message.user(text),), (), answer)
+    told = (Message.system(rng.choice(dialogue.SYSTEM)),) if rng.random() < 0.25 else ()
+    return Example(task, (*told, Message.user(text)), (), answer)
 
 
 def opening(split: Split, rng: random.Random) -> tuple[str, str, Language]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from phi4mm.nano.synth import strings
+from phi4mm.nano.synth import dialogue, strings
 from phi4mm.nano.synth.actions import natural_offer
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
 from phi4mm.nano.synth.knowledge import CAPITALS
@@ -43,7 +43,8 @@ OUTSIDE: dict[Language, str] = {
 def make(task: str, split: Split, rng: random.Random, _speak: Speaker) -> Example:
     """A question outside the world that belongs to `split`, and the honest sentence."""
     text, language = outside(split, rng)
-    return Example(task, (Message.user(text),), (), OUTSIDE[language])
+    told = (Message.system(rng.choice(dialogue.SYSTEM)),) if rng.random() < 0.25 else ()
+    return Example(task, (*told, Message.user(text)), (), OUTSIDE[language])
 
 
 def outside(split: Split, rng: random.Random, *, spoken: bool = False) -> tuple[str, Language]:

@@ -23,7 +23,8 @@ from phi4mm.nano.synth.harm import (
     SELF_HARM,
     STEALING,
 )
-from phi4mm.nano.synth.language import GRAMMARS, phrases
+from phi4mm.nano.synth.language import phrases
+from phi4mm.nano.synth.language.grammar import GRAMMARS
 from phi4mm.nano.synth.language.meaning import Phrase
 from phi4mm.nano.synth.outside import OUTSIDE
 from phi4mm.nano.synth.split import Split, draw

@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
-from phi4mm.nano.synth.language import composition, french, render
+from phi4mm.nano.synth.language import composition, french
+from phi4mm.nano.synth.language.grammar import render
 from phi4mm.nano.synth.language.meaning import MEN, WOMEN, Clause, Meaning, Phrase, Sentence
 from phi4mm.nano.synth.split import Split, draw
 from phi4mm.protocol.messages import Message

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
-from phi4mm.nano.synth.language import GRAMMARS, phrases, render, sentence
+from phi4mm.nano.synth.language import phrases
+from phi4mm.nano.synth.language.grammar import GRAMMARS, render, sentence
 from phi4mm.nano.synth.language.meaning import Phrase
 from phi4mm.nano.synth.split import Split, draw
 from phi4mm.protocol.messages import Message
