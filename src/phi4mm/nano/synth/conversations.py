@@ -133,8 +133,9 @@ def _told(split: Split, rng: random.Random) -> Example:
     talk += [_other(split, rng) for _ in range(rng.choice((0, 0, 0, 1, 2)))]
     _, _, _, asked, answer = rng.choice(told)
     untold = [each for each in TELLINGS if each not in [each for each, *_ in told]]
-    if rng.random() < 0.1:
+    if rng.random() < 0.12:
         asked, answer = rng.choice(TELLINGS[rng.choice(untold)].asked), UNTOLD
+        talk = [] if rng.random() < 0.3 else talk
     return _example("told", [*talk, (asked, answer)], rng, system)
 
 
