@@ -1,0 +1,1 @@
+"""One grammar of English, German, French and Spanish; its sentences are drawn and rendered in grammar.py."""
