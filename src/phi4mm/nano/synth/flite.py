@@ -45,10 +45,9 @@ def speak(text: str, voice: Voice) -> Speech:
     try:
         wave = library.utt_wave(utterance).contents
         samples = np.ctypeslib.as_array(wave.samples, (wave.num_samples,)).astype(np.float32) / np.float32(32768)
-        onsets = _onsets(library, utterance)
+        return Speech(samples, wave.sample_rate, _onsets(library, utterance))
     finally:
         library.delete_utterance(utterance)
-    return Speech(samples, wave.sample_rate, onsets)
 
 
 def _onsets(library: ctypes.CDLL, utterance: int) -> tuple[float, ...]:

