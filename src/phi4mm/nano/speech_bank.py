@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
@@ -31,8 +31,9 @@ from phi4mm.nano.synth.split import Split
 from phi4mm.protocol.messages import Audio
 from phi4mm.training.workers import worker_pool
 
-Lines: TypeAlias = tuple[str, ...]
-PART = 400  # sentences of a part, about a minute of synthesis and 30 MB
+Group: TypeAlias = tuple[int, tuple[str, ...]]  # which time these sentences are said, from 0; sentences of one voice
+PART = 400  # sentences of a part: some seconds of synthesis and 30 MB
+VOICES = 24  # that say the same sentences at most
 MAX_INDEX_BYTES = 2**24
 
 
@@ -78,13 +79,13 @@ class SpeechBank:
         return speaker.record([self.clean(n) for lines in parts for n in self._in_one_voice(language, lines, rng)], rng)
 
     def _in_one_voice(self, language: Language, lines: list[str], rng: random.Random) -> list[int]:
-        """The number of each line, all of the voice of a drawn one of the first line where that voice says them."""
-        spoken_by = self._voices[rng.choice(self._by_text[language, lines[0]])]
-        numbers = []
-        for line in lines:
-            found = self._by_text[language, line]
-            numbers.append(next((n for n in found if self._voices[n] == spoken_by), found[0]))
-        return numbers
+        """The number of each line in the bank: of one voice that says them all, if there is one."""
+        found = [{self._voices[n]: n for n in self._by_text[language, line]} for line in lines]
+        voices = [spoken_by for spoken_by in found[0] if all(spoken_by in numbers for numbers in found[1:])]
+        if not voices:
+            return [rng.choice(list(numbers.values())) for numbers in found]
+        spoken_by = rng.choice(voices)
+        return [numbers[spoken_by] for numbers in found]
 
     def samples(self, number: int) -> int:
         """The number of samples of sentence `number`."""
@@ -99,10 +100,10 @@ class SpeechBank:
 
 @dataclass(frozen=True)
 class PartPlan:
-    """What a part is made of: groups of sentences of one language, each group in one voice that its text decides."""
+    """What a part is made of: groups of sentences of one language; each decides its voice."""
 
     language: Language
-    groups: tuple[Lines, ...]
+    groups: tuple[Group, ...]
     seed: int
 
     @property
@@ -129,8 +130,8 @@ def build_bank(
     report("speech: collecting the sentences")
     plans = plan_parts(counts, passages, seed)
     missing = [plan for plan in plans if not (folder / f"{plan.name}.json").exists()]
-    total = sum(len(lines) for plan in plans for lines in plan.groups)
-    done = total - sum(len(lines) for plan in missing for lines in plan.groups)
+    total = sum(len(lines) for plan in plans for _, lines in plan.groups)
+    done = total - sum(len(lines) for plan in missing for _, lines in plan.groups)
     report(f"speech: {done} of {total} sentences")
     with worker_pool(processes) as pool:
         jobs = {pool.submit(make_part, folder, plan): plan for plan in missing}
@@ -144,27 +145,32 @@ def build_bank(
 
 def plan_parts(counts: Mapping[str, int], passages: Mapping[Language, int], seed: int) -> list[PartPlan]:
     """The parts of a bank, language by language."""
-    groups: dict[Language, dict[Lines, None]] = {language: {} for language in LANGUAGES}
-    for language, count in passages.items():
-        for number in range(count):
-            groups[language][passage(number)] = None
+    groups: dict[Language, list[Group]] = {
+        language: [(0, passage(number)) for number in range(passages.get(language, 0))] for language in LANGUAGES
+    }
+    times: Counter[tuple[Language, tuple[str, ...]]] = Counter()
     for language, lines in said(counts):
-        groups[language][lines] = None
-    plans = []
-    for language in LANGUAGES:
-        block: list[Lines] = []
-        for lines in groups[language]:
-            block.append(lines)
-            if sum(map(len, block)) >= PART:
-                plans.append(PartPlan(language, tuple(block), seed))
-                block = []
-        plans += [PartPlan(language, tuple(block), seed)] if block else []
-    return plans
+        if times[language, lines] < VOICES:
+            groups[language].append((times[language, lines], lines))
+        times[language, lines] += 1
+    return [PartPlan(language, block, seed) for language in LANGUAGES for block in _blocks(groups[language])]
 
 
-def said(counts: Mapping[str, int]) -> Iterator[tuple[Language, Lines]]:
+def _blocks(groups: list[Group]) -> Iterator[tuple[Group, ...]]:
+    """Groups of some PART sentences."""
+    block: list[Group] = []
+    for group in groups:
+        block.append(group)
+        if sum(len(lines) for _, lines in block) >= PART:
+            yield tuple(block)
+            block = []
+    if block:
+        yield tuple(block)
+
+
+def said(counts: Mapping[str, int]) -> Iterator[tuple[Language, tuple[str, ...]]]:
     """What each voice says in the first `counts` training examples of each task, in their order."""
-    heard: list[tuple[Language, Lines]] = []
+    heard: list[tuple[Language, tuple[str, ...]]] = []
 
     def listen(text: str, language: Language, split: Split, rng: random.Random) -> Audio:
         heard.extend((language, tuple(lines)) for lines in speaker.parts(text))
@@ -182,8 +188,8 @@ def make_part(folder: Path, plan: PartPlan) -> int:
     part: dict[str, Any] = {"language": plan.language, "texts": [], "voices": [], "ends": [], "onsets": [], "names": []}
     samples: list[npt.NDArray[np.int16]] = []
     end = 0
-    for number, lines in enumerate(plan.groups):
-        drawn = voice.draw_voice(plan.language, "train", random.Random(f"{plan.seed} {plan.language} {lines}"))
+    for number, (time, lines) in enumerate(plan.groups):
+        drawn = voice.draw_voice(plan.language, "train", random.Random(f"{plan.seed} {plan.language} {time} {lines}"))
         part["names"].append(asdict(drawn))
         for line in lines:
             speech = voice.speak(line, drawn)

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image as PillowImage
 
-from phi4mm.nano.synth import copying, dialogue, questions, scene, sentences, signs, speaker, speech, tools
+from phi4mm.nano.synth import copying, dialogue, questions, scene, sentences, signs, speaker, speech, spoken, tools
 from phi4mm.nano.synth.example import Example as Example
 from phi4mm.nano.synth.example import Language, Speaker
 from phi4mm.nano.synth.split import Split
@@ -25,6 +25,7 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(copying.TASKS, copying.make),
     **dict.fromkeys(tools.TASKS, tools.make),
     **dict.fromkeys(speech.TASKS, speech.make),
+    **dict.fromkeys(spoken.TASKS, spoken.make),
 }
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (

@@ -1,0 +1,72 @@
+"""Requests that are spoken: tool calls, words to repeat, greetings and simple facts."""
+
+from __future__ import annotations
+
+import random
+
+from phi4mm.nano.synth import dialogue, numerals, sentences, tools
+from phi4mm.nano.synth.example import Example, Language, Speaker
+from phi4mm.nano.synth.skills import NAMES
+from phi4mm.nano.synth.split import Split, draw
+from phi4mm.protocol.messages import Message, Tool
+
+TASKS = ("spoken_tool", "spoken_copy", "spoken_first")
+COPY = (
+    "Say {}.", "Please say {}.", "Repeat {}.", "Repeat after me, {}.", "Can you say {}?", "Write {}.", 
+    "Please repeat {}.", "Say the words {}.",
+)  # fmt: skip
+SENTENCE = ("Repeat after me. {}", "Please repeat. {}", "Repeat this sentence. {}", "Say this sentence. {}")
+WORDS = (
+    *sentences.CITIES, *sentences.PEOPLE, *sentences.ANIMALS, *sentences.FOODS, *sentences.THINGS, *sentences.PLACES,
+    *sentences.VEHICLES, *sentences.ROOMS, *sentences.COLORS, *sentences.QUALITIES, *sentences.FEELINGS,
+    *sentences.NUMBERS, *sentences.PLURALS, *dialogue.DAYS, *NAMES,
+)  # fmt: skip
+
+
+def make(task: str, split: Split, rng: random.Random, speak: Speaker) -> Example:
+    """An example of one of TASKS."""
+    if task == "spoken_tool":
+        return _tool(split, rng, speak)
+    if task == "spoken_copy":
+        return _copy(split, rng, speak)
+    request, answer = dialogue.make_chat(split, rng, spoken=True)
+    return hear(task, request, answer, "en", split, rng, speak)
+
+
+def hear(
+    task: str,
+    request: str,
+    answer: str,
+    language: Language,
+    split: Split,
+    rng: random.Random,
+    speak: Speaker,
+    declared: tuple[Tool, ...] = (),
+) -> Example:
+    """An example whose `request` is spoken, after a system message in a third of the cases."""
+    words = numerals.sayable(request, language)
+    system = (Message.system(rng.choice(dialogue.SYSTEM)),) if rng.random() < 1 / 3 else ()
+    message = Message.user(speak(words, language, split, rng))
+    return Example(task, (*system, message), declared, answer, words)
+
+
+def _tool(split: Split, rng: random.Random, speak: Speaker) -> Example:
+    """A request for a declared tool; in one of eight cases no declared tool fits."""
+    offer = tools.draw_offer(split, rng, spoken=True)
+    declared, answer = tools.declared(offer, rng), tools.calls(offer)
+    if rng.random() < 1 / 8 and len(declared) > 1:
+        declared, answer = tuple(tool for tool in declared if tool != offer.tool), dialogue.NO_TOOL
+    return hear("spoken_tool", offer.request, answer, "en", split, rng, speak, declared)
+
+
+def _copy(split: Split, rng: random.Random, speak: Speaker) -> Example:
+    """A request to repeat one to five words, or a sentence."""
+    if rng.random() < 0.4:
+        sentence = sentences.make_sentence(split, rng)
+        return hear("spoken_copy", rng.choice(SENTENCE).format(sentence), sentence, "en", split, rng, speak)
+    words = draw(split, rng, _words, lambda text: ("copy", text))
+    return hear("spoken_copy", rng.choice(COPY).format(words), words, "en", split, rng, speak)
+
+
+def _words(rng: random.Random) -> str:
+    return " ".join(rng.sample(WORDS, rng.choice((1, 2, 2, 3, 3, 4, 5))))
