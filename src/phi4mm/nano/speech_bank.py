@@ -22,6 +22,7 @@ import soxr
 from phi4mm.config.json_file import read_json_as
 from phi4mm.errors import ConfigError
 from phi4mm.nano.synth import augment, voice, world
+from phi4mm.nano.synth.example import Language
 from phi4mm.nano.synth.split import Split
 from phi4mm.protocol.messages import Audio
 from phi4mm.training.workers import worker_pool
@@ -46,13 +47,13 @@ class SpeechBank:
         for number, text in enumerate(self.texts):
             self._by_text[text].append(number)
 
-    def speak(self, text: str, split: Split, rng: random.Random) -> Audio:
+    def speak(self, text: str, language: Language, split: Split, rng: random.Random) -> Audio:
         """An utterance of `text`, newly stretched and augmented.
 
         Synthesized now if the bank has none of this text or the split is not `train`.
         """
         if split != "train" or text not in self._by_text:
-            return world.speak(text, split, rng)
+            return world.speak(text, language, split, rng)
         number = rng.choice(self._by_text[text])
         noise = np.random.default_rng(rng.getrandbits(64))
         stretched = augment.stretch(self.clean(number), float(noise.uniform(*augment.STRETCH)))

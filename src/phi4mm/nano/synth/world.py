@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from PIL import Image as PillowImage
 
-from phi4mm.nano.synth import augment, dialogue, questions, scene, sentences, signs, voice
+from phi4mm.nano.synth import augment, dialogue, questions, scene, scenes, sentences, signs, voice
+from phi4mm.nano.synth.example import Example as Example
+from phi4mm.nano.synth.example import Language, Speaker
 from phi4mm.nano.synth.split import Split
-from phi4mm.protocol.messages import Audio, Image, Message, Tool
+from phi4mm.protocol.messages import Audio, Image, Message
 
 Task: TypeAlias = Literal[
     "scene", "pair", "sign", "transcribe", "spoken_scene", "spoken_chat", "tool_call", "no_tool", "chat", "repeat"
 ]
-Speaker: TypeAlias = Callable[[str, Split, random.Random], Audio]
 TASKS: tuple[Task, ...] = get_args(Task)
+DOMAINS = (scenes,)
+MAKERS: dict[str, Callable[[str, Split, random.Random, Speaker], Example]] = {
+    task: domain.make for domain in DOMAINS for task in domain.TASKS
+}
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
     "Transcribe the audio clip into text.", "Transcribe the audio clip into text.", "Transcribe the audio to text.",
@@ -26,45 +30,31 @@ TRANSCRIBE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Example:
-    """A conversation and the one right answer.
-
-    spoken  the text of its utterance
-    shown   a description of its image
-    """
-
-    task: Task
-    messages: tuple[Message, ...]
-    tools: tuple[Tool, ...]
-    answer: str
-    spoken: str = ""
-    shown: str = ""
-
-
-def speak(text: str, split: Split, rng: random.Random) -> Audio:
+def speak(text: str, _language: Language, split: Split, rng: random.Random) -> Audio:
     """`text` spoken by a voice of `split` and augmented."""
     speech = voice.speak(text, voice.draw_voice(split, rng))
     noise = np.random.default_rng(rng.getrandbits(64))
     return Audio(augment.augment(speech.samples, speech.rate, noise), speech.rate)
 
 
-def silent(_text: str, _split: Split, _rng: random.Random) -> Audio:
+def silent(_text: str, _language: Language, _split: Split, _rng: random.Random) -> Audio:
     """Used instead of `speak` where only the text of an utterance matters."""
     return Audio(np.zeros(1, np.float32), 16000)
 
 
-def example(split: Split, seed: int, task: Task, speak: Speaker = speak) -> Example:
+def example(split: Split, seed: int, task: str, speak: Speaker = speak) -> Example:
     """Example number `seed` of `task`, made only from sentences, voices, scenes and tools of `split`.
 
     speak  makes the utterance of a text; training passes one that reads a speech bank
     """
     rng = random.Random(f"{split} {task} {seed}")
+    if task in MAKERS:
+        return MAKERS[task](task, split, rng, speak)
     if task in ("scene", "pair", "sign", "spoken_scene"):
         return _about_image(split, rng, task, speak)
     if task == "transcribe":
         text = sentences.make_sentence(split, rng)
-        return Example(task, (Message.user(speak(text, split, rng), rng.choice(TRANSCRIBE)),), (), text, text)
+        return Example(task, (Message.user(speak(text, "en", split, rng), rng.choice(TRANSCRIBE)),), (), text, text)
     if task in ("tool_call", "no_tool"):
         request = (dialogue.make_tool_call if task == "tool_call" else dialogue.make_no_tool)(split, rng)
         return Example(task, (*_preface(rng, 0.7), Message.user(request.request)), request.tools, request.answer)
@@ -74,18 +64,18 @@ def example(split: Split, seed: int, task: Task, speak: Speaker = speak) -> Exam
         question, answer = dialogue.make_chat(split, rng, spoken=task == "spoken_chat")
     if task != "spoken_chat":
         return Example(task, (*_preface(rng, 0.3), Message.user(question)), (), answer)
-    return Example(task, (Message.user(speak(question, split, rng)),), (), answer, question)
+    return Example(task, (Message.user(speak(question, "en", split, rng)),), (), answer, question)
 
 
-def _about_image(split: Split, rng: random.Random, task: Task, speak: Speaker) -> Example:
+def _about_image(split: Split, rng: random.Random, task: str, speak: Speaker) -> Example:
     drawn, shown, (question, answer) = _draw_image(split, rng, task)
     image = Image(np.asarray(drawn))
     if task == "spoken_scene":
-        return Example(task, (Message.user(image, speak(question, split, rng)),), (), answer, question, shown)
+        return Example(task, (Message.user(image, speak(question, "en", split, rng)),), (), answer, question, shown)
     return Example(task, (*_preface(rng, 0.1), Message.user(image, question)), (), answer, shown=shown)
 
 
-def _draw_image(split: Split, rng: random.Random, task: Task) -> tuple[PillowImage.Image, str, tuple[str, str]]:
+def _draw_image(split: Split, rng: random.Random, task: str) -> tuple[PillowImage.Image, str, tuple[str, str]]:
     if task == "sign" or (task == "spoken_scene" and rng.random() < 0.1):
         sign, backdrop = signs.make_sign(split, rng)
         return signs.draw_sign(sign, backdrop, rng), sign.name, questions.ask_sign(sign, rng)
