@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image as PillowImage
 
-from phi4mm.nano.synth import augment, dialogue, questions, scene, scenes, sentences, signs, voice
+from phi4mm.nano.synth import augment, copying, dialogue, questions, scene, scenes, sentences, signs, tools, voice
 from phi4mm.nano.synth.example import Example as Example
 from phi4mm.nano.synth.example import Language, Speaker
 from phi4mm.nano.synth.split import Split
@@ -18,10 +18,13 @@ from phi4mm.protocol.messages import Audio, Image, Message
 Task: TypeAlias = Literal[
     "scene", "pair", "sign", "transcribe", "spoken_scene", "spoken_chat", "tool_call", "no_tool", "chat", "repeat"
 ]
-TASKS: tuple[Task, ...] = get_args(Task)
-DOMAINS = (scenes,)
-MAKERS: dict[str, Callable[[str, Split, random.Random, Speaker], Example]] = {
-    task: domain.make for domain in DOMAINS for task in domain.TASKS
+Maker: TypeAlias = Callable[[str, Split, random.Random, Speaker], Example]
+TASKS: tuple[Task, ...] = get_args(Task)  # those of the first nano
+# The other tasks, each by the module that makes it.
+MAKERS: dict[str, Maker] = {
+    **dict.fromkeys(copying.TASKS, copying.make),
+    **dict.fromkeys(tools.TASKS, tools.make),
+    **dict.fromkeys(scenes.TASKS, scenes.make),
 }
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
