@@ -9,7 +9,19 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image as PillowImage
 
-from phi4mm.nano.synth import augment, copying, dialogue, questions, scene, scenes, sentences, signs, tools, voice
+from phi4mm.nano.synth import (
+    augment,
+    copying,
+    dialogue,
+    lines,
+    questions,
+    scene,
+    scenes,
+    sentences,
+    signs,
+    tools,
+    voice,
+)
 from phi4mm.nano.synth.example import Example as Example
 from phi4mm.nano.synth.example import Language, Speaker
 from phi4mm.nano.synth.split import Split
@@ -25,6 +37,7 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(copying.TASKS, copying.make),
     **dict.fromkeys(tools.TASKS, tools.make),
     **dict.fromkeys(scenes.TASKS, scenes.make),
+    **dict.fromkeys(lines.TASKS, lines.make),
 }
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
