@@ -30,7 +30,8 @@ TRAIN: tuple[tuple[str, ...], ...] = (
     ("LiberationSerif-Regular", "LiberationSerif-Bold", "LiberationSerif-Italic"),
     ("LiberationMono-Regular", "LiberationMono-Bold"), ("LiberationSansNarrow-Regular", "LiberationSansNarrow-Bold"),
     ("Lato-Regular", "Lato-Bold", "Lato-Italic"), ("Roboto-Regular", "Roboto-Bold", "Roboto-Light"),
-    ("RobotoCondensed-Regular", "RobotoCondensed-Bold"), ("EBGaramond12-Regular", "EBGaramond12-Regular", "EBGaramond12-Italic"),
+    ("RobotoCondensed-Regular", "RobotoCondensed-Bold"),
+    ("EBGaramond12-Regular", "EBGaramond12-Regular", "EBGaramond12-Italic"),  # its bold lacks letters
     ("Inconsolata", "Inconsolata"), ("Cantarell-Regular", "Cantarell-Bold"), ("Hack-Regular", "Hack-Bold"),
     ("Comfortaa-Regular", "Comfortaa-Bold"), ("LinLibertine_R", "LinLibertine_RB", "LinLibertine_RI"),
     ("Quicksand-Medium", "Quicksand-Bold"), ("Vollkorn-Regular", "Vollkorn-Bold", "Vollkorn-Italic"),

@@ -14,6 +14,7 @@ from phi4mm.nano.synth import (
     copying,
     dialogue,
     lines,
+    pages,
     questions,
     scene,
     scenes,
@@ -38,6 +39,7 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(tools.TASKS, tools.make),
     **dict.fromkeys(scenes.TASKS, scenes.make),
     **dict.fromkeys(lines.TASKS, lines.make),
+    **dict.fromkeys(pages.TASKS, pages.make),
 }
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
