@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 
-from phi4mm.nano.synth import dialogue, numerals, sentences, tools
+from phi4mm.nano.synth import dialogue, lines, numerals, scenes, sentences, tools
 from phi4mm.nano.synth.example import Example, Language, Speaker
 from phi4mm.nano.synth.skills import NAMES
 from phi4mm.nano.synth.split import Split, draw
 from phi4mm.protocol.messages import Message, Tool
 
-TASKS = ("spoken_tool", "spoken_copy", "spoken_first")
+TASKS = ("spoken_tool", "spoken_copy", "spoken_first", "spoken_picture")
 COPY = (
     "Say {}.", "Please say {}.", "Repeat {}.", "Repeat after me, {}.", "Can you say {}?", "Write {}.", 
     "Please repeat {}.", "Say the words {}.",
@@ -29,6 +29,8 @@ def make(task: str, split: Split, rng: random.Random, speak: Speaker) -> Example
         return _tool(split, rng, speak)
     if task == "spoken_copy":
         return _copy(split, rng, speak)
+    if task == "spoken_picture":
+        return _picture(split, rng, speak)
     request, answer = dialogue.make_chat(split, rng, spoken=True)
     return hear(task, request, answer, "en", split, rng, speak)
 
@@ -57,6 +59,18 @@ def _tool(split: Split, rng: random.Random, speak: Speaker) -> Example:
     if rng.random() < 1 / 8 and len(declared) > 1:
         declared, answer = tuple(tool for tool in declared if tool != offer.tool), dialogue.NO_TOOL
     return hear("spoken_tool", offer.request, answer, "en", split, rng, speak, declared)
+
+
+def _picture(split: Split, rng: random.Random, speak: Speaker) -> Example:
+    """A picture with its question spoken; it comes before the question, as in the model card."""
+    task = rng.choices(("scenes", "strange", "board"), (8, 1, 1))[0]
+    make = lines.make if task == "board" else scenes.make
+    typed = make(task, split, rng, speak)
+    *pictures, question = typed.messages[-1].parts
+    assert isinstance(question, str), "a picture's question is typed after it"
+    words = numerals.sayable(question, "en")
+    message = Message.user(*pictures, speak(words, "en", split, rng))
+    return Example("spoken_picture", (message,), (), typed.answer, words, typed.shown)
 
 
 def _copy(split: Split, rng: random.Random, speak: Speaker) -> Example:

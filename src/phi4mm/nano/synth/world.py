@@ -9,7 +9,21 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image as PillowImage
 
-from phi4mm.nano.synth import copying, dialogue, questions, scene, sentences, signs, speaker, speech, spoken, tools
+from phi4mm.nano.synth import (
+    copying,
+    dialogue,
+    lines,
+    pages,
+    questions,
+    scene,
+    scenes,
+    sentences,
+    signs,
+    speaker,
+    speech,
+    spoken,
+    tools,
+)
 from phi4mm.nano.synth.example import Example as Example
 from phi4mm.nano.synth.example import Language, Speaker
 from phi4mm.nano.synth.split import Split
@@ -26,6 +40,9 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(tools.TASKS, tools.make),
     **dict.fromkeys(speech.TASKS, speech.make),
     **dict.fromkeys(spoken.TASKS, spoken.make),
+    **dict.fromkeys(scenes.TASKS, scenes.make),
+    **dict.fromkeys(lines.TASKS, lines.make),
+    **dict.fromkeys(pages.TASKS, pages.make),
 }
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
