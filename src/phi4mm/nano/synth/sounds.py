@@ -6,6 +6,7 @@ n samples of one channel at augment.RATE.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
@@ -102,7 +103,8 @@ def animals(count: int, rng: np.random.Generator) -> F32:
     return result
 
 
-KINDS: tuple[Callable[[int, np.random.Generator], F32], ...] = (silence, noise, tones, music, music, knocks, animals)
+Kind: TypeAlias = Callable[[int, np.random.Generator], F32]
+KINDS: tuple[Kind, ...] = (silence, noise, tones, music, music, knocks, animals)
 
 
 def make(seconds: float, rng: np.random.Generator) -> F32:

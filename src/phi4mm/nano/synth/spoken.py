@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 
-from phi4mm.nano.synth import dialogue, lines, numerals, scenes, sentences, tools
+import numpy as np
+
+from phi4mm.nano.synth import dialogue, numerals, questions, scenes, sentences, signs, tools
 from phi4mm.nano.synth.example import Example, Language, Speaker
 from phi4mm.nano.synth.skills import NAMES
 from phi4mm.nano.synth.split import Split, draw
-from phi4mm.protocol.messages import Message, Tool
+from phi4mm.protocol.messages import Image, Message, Tool
 
 TASKS = ("spoken_tool", "spoken_copy", "spoken_first", "spoken_picture")
 COPY = (
@@ -62,15 +64,20 @@ def _tool(split: Split, rng: random.Random, speak: Speaker) -> Example:
 
 
 def _picture(split: Split, rng: random.Random, speak: Speaker) -> Example:
-    """A picture with its question spoken; it comes before the question, as in the model card."""
-    task = rng.choices(("scenes", "strange", "board"), (8, 1, 1))[0]
-    make = lines.make if task == "board" else scenes.make
-    typed = make(task, split, rng, speak)
-    *pictures, question = typed.messages[-1].parts
-    assert isinstance(question, str), "a picture's question is typed after it"
-    words = numerals.sayable(question, "en")
-    message = Message.user(*pictures, speak(words, "en", split, rng))
+    """A picture with its question spoken; in one of ten cases a sign, in another a picture that nano does not know."""
+    kind = rng.choices(("scenes", "strange", "sign"), (8, 1, 1))[0]
+    typed = _sign(split, rng) if kind == "sign" else scenes.make(kind, split, rng, speak)
+    picture, question = typed.messages[-1].parts
+    words = numerals.sayable(str(question), "en")
+    message = Message.user(picture, speak(words, "en", split, rng))
     return Example("spoken_picture", (message,), (), typed.answer, words, typed.shown)
+
+
+def _sign(split: Split, rng: random.Random) -> Example:
+    sign, backdrop = signs.make_sign(split, rng)
+    picture = Image(np.asarray(signs.draw_sign(sign, backdrop, rng)))
+    question, answer = questions.ask_sign(sign, rng)
+    return Example("sign", (Message.user(picture, question),), (), answer, shown=sign.name)
 
 
 def _copy(split: Split, rng: random.Random, speak: Speaker) -> Example:
