@@ -56,7 +56,7 @@ def test_a_bank_holds_every_passage_and_what_the_tasks_say(tmp_path: Path) -> No
     """Prevents training that synthesizes while the card waits."""
     build(tmp_path)
     bank = SpeechBank(tmp_path)
-    assert {*passages.passage(0), *passages.passage(1)} <= set(bank.texts)
+    assert {*passages.passage(0, "en"), *passages.passage(1, "en")} <= set(bank.texts)
     spoken = [
         world.example("train", n, task, world.silent).spoken for task, count in COUNTS.items() for n in range(count)
     ]
@@ -89,7 +89,7 @@ def test_the_bank_says_a_passage_in_one_voice(tmp_path: Path) -> None:
     build(tmp_path)
     bank = SpeechBank(tmp_path)
     for seed in range(20):
-        lines = random.Random(seed).sample(passages.passage(seed % 2), 4)
+        lines = random.Random(seed).sample(passages.passage(seed % 2, "en"), 4)
         numbers = bank._in_one_voice("en", lines, random.Random(seed))
         assert [bank.texts[n] for n in numbers] == lines
         assert len({bank._voices[n] for n in numbers}) == 1

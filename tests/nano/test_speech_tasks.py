@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from phi4mm.nano.synth import augment, dialogue, scenes, sounds, speaker, speech, spoken, world
-from phi4mm.nano.synth.example import Example, Language
+from phi4mm.nano.synth.example import LANGUAGES, Example, Language
 from phi4mm.nano.synth.numerals import sayable
-from phi4mm.nano.synth.split import Split, is_held_out
+from phi4mm.nano.synth.split import Split
 from phi4mm.processing.tool_calls import parse_tool_calls
 from phi4mm.protocol.messages import Audio, Image
 
@@ -119,6 +119,30 @@ def test_a_spoken_call_has_a_declared_tool_and_values_that_were_said() -> None:
     assert 150 < called < 200
 
 
+def test_a_translation_follows_its_transcript_after_a_separator_if_both_are_wanted() -> None:
+    """Prevents a translation that cannot be told from the transcript."""
+    for example in examples("speech_translate"):
+        request = str(example.messages[-1].parts[-1])
+        transcript, separator, translation = example.answer.partition(speech.SEPARATOR)
+        assert (separator != "") == ("<sep>" in request)
+        if separator:
+            assert transcript == example.spoken and translation and translation != transcript
+
+
+def test_clips_have_four_languages_and_requests_fit_them() -> None:
+    """Prevents German requests for French speech."""
+    said: list[Language] = []
+
+    def listen(text: str, language: Language, split: Split, rng: random.Random) -> Audio:
+        said.append(language)
+        return world.silent(text, language, split, rng)
+
+    for seed in range(300):
+        request = str(world.example("train", seed, "clip", listen).messages[-1].parts[-1])
+        assert request in (*speech.TRANSCRIBE, *speech.TRANSCRIBE_IN[said[-1]])
+    assert {language: said.count(language) > 20 for language in LANGUAGES} == dict.fromkeys(LANGUAGES, True)
+
+
 def test_a_copy_is_what_was_said() -> None:
     """Prevents answers that add or lose a word."""
     assert all(example.answer in example.spoken for example in examples("spoken_copy"))
@@ -131,22 +155,18 @@ def test_a_spoken_question_about_a_picture_is_one_that_is_typed_too() -> None:
     assert sum(example.spoken in typed for example in asked) > 0.7 * len(asked)
 
 
-@pytest.mark.parametrize("task", ["clip", "spoken_tool", "spoken_copy"])
+@pytest.mark.parametrize("task", ["clip", "speech_translate", "spoken_tool", "spoken_copy"])
 def test_no_words_that_are_heard_in_training_are_held_out(task: str) -> None:
     """Prevents scores measured on sentences of the training data."""
     count = 5000
     train, held_out = (
         {sentence for example in examples(task, split, count) for sentence in keys(task, example)} for split in SPLITS
     )
-    assert not train & held_out
+    assert not train & held_out, sorted(train & held_out)[:20]
     assert len(held_out) > 500
 
 
 def keys(task: str, example: Example) -> list[str]:
-    if task != "clip":
-        return [example.answer if task == "spoken_copy" else example.spoken]
-    found = re.findall(r"[^.?]+[.?]", example.spoken)
-    assert all(is_held_out(sentence.strip()) for sentence in found) or not any(
-        is_held_out(sentence.strip()) for sentence in found
-    )
-    return [sentence.strip() for sentence in found]
+    if task in ("clip", "speech_translate"):
+        return re.findall(r"[^.?! ][^.?!]*[.?!]", example.spoken)
+    return [example.answer if task == "spoken_copy" else example.spoken]

@@ -145,9 +145,9 @@ def build_bank(
 
 def plan_parts(counts: Mapping[str, int], passages: Mapping[Language, int], seed: int) -> list[PartPlan]:
     """The parts of a bank, language by language."""
-    groups: dict[Language, list[Group]] = {
-        language: [(0, passage(number)) for number in range(passages.get(language, 0))] for language in LANGUAGES
-    }
+    groups: dict[Language, list[Group]] = {language: [] for language in LANGUAGES}
+    for language, count in passages.items():
+        groups[language] = [(0, passage(number, language)) for number in range(count)]
     times: Counter[tuple[Language, tuple[str, ...]]] = Counter()
     for language, lines in said(counts):
         if times[language, lines] < VOICES:

@@ -1,4 +1,7 @@
-"""Speech to text: clips of one to eight sentences to transcribe, and clips without a word."""
+"""Speech to text in four languages: transcription, translation, and clips without a word.
+
+A clip has one to eight sentences, of one voice or of two or three in turn.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +12,50 @@ import numpy as np
 from phi4mm.nano.synth import passages, sounds, speaker
 from phi4mm.nano.synth.augment import RATE
 from phi4mm.nano.synth.example import Example, Language, Speaker
+from phi4mm.nano.synth.language.sentence import render
 from phi4mm.nano.synth.split import Split
 from phi4mm.protocol.messages import Audio, Message
 
-TASKS = ("clip", "silence")
+TASKS = ("clip", "silence", "speech_translate")
+SHARES: dict[Language, float] = {"en": 0.55, "de": 0.15, "fr": 0.15, "es": 0.15}  # of clips
 SENTENCES = (1, 1, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8)  # of a clip
 MOST_LETTERS = 330  # of a clip: half a minute of the slowest voice
 TRANSCRIBE = (
     "Transcribe the audio clip into text.", "Transcribe the audio clip into text.", "Transcribe the audio to text.",
-    "Transcribe this.", "Write down what is said.", "What is said?", "Transcribe the audio.",
+    "Transcribe this.", "Write down what is said.", "What is said?", "Transcribe the audio.", "Transcribe",
     "Transcribe the recording.", "Please transcribe this audio.", "What does the speaker say?", "Write what you hear.",
-    "Transcribe",
 )  # fmt: skip
+TRANSCRIBE_IN: dict[Language, tuple[str, ...]] = {
+    "en": TRANSCRIBE,
+    "de": ("Transkribiere die Aufnahme.", "Schreib auf, was gesagt wird.", "Was wird gesagt?"),
+    "fr": ("Transcris l'enregistrement.", "Écris ce qui est dit.", "Que dit-on ?"),
+    "es": ("Transcribe la grabación.", "Escribe lo que se dice.", "¿Qué se dice?"),
+}
+NAMES: dict[Language, str] = {"en": "English", "de": "German", "fr": "French", "es": "Spanish"}
+OTHERS: tuple[Language, ...] = ("de", "fr", "es")
+TRANSLATE = (
+    "Translate the audio to {}.", "Translate the audio to {}.", "Translate the audio clip into {}.",
+    "Translate the speech into {}.", "Translate this into {}.", "What is said? Answer in {}.",
+    "Translate what is said into {}.", "Please translate the audio to {}.",
+)  # fmt: skip
+BOTH = (
+    "Transcribe the audio to text, and then translate the audio to {}. "
+    "Use <sep> as a separator between the original transcript and the translation."
+)
+SEPARATOR = " <sep> "
 
 
-def make(task: str, split: Split, rng: random.Random, say: Speaker) -> Example:
+def make(task: str, split: Split, rng: random.Random, speak: Speaker) -> Example:
     """An example of one of TASKS."""
     if task == "silence":
         return _silence(rng)
-    return _clip("en", split, rng, say)
-
-
-def _clip(language: Language, split: Split, rng: random.Random, say: Speaker) -> Example:
+    if task == "speech_translate":
+        return _translate(split, rng, speak)
+    language = rng.choices(tuple(SHARES), tuple(SHARES.values()))[0]
     text = draw_text(language, split, rng)
     words = speaker.transcript(text)
-    return Example("clip", (Message.user(say(text, language, split, rng), rng.choice(TRANSCRIBE)),), (), words, words)
+    request = rng.choice(TRANSCRIBE_IN[language] if rng.random() < 0.25 else TRANSCRIBE)
+    return Example(task, (Message.user(speak(text, language, split, rng), request),), (), words, words)
 
 
 def draw_text(language: Language, split: Split, rng: random.Random) -> str:
@@ -47,8 +69,27 @@ def draw_text(language: Language, split: Split, rng: random.Random) -> str:
     return "\n\n".join(parts)
 
 
+def _translate(split: Split, rng: random.Random, speak: Speaker) -> Example:
+    """From English into another language or from it; in half of the cases the transcript comes first."""
+    other = rng.choice(OTHERS)
+    source: Language = "en" if rng.random() < 0.5 else other
+    target: Language = other if source == "en" else "en"
+    said = passages.draw_meanings(split, rng, rng.choice((1, 1, 1, 2, 3)))
+    text = "\n".join(render(meaning, source) for meaning in said)
+    words = speaker.transcript(text)
+    answer = " ".join(render(meaning, target) for meaning in said)
+    request = rng.choice(TRANSLATE)
+    if rng.random() < 0.5:
+        request, answer = BOTH, f"{words}{SEPARATOR}{answer}"
+    audio = speak(text, source, split, rng)
+    return Example("speech_translate", (Message.user(audio, request.format(NAMES[target])),), (), answer, words)
+
+
 def _silence(rng: random.Random) -> Example:
+    """A sound without a word, up to half a minute long."""
     noise = np.random.default_rng(rng.getrandbits(64))
     seconds = float(rng.choice((rng.uniform(0.3, 3), rng.uniform(0.3, 3), rng.uniform(3, 10), rng.uniform(10, 30))))
-    audio = Audio(sounds.make(seconds, noise), RATE)
-    return Example("silence", (Message.user(audio, rng.choice(TRANSCRIBE)),), (), "")
+    request = rng.choice(TRANSCRIBE)
+    if rng.random() < 0.15:
+        request = rng.choice(TRANSLATE).format(rng.choice(list(NAMES.values())))
+    return Example("silence", (Message.user(Audio(sounds.make(seconds, noise), RATE), request),), (), "")
