@@ -11,7 +11,7 @@ import pytest
 
 from phi4mm.nano.synth import augment, dialogue, scenes, sounds, speaker, speech, spoken, world
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language
-from phi4mm.nano.synth.numerals import sayable
+from phi4mm.nano.synth.sayable import sayable
 from phi4mm.nano.synth.split import Split
 from phi4mm.processing.tool_calls import parse_tool_calls
 from phi4mm.protocol.messages import Audio, Image

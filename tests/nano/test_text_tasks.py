@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 
 import pytest
 
-from phi4mm.nano.synth import copying, world
+from phi4mm.nano.synth import copying, language, sentences, world
 from phi4mm.nano.synth.dialogue import NO_TOOL
-from phi4mm.nano.synth.example import Example
+from phi4mm.nano.synth.example import LANGUAGES, Example
+from phi4mm.nano.synth.language.meaning import Clause, Phrase, Place, Sentence
 from phi4mm.nano.synth.split import Split
 from phi4mm.processing.chat_template import render
 from phi4mm.processing.tool_calls import arguments_schema, parse_tool_calls
@@ -91,6 +94,81 @@ def test_every_value_of_a_result_is_in_the_sentence_that_states_it() -> None:
                 stated += 1
                 assert value in said
     assert stated > 100
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_sentences_translate_one_to_one(split: Split) -> None:
+    """Prevents a translation that depends on more than the sentence, and labels that contradict each other."""
+    rng = random.Random(0)
+    meanings = [language.sentence(split, rng) for _ in range(EXAMPLES)]
+    for other in LANGUAGES[1:]:
+        pairs = {(language.render(meaning, "en"), language.render(meaning, other)) for meaning in meanings}
+        assert len({english for english, _ in pairs}) == len(pairs) == len({foreign for _, foreign in pairs})
+
+
+@pytest.mark.parametrize(
+    ("english", "german", "french", "spanish"),
+    [
+        ("I see an old tree.", "Ich sehe einen alten Baum.", "Je vois un vieil arbre.", "Veo un árbol viejo."),
+        ("We do not drink water.", "Wir trinken kein Wasser.", "Nous ne buvons pas d'eau.", "No bebemos agua."),
+        (
+            "My mother went to the school yesterday.",
+            "Meine Mutter ist gestern zur Schule gegangen.",
+            "Ma mère est allée à l'école hier.",
+            "Mi madre fue a la escuela ayer.",
+        ),
+        (
+            "She sleeps because the boy is hungry.",
+            "Sie schläft, weil der Junge hungrig ist.",
+            "Elle dort parce que le garçon a faim.",
+            "Ella duerme porque el chico tiene hambre.",
+        ),
+        ("Is the door open?", "Ist die Tür offen?", "Est-ce que la porte est ouverte ?", "¿Está la puerta abierta?"),
+        (
+            "You cannot see the boy.",
+            "Du kannst den Jungen nicht sehen.",
+            "Tu ne peux pas voir le garçon.",
+            "No puedes ver al chico.",
+        ),
+    ],
+)
+def test_grammar_agrees_in_every_language(english: str, german: str, french: str, spanish: str) -> None:
+    """Prevents wrong cases, elision, agreement and word order."""
+    meaning = MEANINGS[english]
+    assert [language.render(meaning, each) for each in LANGUAGES] == [english, german, french, spanish]
+
+
+def test_the_vocabulary_is_about_700_english_words() -> None:
+    """Prevents a grammar that grows unseen."""
+    rng = random.Random(0)
+    texts = [language.render(language.sentence("train", rng), "en") for _ in range(20000)]
+    words = {word for text in texts for word in re.findall(r"[\w'-]+", text.lower())}
+    assert 650 <= len(words | set(sentences.vocabulary())) <= 750
+
+
+I, WE, YOU, SHE = (Phrase(word, "pronoun") for word in ("I", "we", "you", "she"))
+BOY = Phrase("boy", "the")
+MEANINGS = {
+    "I see an old tree.": Sentence((Clause("say", I, "see", object=Phrase("tree", "a", 1, "old")),)),
+    "We do not drink water.": Sentence((Clause("say", WE, "drink", negated=True, object=Phrase("water", "")),)),
+    "My mother went to the school yesterday.": Sentence(
+        (
+            Clause(
+                "say",
+                Phrase("mother", "my"),
+                "go",
+                "past",
+                place=Place("to", Phrase("school", "the")),
+                time="yesterday",
+            ),
+        )
+    ),
+    "She sleeps because the boy is hungry.": Sentence(
+        (Clause("say", SHE, "sleep"), Clause("say", BOY, adjective="hungry")), "because"
+    ),
+    "Is the door open?": Sentence((Clause("ask", Phrase("door", "the"), adjective="open"),)),
+    "You cannot see the boy.": Sentence((Clause("say", YOU, "see", negated=True, object=BOY, modal="can"),)),
+}
 
 
 def key(example: Example) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ import random
 
 from phi4mm.nano.synth import sentences
 from phi4mm.nano.synth.example import Language
-from phi4mm.nano.synth.language.sentence import Meaning, render, sentence
-from phi4mm.nano.synth.split import Split
+from phi4mm.nano.synth.language import render, sentence
+from phi4mm.nano.synth.language.meaning import Meaning
+from phi4mm.nano.synth.split import Split, is_held_out
 
 PASSAGE = 40  # sentences
 PASSAGES: dict[Language, int] = {"en": 1000, "de": 400, "fr": 400, "es": 400}
@@ -28,7 +29,9 @@ def meanings(number: int) -> tuple[Meaning, ...]:
     found: dict[str, Meaning] = {}
     while len(found) < PASSAGE:
         meaning = sentence("train", rng)
-        found[render(meaning, "en")] = meaning
+        english = render(meaning, "en")
+        if not is_held_out(english):  # where the first nano is measured
+            found[english] = meaning
     return tuple(found.values())
 
 
@@ -39,7 +42,9 @@ def passage(number: int, language: Language) -> tuple[str, ...]:
         return tuple(render(meaning, language) for meaning in meanings(number))
     rng, found = random.Random(f"first passage {number}"), dict[str, None]()
     while len(found) < PASSAGE:
-        found[sentences.make_sentence("train", rng)] = None
+        english = sentences.make_sentence("train", rng)
+        if not is_held_out("sentence", english):
+            found[english] = None
     return tuple(found)
 
 

@@ -6,8 +6,9 @@ import random
 
 import numpy as np
 
-from phi4mm.nano.synth import dialogue, numerals, questions, scenes, sentences, signs, tools
+from phi4mm.nano.synth import dialogue, questions, scenes, sentences, signs, tools
 from phi4mm.nano.synth.example import Example, Language, Speaker
+from phi4mm.nano.synth.sayable import sayable
 from phi4mm.nano.synth.skills import NAMES
 from phi4mm.nano.synth.split import Split, draw
 from phi4mm.protocol.messages import Image, Message, Tool
@@ -48,7 +49,7 @@ def hear(
     declared: tuple[Tool, ...] = (),
 ) -> Example:
     """An example whose `request` is spoken, after a system message in a third of the cases."""
-    words = numerals.sayable(request, language)
+    words = sayable(request, language)
     system = (Message.system(rng.choice(dialogue.SYSTEM)),) if rng.random() < 1 / 3 else ()
     message = Message.user(speak(words, language, split, rng))
     return Example(task, (*system, message), declared, answer, words)
@@ -68,7 +69,7 @@ def _picture(split: Split, rng: random.Random, speak: Speaker) -> Example:
     kind = rng.choices(("scenes", "strange", "sign"), (8, 1, 1))[0]
     typed = _sign(split, rng) if kind == "sign" else scenes.make(kind, split, rng, speak)
     picture, question = typed.messages[-1].parts
-    words = numerals.sayable(str(question), "en")
+    words = sayable(str(question), "en")
     message = Message.user(picture, speak(words, "en", split, rng))
     return Example("spoken_picture", (message,), (), typed.answer, words, typed.shown)
 

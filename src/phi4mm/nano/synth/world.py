@@ -23,6 +23,7 @@ from phi4mm.nano.synth import (
     speech,
     spoken,
     tools,
+    translation,
 )
 from phi4mm.nano.synth.example import Example as Example
 from phi4mm.nano.synth.example import Language, Speaker
@@ -43,6 +44,7 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(scenes.TASKS, scenes.make),
     **dict.fromkeys(lines.TASKS, lines.make),
     **dict.fromkeys(pages.TASKS, pages.make),
+    **dict.fromkeys(translation.TASKS, translation.make),
 }
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
