@@ -14,7 +14,7 @@ from phi4mm.nano.speech_bank import SpeechBank, build_bank, make_part, plan_part
 from phi4mm.nano.synth import passages, world
 from phi4mm.nano.synth.augment import RATE
 
-COUNTS = {"spoken_copy": 30, "spoken_chat": 60}
+COUNTS = {"spoken_tool": 20, "spoken_chat": 60}
 
 
 class InProcess:

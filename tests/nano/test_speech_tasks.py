@@ -49,7 +49,7 @@ def test_what_is_said_is_what_the_example_calls_spoken(task: str) -> None:
     """Prevents a transcript of other words, and digits or signs that nobody can say."""
     for seed in range(60):
         (text,), example = heard(task, seed)
-        assert speaker.transcript(text) == example.spoken
+        assert speaker.transcript(text) == example.spoken, text
         assert not re.search(r"[\d+=*<>{}\[\]]", text), text
 
 

@@ -1,4 +1,4 @@
-"""Requests that are spoken: tool calls, words to repeat, greetings and simple facts."""
+"""Requests that are spoken: tool calls, words to repeat, first words and facts, questions about pictures."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import random
 
 import numpy as np
 
-from phi4mm.nano.synth import dialogue, questions, scenes, sentences, signs, tools
-from phi4mm.nano.synth.example import Example, Language, Speaker
+from phi4mm.nano.synth import dialogue, questions, scenes, sentences, signs, speaker, tools
+from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
+from phi4mm.nano.synth.language import render, sentence
 from phi4mm.nano.synth.sayable import sayable
 from phi4mm.nano.synth.skills import NAMES
 from phi4mm.nano.synth.split import Split, draw
 from phi4mm.protocol.messages import Image, Message, Tool
 
 TASKS = ("spoken_tool", "spoken_copy", "spoken_first", "spoken_picture")
-COPY = (
-    "Say {}.", "Please say {}.", "Repeat {}.", "Repeat after me, {}.", "Can you say {}?", "Write {}.", 
+WORDS_AFTER = (
+    "Say {}.", "Please say {}.", "Repeat {}.", "Repeat after me, {}.", "Can you say {}?", "Write {}.",
     "Please repeat {}.", "Say the words {}.",
 )  # fmt: skip
-SENTENCE = ("Repeat after me. {}", "Please repeat. {}", "Repeat this sentence. {}", "Say this sentence. {}")
+SENTENCE_AFTER: dict[Language, tuple[str, ...]] = {
+    "en": ("Repeat after me.", "Please repeat.", "Repeat this sentence.", "Say this sentence."),
+    "de": ("Sprich mir nach.", "Wiederhole diesen Satz.", "Bitte sag diesen Satz."),
+    "fr": ("Répète après moi.", "Répète cette phrase.", "Dis cette phrase, s'il te plaît."),
+    "es": ("Repite después de mí.", "Repite esta frase.", "Di esta frase, por favor."),
+}
 WORDS = (
     *sentences.CITIES, *sentences.PEOPLE, *sentences.ANIMALS, *sentences.FOODS, *sentences.THINGS, *sentences.PLACES,
     *sentences.VEHICLES, *sentences.ROOMS, *sentences.COLORS, *sentences.QUALITIES, *sentences.FEELINGS,
@@ -48,11 +54,11 @@ def hear(
     speak: Speaker,
     declared: tuple[Tool, ...] = (),
 ) -> Example:
-    """An example whose `request` is spoken, after a system message in a third of the cases."""
-    words = sayable(request, language)
+    """An example whose `request` is spoken, line by line, after a system message in a third of the cases."""
+    text = sayable(request, language)
     system = (Message.system(rng.choice(dialogue.SYSTEM)),) if rng.random() < 1 / 3 else ()
-    message = Message.user(speak(words, language, split, rng))
-    return Example(task, (*system, message), declared, answer, words)
+    message = Message.user(speak(text, language, split, rng))
+    return Example(task, (*system, message), declared, answer, speaker.transcript(text))
 
 
 def _tool(split: Split, rng: random.Random, speak: Speaker) -> Example:
@@ -62,6 +68,20 @@ def _tool(split: Split, rng: random.Random, speak: Speaker) -> Example:
     if rng.random() < 1 / 8 and len(declared) > 1:
         declared, answer = tuple(tool for tool in declared if tool != offer.tool), dialogue.NO_TOOL
     return hear("spoken_tool", offer.request, answer, "en", split, rng, speak, declared)
+
+
+def _copy(split: Split, rng: random.Random, speak: Speaker) -> Example:
+    """A request to repeat one to five English words, or a sentence of any language."""
+    if rng.random() < 0.5:
+        words = draw(split, rng, _words, lambda text: ("copy", text))
+        return hear("spoken_copy", rng.choice(WORDS_AFTER).format(words), words, "en", split, rng, speak)
+    language = rng.choice(LANGUAGES)
+    copied = render(sentence(split, rng), language)
+    return hear("spoken_copy", f"{rng.choice(SENTENCE_AFTER[language])}\n{copied}", copied, language, split, rng, speak)
+
+
+def _words(rng: random.Random) -> str:
+    return " ".join(rng.sample(WORDS, rng.choice((1, 2, 2, 3, 3, 4, 5))))
 
 
 def _picture(split: Split, rng: random.Random, speak: Speaker) -> Example:
@@ -79,16 +99,3 @@ def _sign(split: Split, rng: random.Random) -> Example:
     picture = Image(np.asarray(signs.draw_sign(sign, backdrop, rng)))
     question, answer = questions.ask_sign(sign, rng)
     return Example("sign", (Message.user(picture, question),), (), answer, shown=sign.name)
-
-
-def _copy(split: Split, rng: random.Random, speak: Speaker) -> Example:
-    """A request to repeat one to five words, or a sentence."""
-    if rng.random() < 0.4:
-        sentence = sentences.make_sentence(split, rng)
-        return hear("spoken_copy", rng.choice(SENTENCE).format(sentence), sentence, "en", split, rng, speak)
-    words = draw(split, rng, _words, lambda text: ("copy", text))
-    return hear("spoken_copy", rng.choice(COPY).format(words), words, "en", split, rng, speak)
-
-
-def _words(rng: random.Random) -> str:
-    return " ".join(rng.sample(WORDS, rng.choice((1, 2, 2, 3, 3, 4, 5))))
