@@ -143,6 +143,22 @@ def test_clips_have_four_languages_and_requests_fit_them() -> None:
     assert {language: said.count(language) > 20 for language in LANGUAGES} == dict.fromkeys(LANGUAGES, True)
 
 
+def test_first_words_are_said_in_their_language() -> None:
+    """Prevents an English voice that reads French."""
+    said: dict[str, Language] = {}
+
+    def listen(text: str, language: Language, split: Split, rng: random.Random) -> Audio:
+        said[text] = language
+        return world.silent(text, language, split, rng)
+
+    for seed in range(600):
+        world.example("train", seed, "spoken_first", listen)
+    assert {language for text, language in said.items() if text.startswith("Combien font ")} == {"fr"}
+    assert {language for text, language in said.items() if text.startswith("¿")} == {"es"}
+    assert {language for text, language in said.items() if text.startswith("What ")} == {"en"}
+    assert {language for text, language in said.items() if text.startswith(("Welcher Tag", "Was ist"))} == {"de"}
+
+
 def test_a_copy_is_what_was_said() -> None:
     """Prevents answers that add or lose a word."""
     assert all(example.answer in example.spoken for example in examples("spoken_copy"))

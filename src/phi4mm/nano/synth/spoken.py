@@ -6,7 +6,18 @@ import random
 
 import numpy as np
 
-from phi4mm.nano.synth import dialogue, questions, scenes, sentences, signs, speaker, tools
+from phi4mm.nano.synth import (
+    dialogue,
+    first_words,
+    knowledge,
+    outside,
+    questions,
+    scenes,
+    sentences,
+    signs,
+    speaker,
+    tools,
+)
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
 from phi4mm.nano.synth.language import render, sentence
 from phi4mm.nano.synth.sayable import sayable
@@ -40,8 +51,7 @@ def make(task: str, split: Split, rng: random.Random, speak: Speaker) -> Example
         return _copy(split, rng, speak)
     if task == "spoken_picture":
         return _picture(split, rng, speak)
-    request, answer = dialogue.make_chat(split, rng, spoken=True)
-    return hear(task, request, answer, "en", split, rng, speak)
+    return hear(task, *_first(split, rng), split, rng, speak)
 
 
 def hear(
@@ -59,6 +69,27 @@ def hear(
     system = (Message.system(rng.choice(dialogue.SYSTEM)),) if rng.random() < 1 / 3 else ()
     message = Message.user(speak(text, language, split, rng))
     return Example(task, (*system, message), declared, answer, speaker.transcript(text))
+
+
+def _first(split: Split, rng: random.Random) -> tuple[str, str, Language]:
+    """A greeting, a question about nano, a fact, or a question outside its world; its answer; and its language."""
+    kind = rng.random()
+    if kind < 0.4:
+        return first_words.spoken_opening(split, rng)
+    if kind < 0.7:
+        question, language = outside.outside(split, rng, spoken=True)
+        return question, outside.OUTSIDE[language], language
+    question, answer = knowledge.fact(split, rng, spoken=True)
+    return question, answer, _language_of(question)
+
+
+def _language_of(question: str) -> Language:
+    """The language of a fact's question: days and sums are asked in all four, everything else in English."""
+    for language in LANGUAGES:
+        patterns = (*knowledge.NEXT_DAY[language], knowledge.SUM_WORDS[language])
+        if any(question.startswith(pattern.partition("{")[0]) for pattern in patterns):
+            return language
+    return "en"
 
 
 def _tool(split: Split, rng: random.Random, speak: Speaker) -> Example:

@@ -12,7 +12,10 @@ from PIL import Image as PillowImage
 from phi4mm.nano.synth import (
     copying,
     dialogue,
+    first_words,
+    knowledge,
     lines,
+    outside,
     pages,
     questions,
     scene,
@@ -45,6 +48,9 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(lines.TASKS, lines.make),
     **dict.fromkeys(pages.TASKS, pages.make),
     **dict.fromkeys(translation.TASKS, translation.make),
+    **dict.fromkeys(first_words.TASKS, first_words.make),
+    **dict.fromkeys(outside.TASKS, outside.make),
+    **dict.fromkeys(knowledge.TASKS, knowledge.make),
 }
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
