@@ -78,7 +78,13 @@ def test_the_longest_clips_are_recorded_within_half_a_minute() -> None:
         recorded = speaker.record(slow, random.Random(seed))
         assert isinstance(recorded.source, np.ndarray) and recorded.rate
         lengths.append(len(recorded.source) / recorded.rate)
-    assert min(lengths) > 20 and max(lengths) < 35
+    assert min(lengths) > 20 and max(lengths) < 36
+
+
+@pytest.mark.parametrize(("task", "sentences"), [("short_clip", {1}), ("long_clip", {8})])
+def test_clips_that_are_measured_have_their_length(task: str, sentences: set[int]) -> None:
+    """Prevents a score of long clips that is one of short ones."""
+    assert {len(heard(task, seed)[0][0].split("\n")) for seed in range(50)} == sentences
 
 
 def test_sentences_of_a_clip_are_apart_from_each_other() -> None:
@@ -86,7 +92,7 @@ def test_sentences_of_a_clip_are_apart_from_each_other() -> None:
     click = np.full(800, 0.9, np.float32)
     joined = speaker.record([click] * 3, random.Random(1))
     assert isinstance(joined.source, np.ndarray) and joined.rate
-    assert len(joined.source) / joined.rate > 3 * 0.05 + 2 * speaker.PAUSE[0]
+    assert len(joined.source) / joined.rate > 3 * 0.05 + 2 * speaker.PAUSES[0][0]
 
 
 @pytest.mark.parametrize("kind", dict.fromkeys(sounds.KINDS), ids=lambda kind: kind.__name__)
@@ -121,12 +127,13 @@ def test_a_spoken_call_has_a_declared_tool_and_values_that_were_said() -> None:
 
 def test_a_translation_follows_its_transcript_after_a_separator_if_both_are_wanted() -> None:
     """Prevents a translation that cannot be told from the transcript."""
-    for example in examples("speech_translate"):
-        request = str(example.messages[-1].parts[-1])
-        transcript, separator, translation = example.answer.partition(speech.SEPARATOR)
-        assert (separator != "") == ("<sep>" in request)
-        if separator:
-            assert transcript == example.spoken and translation and translation != transcript
+    for task in ("speech_translate", "speech_both"):
+        for example in examples(task):
+            request = str(example.messages[-1].parts[-1])
+            transcript, separator, translation = example.answer.partition(speech.SEPARATOR)
+            assert (separator != "") == ("<sep>" in request) == (task == "speech_both")
+            if separator:
+                assert transcript == example.spoken and translation and translation != transcript
 
 
 def test_clips_have_four_languages_and_requests_fit_them() -> None:
@@ -171,7 +178,7 @@ def test_a_spoken_question_about_a_picture_is_one_that_is_typed_too() -> None:
     assert sum(example.spoken in typed for example in asked) > 0.7 * len(asked)
 
 
-@pytest.mark.parametrize("task", ["clip", "speech_translate", "spoken_tool", "spoken_copy"])
+@pytest.mark.parametrize("task", ["clip", "speech_both", "spoken_tool", "spoken_copy"])
 def test_no_words_that_are_heard_in_training_are_held_out(task: str) -> None:
     """Prevents scores measured on sentences of the training data."""
     count = 5000
@@ -183,6 +190,6 @@ def test_no_words_that_are_heard_in_training_are_held_out(task: str) -> None:
 
 
 def keys(task: str, example: Example) -> list[str]:
-    if task in ("clip", "speech_translate"):
+    if task in ("clip", "speech_both"):
         return re.findall(r"[^.?! ][^.?!]*[.?!]", example.spoken)
     return [example.answer if task == "spoken_copy" else example.spoken]

@@ -28,6 +28,7 @@ from phi4mm.nano.synth import speaker, voice, world
 from phi4mm.nano.synth.example import LANGUAGES, Language
 from phi4mm.nano.synth.passages import passage
 from phi4mm.nano.synth.split import Split
+from phi4mm.nano.synth.utterance import Voice
 from phi4mm.protocol.messages import Audio
 from phi4mm.training.workers import worker_pool
 
@@ -111,11 +112,15 @@ class PartPlan:
     groups: tuple[Group, ...]
     seed: int
 
+    def voices(self) -> list[Voice]:
+        """The voice of each group."""
+        rngs = (random.Random(f"{self.seed} {self.language} {time} {lines}") for time, lines in self.groups)
+        return [voice.draw_voice(self.language, "train", rng) for rng in rngs]
+
     @property
     def name(self) -> str:
-        """The language and a digest of the sentences and of the voices that may say them."""
-        voices = (voice.names(self.language, "train"), voice.FLITE_TRAIN if self.language == "en" else ())
-        made_of = json.dumps([self.language, self.groups, self.seed, voices])
+        """The language and a digest of the sentences and of the voices that say them."""
+        made_of = json.dumps([self.language, self.groups, [asdict(drawn) for drawn in self.voices()]])
         return f"{self.language}-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
 
 
@@ -193,8 +198,7 @@ def make_part(folder: Path, plan: PartPlan) -> int:
     part: dict[str, Any] = {"language": plan.language, "texts": [], "voices": [], "ends": [], "onsets": [], "names": []}
     samples: list[npt.NDArray[np.int16]] = []
     end = 0
-    for number, (time, lines) in enumerate(plan.groups):
-        drawn = voice.draw_voice(plan.language, "train", random.Random(f"{plan.seed} {plan.language} {time} {lines}"))
+    for number, ((_, lines), drawn) in enumerate(zip(plan.groups, plan.voices(), strict=True)):
         part["names"].append(asdict(drawn))
         for line in lines:
             speech = voice.speak(line, drawn)

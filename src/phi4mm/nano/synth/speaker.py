@@ -19,7 +19,7 @@ from phi4mm.nano.synth.utterance import Speech
 from phi4mm.protocol.inputs import F32
 from phi4mm.protocol.messages import Audio
 
-PAUSE = (0.15, 0.9)  # seconds between two sentences
+PAUSES = ((0.15, 0.9), (0.15, 0.9), (0.5, 2.2))  # seconds between two sentences: hasty, hasty, slow
 LONGEST = 30.0  # seconds of a recording, as long as its words allow
 
 
@@ -64,8 +64,9 @@ def at_rate(speech: Speech) -> tuple[F32, float]:
 
 def record(spoken: Sequence[F32], rng: random.Random) -> Audio:
     """Sentences (n,) one after another, with pauses that `rng` draws, as a microphone records them."""
-    pauses = [rng.uniform(*PAUSE) for _ in spoken[1:]]
-    room = LONGEST - 1 - sum(map(len, spoken)) / RATE
+    shortest, longest = rng.choice(PAUSES)
+    pauses = [rng.uniform(shortest, longest) for _ in spoken[1:]]
+    room = LONGEST / 1.12 - 1.2 - sum(map(len, spoken)) / RATE  # it may be slowed, and silence is added
     scale = min(1.0, max(0.3, room / sum(pauses))) if pauses else 0.0
     joined = [spoken[0]]
     for pause, samples in zip(pauses, spoken[1:], strict=True):

@@ -1,6 +1,8 @@
 """Speech to text in four languages: transcription, translation, and clips without a word.
 
-A clip has one to eight sentences, of one voice or of two or three in turn.
+A clip has one to eight sentences, of one voice or of two or three in turn. `clip` is the whole range, for training;
+`short_clip` (an English sentence), `long_clip` (eight long ones) and `foreign_clip` are parts of it, to be measured one
+by one. `speech_translate` wants the translation, `speech_both` the transcript before it.
 """
 
 from __future__ import annotations
@@ -11,15 +13,15 @@ import numpy as np
 
 from phi4mm.nano.synth import passages, sounds, speaker
 from phi4mm.nano.synth.augment import RATE
-from phi4mm.nano.synth.example import Example, Language, Speaker
+from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
 from phi4mm.nano.synth.language import render
 from phi4mm.nano.synth.split import Split
 from phi4mm.protocol.messages import Audio, Message
 
-TASKS = ("clip", "silence", "speech_translate")
+TASKS = ("clip", "short_clip", "long_clip", "foreign_clip", "silence", "speech_translate", "speech_both")
 SHARES: dict[Language, float] = {"en": 0.55, "de": 0.15, "fr": 0.15, "es": 0.15}  # of clips
 SENTENCES = (1, 1, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8)  # of a clip
-MOST_LETTERS = 330  # of a clip: half a minute of the slowest voice
+MOST_LETTERS = 400  # of a clip: half a minute of the slowest voice
 TRANSCRIBE = (
     "Transcribe the audio clip into text.", "Transcribe the audio clip into text.", "Transcribe the audio to text.",
     "Transcribe this.", "Write down what is said.", "What is said?", "Transcribe the audio.", "Transcribe",
@@ -49,10 +51,19 @@ def make(task: str, split: Split, rng: random.Random, speak: Speaker) -> Example
     """An example of one of TASKS."""
     if task == "silence":
         return _silence(rng)
-    if task == "speech_translate":
-        return _translate(split, rng, speak)
-    language = rng.choices(tuple(SHARES), tuple(SHARES.values()))[0]
-    text = draw_text(language, split, rng)
+    if task in ("speech_translate", "speech_both"):
+        return _translate(task, split, rng, speak)
+    language: Language = "en"
+    if task in ("clip", "foreign_clip"):
+        known = LANGUAGES if task == "clip" else OTHERS
+        language = rng.choices(known, [SHARES[each] for each in known])[0]
+    if task == "long_clip":
+        drawn = passages.draw_sentences(language, split, rng, 16)
+        text = "\n".join(sorted(drawn, key=len)[-8:])
+    elif task == "short_clip":
+        (text,) = passages.draw_sentences(language, split, rng, 1)
+    else:
+        text = draw_text(language, split, rng)
     words = speaker.transcript(text)
     request = rng.choice(TRANSCRIBE_IN[language] if rng.random() < 0.25 else TRANSCRIBE)
     return Example(task, (Message.user(speak(text, language, split, rng), request),), (), words, words)
@@ -69,8 +80,8 @@ def draw_text(language: Language, split: Split, rng: random.Random) -> str:
     return "\n\n".join(parts)
 
 
-def _translate(split: Split, rng: random.Random, speak: Speaker) -> Example:
-    """From English into another language or from it; in half of the cases the transcript comes first."""
+def _translate(task: str, split: Split, rng: random.Random, speak: Speaker) -> Example:
+    """From English into another language, or from it into English."""
     other = rng.choice(OTHERS)
     source: Language = "en" if rng.random() < 0.5 else other
     target: Language = other if source == "en" else "en"
@@ -79,10 +90,10 @@ def _translate(split: Split, rng: random.Random, speak: Speaker) -> Example:
     words = speaker.transcript(text)
     answer = " ".join(render(meaning, target) for meaning in said)
     request = rng.choice(TRANSLATE)
-    if rng.random() < 0.5:
+    if task == "speech_both":
         request, answer = BOTH, f"{words}{SEPARATOR}{answer}"
     audio = speak(text, source, split, rng)
-    return Example("speech_translate", (Message.user(audio, request.format(NAMES[target])),), (), answer, words)
+    return Example(task, (Message.user(audio, request.format(NAMES[target])),), (), answer, words)
 
 
 def _silence(rng: random.Random) -> Example:
