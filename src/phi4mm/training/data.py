@@ -75,7 +75,7 @@ def make_training_example(example: Example, processor: Processor, adapter: Adapt
 
 
 def _whole(example: Example, processor: Processor) -> Prompt:
-    """The conversation with its answer; an empty answer, the transcript of silence, is no message that others may send."""
+    """The conversation with its answer; an empty one, as the transcript of silence is, no message may be."""
     if example.answer.strip():
         whole = (*example.messages, Message.assistant(example.answer))
         return processor.chat(whole, example.tools, add_generation_prompt=False)
