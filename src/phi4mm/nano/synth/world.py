@@ -13,6 +13,7 @@ from phi4mm.nano.synth import (
     augment,
     copying,
     dialogue,
+    drawings,
     lines,
     pages,
     questions,
@@ -39,6 +40,7 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(tools.TASKS, tools.make),
     **dict.fromkeys(scenes.TASKS, scenes.make),
     **dict.fromkeys(lines.TASKS, lines.make),
+    **dict.fromkeys(drawings.TASKS, drawings.make),
     **dict.fromkeys(pages.TASKS, pages.make),
 }
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
