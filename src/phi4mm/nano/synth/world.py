@@ -11,6 +11,7 @@ from PIL import Image as PillowImage
 
 from phi4mm.nano.synth import (
     augment,
+    charts,
     copying,
     dialogue,
     drawings,
@@ -40,6 +41,7 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(tools.TASKS, tools.make),
     **dict.fromkeys(scenes.TASKS, scenes.make),
     **dict.fromkeys(lines.TASKS, lines.make),
+    **dict.fromkeys(charts.TASKS, charts.make),
     **dict.fromkeys(drawings.TASKS, drawings.make),
     **dict.fromkeys(pages.TASKS, pages.make),
 }
