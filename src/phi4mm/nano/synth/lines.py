@@ -122,11 +122,17 @@ def _line(rng: random.Random) -> str:
     return "-".join("".join(rng.choices(letters, k=rng.randint(1, 4))) for _ in range(rng.randint(1, 4)))
 
 
+def make_board(split: Split, rng: random.Random) -> tuple[str, str]:
+    """The words of a board and the name of its backdrop; the pair belongs to `split`."""
+
+    def make(rng: random.Random) -> tuple[str, str]:
+        return rng.choice(BOARDS), rng.choice(tuple(BACKDROPS))
+
+    return draw(split, rng, make, lambda pair: ("board", *pair))
+
+
 def _make_board(split: Split, rng: random.Random) -> Example:
-    """A board with the words of a shop or a street; words and backdrop together belong to `split`."""
-    words, backdrop = draw(
-        split, rng, lambda rng: (rng.choice(BOARDS), rng.choice(tuple(BACKDROPS))), lambda pair: ("board", *pair)
-    )
+    words, backdrop = make_board(split, rng)
     width, height = rng.choice(((224, 224), (224, 224), (320, 240), (300, 200), (448, 224)))
     above, below = BACKDROPS[backdrop]
     image = PillowImage.new("RGB", (width, height), above)

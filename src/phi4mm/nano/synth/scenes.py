@@ -13,7 +13,7 @@ from phi4mm.nano.synth.objects import COLORS, PLACES, SHAPES, SIZES, Thing, a, d
 from phi4mm.nano.synth.questions import DESCRIBE
 from phi4mm.nano.synth.scene import SIZES as PICTURE_SIZES
 from phi4mm.nano.synth.split import Split
-from phi4mm.nano.synth.strange import draw_strange
+from phi4mm.nano.synth.strange import draw_strange, make_strange
 from phi4mm.protocol.messages import Image, Message
 
 Scene: TypeAlias = "tuple[Thing, ...]"
@@ -27,7 +27,7 @@ PLURALS = {shape: f"{shape}s" for shape in SHAPES} | {"fish": "fish", "cross": "
 def make(task: str, split: Split, rng: random.Random, _speak: Speaker) -> Example:
     """A picture of some things or, for `strange`, of nothing that nano knows, and a question about it."""
     if task == "strange":
-        image = draw_strange(split, rng)
+        image = draw_strange(make_strange(split, rng), rng)
         question, answer = _ask_strange(rng)
         return Example(task, (Message.user(Image(np.asarray(image)), question),), (), answer, shown="strange")
     scene = make_scene(split, rng, rng.choices((0, 1, 2, 3, 4), (1, 5, 6, 6, 6))[0])
