@@ -80,7 +80,7 @@ def make_tool_call(split: Split, rng: random.Random) -> ToolRequest:
     """A request that one of 1 to 3 declared tools fits; its text belongs to `split`."""
     skill, values, request = draw(split, rng, _ask, lambda drawn: (drawn[2],))
     others = rng.sample([other for other in SKILLS if other is not skill], rng.randrange(3))
-    tools = [_declare(offered, rng) for offered in (skill, *others)]
+    tools = [declare(offered, rng) for offered in (skill, *others)]
     rng.shuffle(tools)
     call = {"name": skill.name, "arguments": dict(zip(skill.parameters, values, strict=True))}
     answer = f"functools[{json.dumps(call, ensure_ascii=False)}]"
@@ -91,7 +91,7 @@ def make_no_tool(split: Split, rng: random.Random) -> ToolRequest:
     """A request, or small talk, that none of 1 to 3 declared tools fits."""
     skill, _, request = draw(split, rng, _ask, lambda drawn: (drawn[2],))
     others = rng.sample([other for other in SKILLS if other is not skill], rng.randint(1, 3))
-    tools = tuple(_declare(other, rng) for other in others)
+    tools = tuple(declare(other, rng) for other in others)
     if rng.random() < 0.5:
         return ToolRequest(tools, *make_chat(split, rng))
     return ToolRequest(tools, request, NO_TOOL)
@@ -164,7 +164,7 @@ def _made_up_name(rng: random.Random) -> str:
     return "".join(rng.choices(SYLLABLES, k=rng.randint(2, 3))).capitalize()
 
 
-def _declare(skill: Skill, rng: random.Random) -> Tool:
+def declare(skill: Skill, rng: random.Random) -> Tool:
     """A tool for `skill`, its parameters as a JSON schema or as a plain dict of types."""
     numeric = [isinstance(choices[0], int) for choices in skill.values]
     described = rng.random() < 0.5

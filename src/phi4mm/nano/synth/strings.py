@@ -105,6 +105,28 @@ def code(rng: random.Random) -> str:
     return f"/{plain_word(rng)}/{identifier(rng)}.{rng.choice(('txt', 'py', 'png', 'json'))}"
 
 
+def iso_date(rng: random.Random) -> str:
+    """A date such as 2026-05-03."""
+    return f"{rng.randint(2000, 2049)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
+
+
+def clock(rng: random.Random) -> str:
+    """A time of day such as 7:05 or 19:30."""
+    return f"{rng.randrange(24)}:{rng.randrange(60):02}"
+
+
+def key(rng: random.Random) -> str:
+    """Capital letters and digits, such as K7X20."""
+    return "".join(rng.choices(string.ascii_uppercase + string.digits, k=rng.randint(3, 8)))
+
+
+def tool_name(rng: random.Random) -> str:
+    """A name of a tool that says nothing: `velm`, `korTas`, `fn_17`, `tas.velm`."""
+    first, second = plain_word(rng), plain_word(rng)
+    return rng.choice((first, f"{first}_{second}", f"{first}{second.capitalize()}", f"{first}.{second}",
+                       f"fn_{rng.randrange(1000)}", f"{first}-{second}", f"{first}_{rng.randrange(100)}"))  # fmt: skip
+
+
 def marks(rng: random.Random) -> str:
     """Punctuation and other signs, now and then an emoji."""
     return rng.choice(EMOJI) if rng.random() < 0.15 else "".join(rng.choices(MARKS, k=rng.randint(1, 8)))

@@ -25,6 +25,7 @@ from phi4mm.nano.synth import (
     sentences,
     signs,
     tools,
+    translation,
     voice,
 )
 from phi4mm.nano.synth.example import Example as Example
@@ -41,6 +42,7 @@ TASKS: tuple[Task, ...] = get_args(Task)  # those of the first nano
 MAKERS: dict[str, Maker] = {
     **dict.fromkeys(copying.TASKS, copying.make),
     **dict.fromkeys(tools.TASKS, tools.make),
+    **dict.fromkeys(translation.TASKS, translation.make),
     **dict.fromkeys(scenes.TASKS, scenes.make),
     **dict.fromkeys(lines.TASKS, lines.make),
     **dict.fromkeys(pictures.TASKS, pictures.make),

@@ -1,0 +1,187 @@
+"""The tasks of text: their answers follow from the prompt, and no held-out key is in the training split."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+
+import pytest
+
+from phi4mm.nano.synth import copying, language, sentences, world
+from phi4mm.nano.synth.dialogue import NO_TOOL
+from phi4mm.nano.synth.example import LANGUAGES, Example
+from phi4mm.nano.synth.language.meaning import Clause, Phrase, Place, Sentence
+from phi4mm.nano.synth.split import Split
+from phi4mm.processing.chat_template import render
+from phi4mm.processing.tool_calls import arguments_schema, parse_tool_calls
+
+EXAMPLES = 5000
+TYPES = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,)}
+SPLITS: tuple[Split, Split] = ("train", "held_out")
+
+
+def examples(split: Split, task: str, count: int) -> list[Example]:
+    return [world.example(split, seed, task, world.silent) for seed in range(count)]
+
+
+def last(example: Example) -> str:
+    return str(example.messages[-1].parts[0])
+
+
+@pytest.mark.parametrize("task", world.MAKERS)
+def test_every_conversation_fits_the_chat_template(task: str) -> None:
+    """Prevents an order of turns, or a declaration, that the prompt of a real request could not have."""
+    for split in SPLITS:
+        for example in examples(split, task, 200):
+            assert example.task == task
+            assert render(example.messages, example.tools)
+            assert example.answer.strip() == example.answer != ""
+            assert all(example.messages[number].role == "assistant" for number in example.turns)
+
+
+@pytest.mark.parametrize("task", ["copy", "copy_words", "copy_json"])
+def test_a_copy_is_in_its_request(task: str) -> None:
+    """Prevents an answer that nobody could know."""
+    for example in examples("train", task, 500):
+        assert example.answer in last(example)
+
+
+def test_copied_texts_have_every_length() -> None:
+    """Prevents a copying skill that ends after some characters."""
+    sizes = [len(example.answer) for example in examples("train", "copy", EXAMPLES)]
+    assert min(sizes) == 1 and max(sizes) > 250
+    assert set(range(1, 100)) <= set(sizes)
+
+
+@pytest.mark.parametrize("task", ["call", "two_calls", "tool_turns"])
+def test_a_call_has_a_declared_tool_and_arguments_that_its_schema_takes(task: str) -> None:
+    """Prevents calls that the prompt does not determine: undeclared tools, missing or unknown arguments."""
+    for example in examples("train", task, 500):
+        declared = {tool.name: arguments_schema(tool) for tool in example.tools}
+        assert len(declared) == len(example.tools)
+        answers = [str(example.messages[number].parts[0]) for number in example.turns] + [example.answer]
+        made = [call for answer in answers for call in parse_tool_calls(answer)]
+        assert len(made) >= (2 if task == "two_calls" else 1)
+        for call in made:
+            schema = declared[call.name]
+            assert set(schema["required"]) <= set(call.arguments)
+            assert list(call.arguments) == [name for name in schema["properties"] if name in call.arguments]
+            for name, value in call.arguments.items():
+                entry = schema["properties"][name]
+                assert type(value) in TYPES[entry["type"]] and value in entry.get("enum", [value])
+
+
+def test_no_tool_is_called_where_none_fits() -> None:
+    """Prevents a model that calls whatever is declared."""
+    answers = [example.answer for example in examples("train", "call_none", 500)]
+    assert not any(parse_tool_calls(answer) for answer in answers)
+    assert 0.5 < answers.count(NO_TOOL) / len(answers) < 0.8
+
+
+def test_every_value_of_a_result_is_in_the_sentence_that_states_it() -> None:
+    """Prevents answers that leave out what the tool returned."""
+    stated = 0
+    for example in examples("train", "tool_turns", 500):
+        at = next(number for number, message in enumerate(example.messages) if message.role == "tool")
+        said = [*(str(message.parts[0]) for message in example.messages[at + 1 :]), example.answer][0]
+        try:
+            result = json.loads(str(example.messages[at].parts[0]))
+        except ValueError:
+            continue
+        for value in result.values() if isinstance(result, dict) else ():
+            if isinstance(value, str):
+                stated += 1
+                assert value in said
+    assert stated > 100
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_sentences_translate_one_to_one(split: Split) -> None:
+    """Prevents a translation that depends on more than the sentence, and labels that contradict each other."""
+    rng = random.Random(0)
+    meanings = [language.sentence(split, rng) for _ in range(EXAMPLES)]
+    for other in LANGUAGES[1:]:
+        pairs = {(language.render(meaning, "en"), language.render(meaning, other)) for meaning in meanings}
+        assert len({english for english, _ in pairs}) == len(pairs) == len({foreign for _, foreign in pairs})
+
+
+@pytest.mark.parametrize(
+    ("english", "german", "french", "spanish"),
+    [
+        ("I see an old tree.", "Ich sehe einen alten Baum.", "Je vois un vieil arbre.", "Veo un árbol viejo."),
+        ("We do not drink water.", "Wir trinken kein Wasser.", "Nous ne buvons pas d'eau.", "No bebemos agua."),
+        (
+            "My mother went to the school yesterday.",
+            "Meine Mutter ist gestern zur Schule gegangen.",
+            "Ma mère est allée à l'école hier.",
+            "Mi madre fue a la escuela ayer.",
+        ),
+        (
+            "She sleeps because the boy is hungry.",
+            "Sie schläft, weil der Junge hungrig ist.",
+            "Elle dort parce que le garçon a faim.",
+            "Ella duerme porque el chico tiene hambre.",
+        ),
+        ("Is the door open?", "Ist die Tür offen?", "Est-ce que la porte est ouverte ?", "¿Está la puerta abierta?"),
+        (
+            "You cannot see the boy.",
+            "Du kannst den Jungen nicht sehen.",
+            "Tu ne peux pas voir le garçon.",
+            "No puedes ver al chico.",
+        ),
+    ],
+)
+def test_grammar_agrees_in_every_language(english: str, german: str, french: str, spanish: str) -> None:
+    """Prevents wrong cases, elision, agreement and word order."""
+    meaning = MEANINGS[english]
+    assert [language.render(meaning, each) for each in LANGUAGES] == [english, german, french, spanish]
+
+
+def test_the_vocabulary_is_about_700_english_words() -> None:
+    """Prevents a grammar that grows unseen."""
+    rng = random.Random(0)
+    texts = [language.render(language.sentence("train", rng), "en") for _ in range(20000)]
+    words = {word for text in texts for word in re.findall(r"[\w'-]+", text.lower())}
+    assert 650 <= len(words | set(sentences.vocabulary())) <= 750
+
+
+I, WE, YOU, SHE = (Phrase(word, "pronoun") for word in ("I", "we", "you", "she"))
+BOY = Phrase("boy", "the")
+MEANINGS = {
+    "I see an old tree.": Sentence((Clause("say", I, "see", object=Phrase("tree", "a", 1, "old")),)),
+    "We do not drink water.": Sentence((Clause("say", WE, "drink", negated=True, object=Phrase("water", "")),)),
+    "My mother went to the school yesterday.": Sentence(
+        (
+            Clause(
+                "say",
+                Phrase("mother", "my"),
+                "go",
+                "past",
+                place=Place("to", Phrase("school", "the")),
+                time="yesterday",
+            ),
+        )
+    ),
+    "She sleeps because the boy is hungry.": Sentence(
+        (Clause("say", SHE, "sleep"), Clause("say", BOY, adjective="hungry")), "because"
+    ),
+    "Is the door open?": Sentence((Clause("ask", Phrase("door", "the"), adjective="open"),)),
+    "You cannot see the boy.": Sentence((Clause("say", YOU, "see", negated=True, object=BOY, modal="can"),)),
+}
+
+
+def key(example: Example) -> tuple[str, ...]:
+    """What is held out of an example."""
+    if example.task in copying.TASKS[:3]:
+        return ("copy", example.answer)
+    if example.task in ("call", "two_calls"):
+        return (last(example),)
+    return (last(example), example.answer)
+
+
+@pytest.mark.parametrize("task", ["copy", "copy_words", "copy_json", "look_up", "call", "two_calls"])
+def test_no_key_is_in_both_splits(task: str) -> None:
+    """Prevents scores measured on what was trained."""
+    train, held_out = ({key(example) for example in examples(split, task, EXAMPLES)} for split in SPLITS)
+    assert not train & held_out
