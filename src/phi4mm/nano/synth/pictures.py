@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from typing import TypeAlias
 
 import numpy as np
 
 from phi4mm.nano.synth.example import Example, Speaker
-from phi4mm.nano.synth.objects import COLORS, PLACES, SHAPES, Thing, a, draw_things, make_thing
+from phi4mm.nano.synth.objects import COLORS, PLACES, SHAPES, Thing, a, combinations, draw_things
 from phi4mm.nano.synth.scenes import COUNTS, PLURALS, Scene, describe, make_scene
 from phi4mm.nano.synth.split import Split
 from phi4mm.protocol.messages import Image, Message
@@ -73,31 +72,24 @@ def _make_difference(split: Split, rng: random.Random) -> tuple[tuple[Scene, Sce
     """A picture, and the same with another colour, place or shape of its thing, or without any difference."""
     question = rng.choice(DIFFERENT)
     (first,) = make_scene(split, rng, 1)
+    shapes, colors, places = (first.shape,), (first.color,), (first.place,)
     kind = rng.randrange(4)
-    if kind == 0:
-        return ((first,), (first,)), (question, "Nothing is different.")
-    choices: tuple[tuple[str, ...], ...] = ((first.shape,), (first.color,), (first.place,))
     if kind == 1:
-        second = _other(split, rng, first, tuple(SHAPES), *choices[1:])
-        said = f"{a(first.shape).capitalize()} in the first picture, {a(second.shape)} in the second."
+        others = combinations(split, tuple(SHAPES), colors, places)
     elif kind == 2:
-        second = _other(split, rng, first, choices[0], tuple(COLORS), choices[2])
-        said = f"The {first.shape} is {first.color} in the first picture and {second.color} in the second."
+        others = combinations(split, shapes, tuple(COLORS), places)
     else:
-        second = _other(split, rng, first, *choices[:2], tuple(PLACES))
-        said = f"The {first.shape} is {first.place} in the first picture and {second.place} in the second."
-    if second == first:
-        said = "Nothing is different."
+        others = combinations(split, shapes, colors, tuple(PLACES))
+    changed = [other for other in others if other != (first.shape, first.color, first.place)]
+    if kind == 0 or not changed:
+        return ((first,), (first,)), (question, "Nothing is different.")
+    second = Thing(*rng.choice(changed), first.size)
+    said = (
+        f"{a(first.shape).capitalize()} in the first picture, {a(second.shape)} in the second.",
+        f"The {first.shape} is {first.color} in the first picture and {second.color} in the second.",
+        f"The {first.shape} is {first.place} in the first picture and {second.place} in the second.",
+    )[kind - 1]
     return ((first,), (second,)), (question, said)
-
-
-def _other(split: Split, rng: random.Random, first: Thing, *choices: tuple[str, ...]) -> Thing:
-    """Another thing of `split` and of the same size, or `first` again if the choices hardly leave one."""
-    for _ in range(20):
-        second = make_thing(split, rng, *choices)
-        if (second.shape, second.color, second.place) != (first.shape, first.color, first.place):
-            return dataclasses.replace(second, size=first.size)
-    return first
 
 
 def _count(scenes: tuple[Scene, ...], shape: str) -> str:
