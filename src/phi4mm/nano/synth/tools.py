@@ -1,6 +1,7 @@
 """The use of tools: one call or two, in several turns with results, and requests that no declared tool fits.
 
-With tools declared, small talk and simple facts have their usual answers; what else no tool fits gets `NO_TOOL`.
+With tools declared, first words and simple facts have their usual answers; what else no tool fits, questions from
+outside the world among it, gets one of `NO_TOOLS`.
 """
 
 from __future__ import annotations
@@ -8,14 +9,22 @@ from __future__ import annotations
 import json
 import random
 
-from phi4mm.nano.synth import dialogue, results
+from phi4mm.nano.synth import dialogue, knowledge, results
 from phi4mm.nano.synth.actions import VERBS, Offer, make_offer, natural_offer, similar_offer
 from phi4mm.nano.synth.dialogue import NO_TOOL
-from phi4mm.nano.synth.example import Example, Speaker
+from phi4mm.nano.synth.example import Example, Language, Speaker
+from phi4mm.nano.synth.first_words import opening
+from phi4mm.nano.synth.outside import outside
 from phi4mm.nano.synth.split import Split, draw
 from phi4mm.protocol.messages import Message, Tool
 
 TASKS = ("call", "two_calls", "call_none", "tool_turns")
+NO_TOOLS: dict[Language, str] = {
+    "en": NO_TOOL,
+    "de": "Dafür habe ich kein Werkzeug.",
+    "fr": "Je n'ai pas d'outil pour cela.",
+    "es": "No tengo ninguna herramienta para eso.",
+}
 JOINING = ("{} {}", "{} {}", "{}\n{}", "1. {}\n2. {}", "First: {} Second: {}", "{} Also: {}")
 FOLLOWING = ("And what is the {}?", "What is the {}?", "What was the {}?", "Tell me the {} again.", "The {}, please.")
 THANKS = ("Thank you.", "Thanks!", "thanks", "Thank you very much.")
@@ -81,8 +90,21 @@ def _no_call(split: Split, rng: random.Random) -> Example:
     offer = draw_offer(split, rng)
     tools = [other.tool for other in others(offer, rng, rng.choice((1, 1, 2, 3, 4, 6)))]
     tools = tools or [natural_offer(rng, "weigh", "cloud").tool]
-    request, answer = dialogue.make_chat(split, rng) if rng.random() < 0.35 else (offer.request, NO_TOOL)
+    request, answer = _unfit(split, rng, offer)
     return Example("call_none", (*_system(rng), Message.user(request)), _shuffled(tools, rng), answer)
+
+
+def _unfit(split: Split, rng: random.Random, offer: Offer) -> tuple[str, str]:
+    """What no tool fits: a request, a question from outside the world, a simple fact, or first words."""
+    style = rng.random()
+    if style < 0.5:
+        return offer.request, NO_TOOL
+    if style < 0.65:
+        text, language = outside(split, rng)
+        return text, NO_TOOLS[language]
+    if style < 0.85:
+        return knowledge.fact(split, rng)
+    return opening(split, rng)[:2]
 
 
 def _turns(split: Split, rng: random.Random) -> Example:
