@@ -14,8 +14,9 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw
 
 from phi4mm.nano.synth import fonts, sentences, strings
-from phi4mm.nano.synth.example import Example, Speaker
+from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
 from phi4mm.nano.synth.fonts import Font
+from phi4mm.nano.synth.language import render, sentence
 from phi4mm.nano.synth.questions import DESCRIBE
 from phi4mm.nano.synth.scene import Color, add_grain
 from phi4mm.nano.synth.signs import BACKDROPS, BLACK, BLUE, GREEN, RED, WHITE
@@ -47,7 +48,8 @@ def make(task: str, split: Split, rng: random.Random, _speak: Speaker) -> Exampl
     count = 1 if task == "line" else rng.choice((1, 2, 2, 3, 3, 4))
     width, size = (CROP, rng.randint(13, 40)) if task == "line" else (rng.choice((224, 336, 448)), rng.randint(14, 40))
     font = fonts.load(rng.choice(fonts.draw_family(split, rng)), size)
-    drawn = [fit_line(split, rng, font, width - 16) for _ in range(count)]
+    language = draw_language(rng)
+    drawn = [fit_line(split, rng, language, font, width - 16) for _ in range(count)]
     text = "\n".join(drawn)
     image = draw_lines(drawn, font, rng, width, CROP if task == "line" else None)
     if rng.random() < 0.04:
@@ -55,17 +57,29 @@ def make(task: str, split: Split, rng: random.Random, _speak: Speaker) -> Exampl
     return _example(task, image, rng.choice(READ), text, text)
 
 
-def make_line(split: Split, rng: random.Random) -> str:
-    """A line of text that belongs to `split`."""
-    if rng.random() < 0.45:
+def make_sentence(split: Split, rng: random.Random, language: Language) -> str:
+    """A sentence of at most eight English words, in any language; its text belongs to `split`."""
+    if language == "en" and rng.random() < 0.3:
         return sentences.make_sentence(split, rng)
+    return draw(split, rng, lambda rng: render(sentence(split, rng, 8), language), lambda text: (text,))
+
+
+def draw_language(rng: random.Random) -> Language:
+    """English half of the time, else one of the others."""
+    return "en" if rng.random() < 0.5 else rng.choice(LANGUAGES[1:])
+
+
+def make_line(split: Split, rng: random.Random, language: Language) -> str:
+    """A line of text that belongs to `split`."""
+    if rng.random() < 0.5:
+        return make_sentence(split, rng, language)
     return draw(split, rng, _line, lambda text: (text,))
 
 
-def fit_line(split: Split, rng: random.Random, font: Font, width: int) -> str:
+def fit_line(split: Split, rng: random.Random, language: Language, font: Font, width: int) -> str:
     """A line of `split` that `font` prints within `width` pixels; a short number if most are too long."""
     for _ in range(12):
-        if font.getlength(text := make_line(split, rng)) <= width:
+        if font.getlength(text := make_line(split, rng, language)) <= width:
             return text
     return draw(split, rng, lambda rng: str(rng.randrange(1000)), lambda text: (text,))
 
@@ -122,11 +136,17 @@ def _line(rng: random.Random) -> str:
     return "-".join("".join(rng.choices(letters, k=rng.randint(1, 4))) for _ in range(rng.randint(1, 4)))
 
 
+def make_board(split: Split, rng: random.Random) -> tuple[str, str]:
+    """The words of a board and the name of its backdrop; the pair belongs to `split`."""
+
+    def make(rng: random.Random) -> tuple[str, str]:
+        return rng.choice(BOARDS), rng.choice(tuple(BACKDROPS))
+
+    return draw(split, rng, make, lambda pair: ("board", *pair))
+
+
 def _make_board(split: Split, rng: random.Random) -> Example:
-    """A board with the words of a shop or a street; words and backdrop together belong to `split`."""
-    words, backdrop = draw(
-        split, rng, lambda rng: (rng.choice(BOARDS), rng.choice(tuple(BACKDROPS))), lambda pair: ("board", *pair)
-    )
+    words, backdrop = make_board(split, rng)
     width, height = rng.choice(((224, 224), (224, 224), (320, 240), (300, 200), (448, 224)))
     above, below = BACKDROPS[backdrop]
     image = PillowImage.new("RGB", (width, height), above)

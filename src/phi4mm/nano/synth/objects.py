@@ -5,8 +5,9 @@ Lengths are fractions of the picture's shorter side, positions fractions of widt
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
@@ -14,7 +15,7 @@ from PIL import Image, ImageDraw
 from phi4mm.nano.synth import scene
 from phi4mm.nano.synth.questions import article
 from phi4mm.nano.synth.scene import Color, Draw, add_grain
-from phi4mm.nano.synth.split import Split, draw
+from phi4mm.nano.synth.split import Split, draw, is_held_out
 
 COLORS: dict[str, Color] = {**scene.COLORS, "brown": (125, 80, 45), "grey": (130, 130, 130)}
 PLACES: dict[str, tuple[float, float]] = {  # in reading order
@@ -48,12 +49,20 @@ class Thing:
 def make_thing(
     split: Split, rng: random.Random, shapes: Sequence[str], colors: Sequence[str], places: Sequence[str]
 ) -> Thing:
-    """A thing whose shape, colour and place together belong to `split`."""
+    """A thing whose shape, colour and place together belong to `split`, which must have one."""
 
     def make(rng: random.Random) -> Thing:
         return Thing(rng.choice(shapes), rng.choice(colors), rng.choice(places), rng.choice(tuple(SIZES)))
 
     return draw(split, rng, make, lambda thing: (thing.shape, thing.color, thing.place))
+
+
+def combinations(
+    split: Split, shapes: Sequence[str], colors: Sequence[str], places: Sequence[str]
+) -> Iterator[tuple[str, str, str]]:
+    """The combinations of shape, colour and place that belong to `split`."""
+    held_out = split == "held_out"
+    return (each for each in itertools.product(shapes, colors, places) if is_held_out(*each) == held_out)
 
 
 def a(name: str) -> str:

@@ -22,9 +22,9 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from phi4mm.nano.synth import fonts, sentences, strings
-from phi4mm.nano.synth.example import Example, Speaker
-from phi4mm.nano.synth.lines import draw_ink
+from phi4mm.nano.synth import fonts, strings
+from phi4mm.nano.synth.example import Example, Language, Speaker
+from phi4mm.nano.synth.lines import draw_ink, draw_language, make_sentence
 from phi4mm.nano.synth.questions import DESCRIBE
 from phi4mm.nano.synth.scene import Color, Draw, add_grain
 from phi4mm.nano.synth.skills import CITIES, ITEMS, NAMES
@@ -196,24 +196,25 @@ def fill_page(split: Split, rng: random.Random) -> Page:
         family[0], family[1], size, round(size * rng.uniform(1.25, 1.5)), ink, *(rng.random() < 0.5 for _ in "ab")
     )
     page = Page(width, height, paper, style)
+    language = draw_language(rng)
     if rng.random() < 0.7:
         page.add_heading(_title(split, rng), 1)
     wanted = rng.randint(2, 3 if width < 300 else 5 if width < 500 else 9)
     for _ in range(2 * wanted):
         if len(page.blocks) < wanted:
-            _add_block(page, split, rng)
+            _add_block(page, split, rng, language)
     if not page.blocks:
         page.add_paragraph(draw(split, rng, lambda rng: str(rng.randrange(1000)), lambda text: (text,)))
     return page
 
 
-def _add_block(page: Page, split: Split, rng: random.Random) -> None:
+def _add_block(page: Page, split: Split, rng: random.Random, language: Language) -> None:
     kind = rng.randrange(10)
     large = page.image.width > 500
     if kind < 4:
-        page.add_paragraph(_paragraph(split, rng, rng.randint(1, 5 if large else 2)))
+        page.add_paragraph(_paragraph(split, rng, language, rng.randint(1, 5 if large else 2)))
     elif kind < 6:
-        items = [_item(split, rng) for _ in range(rng.randint(2, 5 if large else 3))]
+        items = [_item(split, rng, language) for _ in range(rng.randint(2, 5 if large else 3))]
         page.add_list(items, rng.random() < 0.4)
     elif kind < 9:
         page.add_table(_table(split, rng, rng.randint(1, 6 if large else 3), rng.randint(2, 4 if large else 3)))
@@ -223,7 +224,7 @@ def _add_block(page: Page, split: Split, rng: random.Random) -> None:
         and page.room > 5 * page.style.step
         and page.add_heading(_title(split, rng), 2)
     ):
-        page.add_paragraph(_paragraph(split, rng, 1))
+        page.add_paragraph(_paragraph(split, rng, language, 1))
 
 
 def _title(split: Split, rng: random.Random) -> str:
@@ -234,14 +235,14 @@ def _title(split: Split, rng: random.Random) -> str:
     return draw(split, rng, make, lambda text: (text,))
 
 
-def _item(split: Split, rng: random.Random) -> str:
+def _item(split: Split, rng: random.Random, language: Language) -> str:
     if rng.random() < 0.4:
-        return sentences.make_sentence(split, rng)
+        return make_sentence(split, rng, language)
     return draw(split, rng, lambda rng: strings.phrase(rng, 3), lambda text: (text,))
 
 
-def _paragraph(split: Split, rng: random.Random, count: int) -> str:
-    return " ".join(sentences.make_sentence(split, rng) for _ in range(count))
+def _paragraph(split: Split, rng: random.Random, language: Language, count: int) -> str:
+    return " ".join(make_sentence(split, rng, language) for _ in range(count))
 
 
 def _table(split: Split, rng: random.Random, rows: int, columns: int) -> list[list[str]]:

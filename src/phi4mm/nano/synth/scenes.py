@@ -9,11 +9,11 @@ from typing import TypeAlias
 import numpy as np
 
 from phi4mm.nano.synth.example import Example, Speaker
-from phi4mm.nano.synth.objects import COLORS, PLACES, SHAPES, SIZES, Thing, a, draw_things, make_thing
+from phi4mm.nano.synth.objects import COLORS, PLACES, SHAPES, SIZES, Thing, a, combinations, draw_things, make_thing
 from phi4mm.nano.synth.questions import DESCRIBE
 from phi4mm.nano.synth.scene import SIZES as PICTURE_SIZES
 from phi4mm.nano.synth.split import Split
-from phi4mm.nano.synth.strange import draw_strange
+from phi4mm.nano.synth.strange import draw_strange, make_strange
 from phi4mm.protocol.messages import Image, Message
 
 Scene: TypeAlias = "tuple[Thing, ...]"
@@ -27,7 +27,7 @@ PLURALS = {shape: f"{shape}s" for shape in SHAPES} | {"fish": "fish", "cross": "
 def make(task: str, split: Split, rng: random.Random, _speak: Speaker) -> Example:
     """A picture of some things or, for `strange`, of nothing that nano knows, and a question about it."""
     if task == "strange":
-        image = draw_strange(split, rng)
+        image = draw_strange(make_strange(split, rng), rng)
         question, answer = _ask_strange(rng)
         return Example(task, (Message.user(Image(np.asarray(image)), question),), (), answer, shown="strange")
     scene = make_scene(split, rng, rng.choices((0, 1, 2, 3, 4), (1, 5, 6, 6, 6))[0])
@@ -40,11 +40,11 @@ def make_scene(split: Split, rng: random.Random, count: int) -> Scene:
     """`count` things at different places, in reading order; half of the scenes repeat shapes and colours."""
     shapes, colors, free = list(SHAPES), list(COLORS), list(PLACES)
     repeat = rng.random() < 0.5
-    if repeat:
-        shapes, colors = rng.sample(shapes, 3), rng.sample(colors, 3)
+    few = rng.sample(shapes, 3), rng.sample(colors, 3)
     things: list[Thing] = []
     for _ in range(count):
-        thing = make_thing(split, rng, shapes, colors, free)
+        pools = few if repeat and any(combinations(split, *few, free)) else (shapes, colors)
+        thing = make_thing(split, rng, *pools, free)
         things.append(thing)
         free.remove(thing.place)
         if not repeat:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 
 from phi4mm.nano.synth import (
     dialogue,
+    film,
     first_words,
     knowledge,
     outside,
+    pictures,
     questions,
     scenes,
     sentences,
@@ -116,17 +119,28 @@ def _words(rng: random.Random) -> str:
 
 
 def _picture(split: Split, rng: random.Random, speak: Speaker) -> Example:
-    """A picture with its question spoken; in one of ten cases a sign, in another a picture that nano does not know."""
-    kind = rng.choices(("scenes", "strange", "sign"), (8, 1, 1))[0]
-    typed = _sign(split, rng) if kind == "sign" else scenes.make(kind, split, rng, speak)
-    picture, question = typed.messages[-1].parts
+    """One picture or several, with their question spoken."""
+    kind = rng.choices(tuple(PICTURES), [share for share, _ in PICTURES.values()])[0]
+    typed = PICTURES[kind][1](kind, split, rng, speak)
+    *shown, question = typed.messages[-1].parts
     words = sayable(str(question), "en")
-    message = Message.user(picture, speak(words, "en", split, rng))
+    message = Message.user(*shown, speak(words, "en", split, rng))
     return Example("spoken_picture", (message,), (), typed.answer, words, typed.shown)
 
 
-def _sign(split: Split, rng: random.Random) -> Example:
+def _sign(_task: str, split: Split, rng: random.Random, _speak: Speaker) -> Example:
     sign, backdrop = signs.make_sign(split, rng)
     picture = Image(np.asarray(signs.draw_sign(sign, backdrop, rng)))
     question, answer = questions.ask_sign(sign, rng)
     return Example("sign", (Message.user(picture, question),), (), answer, shown=sign.name)
+
+
+# How often a spoken question is about which pictures, and what makes them with the question typed.
+PICTURES: dict[str, tuple[int, Callable[[str, Split, random.Random, Speaker], Example]]] = {
+    "scenes": (12, scenes.make),
+    "strange": (1, scenes.make),
+    "sign": (2, _sign),
+    "pictures": (2, pictures.make),
+    "difference": (1, pictures.make),
+    "film": (2, film.make),
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
@@ -12,18 +13,36 @@ from phi4mm.nano.synth.split import Split, draw
 KINDS = ("noise", "clouds", "gradient", "stripes", "checks", "scribble", "blobs")
 
 
-def draw_strange(split: Split, rng: random.Random) -> Image.Image:
-    """A picture of one of KINDS in two colours; kind and colours, to an eighth of each channel, belong to `split`."""
+@dataclass(frozen=True)
+class Strange:
+    """What a strange picture is made of: one of KINDS, and two colours."""
 
-    def make(rng: random.Random) -> tuple[str, Color, Color]:
-        first = (rng.randrange(256), rng.randrange(256), rng.randrange(256))
-        return rng.choice(KINDS), first, (255 - first[1], (first[2] + 128) % 256, 255 - first[0])
+    kind: str
+    first: Color
+    second: Color
 
-    kind, first, second = draw(split, rng, make, lambda made: (made[0], *(str(part // 32) for part in made[1])))
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Kind and first colour, to an eighth of each channel."""
+        return (self.kind, *(str(part // 32) for part in self.first))
+
+
+def make_strange(split: Split, rng: random.Random) -> Strange:
+    """A strange picture whose key belongs to `split`."""
+
+    def make(rng: random.Random) -> Strange:
+        red, green, blue = rng.randrange(256), rng.randrange(256), rng.randrange(256)
+        return Strange(rng.choice(KINDS), (red, green, blue), (255 - green, (blue + 128) % 256, 255 - red))
+
+    return draw(split, rng, make, lambda strange: strange.key)
+
+
+def draw_strange(strange: Strange, rng: random.Random) -> Image.Image:
+    """The picture, RGB, with sides of 160 to 640 pixels."""
     size = rng.choice(SIZES)
-    if kind in ("stripes", "checks", "scribble", "blobs"):
-        return _draw_pattern(kind, size, first, second, rng)
-    return ImageOps.colorize(_draw_texture(kind, size, rng), first, second)
+    if strange.kind in ("stripes", "checks", "scribble", "blobs"):
+        return _draw_pattern(strange.kind, size, strange.first, strange.second, rng)
+    return ImageOps.colorize(_draw_texture(strange.kind, size, rng), strange.first, strange.second)
 
 
 def _draw_texture(kind: str, size: tuple[int, int], rng: random.Random) -> Image.Image:

@@ -10,13 +10,17 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from phi4mm.nano.synth import (
+    charts,
     copying,
     dialogue,
+    drawings,
+    film,
     first_words,
     knowledge,
     lines,
     outside,
     pages,
+    pictures,
     questions,
     scene,
     scenes,
@@ -51,6 +55,10 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(first_words.TASKS, first_words.make),
     **dict.fromkeys(outside.TASKS, outside.make),
     **dict.fromkeys(knowledge.TASKS, knowledge.make),
+    **dict.fromkeys(pictures.TASKS, pictures.make),
+    **dict.fromkeys(film.TASKS, film.make),
+    **dict.fromkeys(charts.TASKS, charts.make),
+    **dict.fromkeys(drawings.TASKS, drawings.make),
 }
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
