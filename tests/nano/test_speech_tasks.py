@@ -18,6 +18,10 @@ from phi4mm.protocol.messages import Audio, Image
 
 TASKS = (*speech.TASKS, *spoken.TASKS)
 SPLITS: tuple[Split, ...] = ("train", "held_out")
+APART = (
+    *("clip", "speech_both", "speech_summary"),
+    *("spoken_tool", "spoken_copy", "spoken_refusal", "spoken_innocent"),
+)
 
 
 @functools.cache
@@ -166,6 +170,23 @@ def test_first_words_are_said_in_their_language() -> None:
     assert {language for text, language in said.items() if text.startswith(("Welcher Tag", "Was ist"))} == {"de"}
 
 
+def test_spoken_harm_is_refused_and_what_sounds_like_it_is_not() -> None:
+    """Prevents preference pairs whose sides are swapped or equal."""
+    refused = {example.answer for example in examples("spoken_refusal")}
+    assert not refused & {example.answer for example in examples("spoken_innocent")}
+    assert {example.rejected for example in examples("spoken_innocent")} <= refused
+    assert not refused & {example.rejected for example in examples("spoken_refusal")}
+
+
+def test_a_summary_is_two_sentences_of_the_story() -> None:
+    """Prevents summaries of what nobody said."""
+    for seed in range(60):
+        (text,), example = heard("speech_summary", seed)
+        lines = text.split("\n")
+        first, second = [line for line in lines if line in example.answer]
+        assert f"{first} {second}" == example.answer and 6 <= len(lines) <= 11
+
+
 def test_a_copy_is_what_was_said() -> None:
     """Prevents answers that add or lose a word."""
     assert all(example.answer in example.spoken for example in examples("spoken_copy"))
@@ -181,7 +202,9 @@ def test_a_spoken_question_about_a_picture_is_one_that_is_typed_too() -> None:
     )
 
 
-@pytest.mark.parametrize("task", ["clip", "speech_both", "spoken_tool", "spoken_copy"])
+@pytest.mark.parametrize(
+    "task", ["clip", "speech_both", "speech_summary", "spoken_tool", "spoken_copy", "spoken_refusal", "spoken_innocent"]
+)
 def test_no_words_that_are_heard_in_training_are_held_out(task: str) -> None:
     """Prevents scores measured on sentences of the training data."""
     count = 5000
@@ -195,4 +218,4 @@ def test_no_words_that_are_heard_in_training_are_held_out(task: str) -> None:
 def keys(task: str, example: Example) -> list[str]:
     if task in ("clip", "speech_both"):
         return re.findall(r"[^.?! ][^.?!]*[.?!]", example.spoken)
-    return [example.answer if task == "spoken_copy" else example.spoken]
+    return [example.answer if task in ("spoken_copy", "speech_summary") else example.spoken]

@@ -38,8 +38,8 @@ VOICES = 24  # that say the same sentences at most
 MAX_INDEX_BYTES = 2**24
 # Training examples of each task whose speech the full bank has: training takes seeds below these.
 SAID = {
-    "spoken_tool": 8000, "spoken_copy": 6000, "spoken_first": 4000, "spoken_picture": 6000, "spoken_scene": 2000,
-    "spoken_chat": 1000,
+    "spoken_tool": 8000, "spoken_copy": 5000, "spoken_first": 5000, "spoken_picture": 6000, "spoken_refusal": 3000,
+    "spoken_innocent": 3000, "speech_summary": 1500, "spoken_scene": 2000, "spoken_chat": 1000,
 }  # fmt: skip
 
 

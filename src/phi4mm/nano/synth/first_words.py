@@ -77,10 +77,10 @@ OPENINGS: dict[Language, tuple[Opening, ...]] = {
                  "you are slow, you are boring, wrong answer, that makes no sense", "I am only a very small model."),
         _opening("what is in the picture, describe the image, what do you see, what is in this image, "
                  "describe this picture, "
-                 "what is shown in this image, look at this, can you see this", "I see no picture."),
+                 "what is shown in this image, look at this, can you see this", "I see no picture.", True),
         _opening("transcribe the audio, transcribe this, what is said, transcribe the audio clip into text, "
                  "can you hear me, "
-                 "do you hear me, listen, what do you hear, transcribe the audio to text", "I hear no sound."),
+                 "do you hear me, listen, what do you hear, transcribe the audio to text", "I hear no sound.", True),
         _opening("do you speak english, can you speak english, which languages do you speak, "
                  "what languages do you speak, "
                  "do you speak german, do you speak french, do you speak spanish, can you speak other languages",
@@ -118,8 +118,10 @@ OPENINGS: dict[Language, tuple[Opening, ...]] = {
         _opening("du bist toll, du bist nett, ich mag dich, gut gemacht, ich liebe dich, sehr gut", "Danke."),
         _opening("du bist dumm, das ist falsch, du bist schlecht, das stimmt nicht, du bist langsam",
                  "Ich bin nur ein sehr kleines Modell."),
-        _opening("was ist auf dem bild, beschreibe das bild, was siehst du, was zeigt das bild", "Ich sehe kein Bild."),
-        _opening("schreib auf was du hörst, was hörst du, hörst du mich, kannst du mich hören", "Ich höre nichts."),
+        _opening("was ist auf dem bild, beschreibe das bild, was siehst du, was zeigt das bild",
+                 "Ich sehe kein Bild.", True),
+        _opening("schreib auf was du hörst, was hörst du, hörst du mich, kannst du mich hören",
+                 "Ich höre nichts.", True),
         _opening("sprichst du deutsch, kannst du deutsch, welche sprachen sprichst du, sprechen sie deutsch",
                  "Ich spreche Englisch, Deutsch, Französisch und Spanisch.", True),
     ),
@@ -149,8 +151,8 @@ OPENINGS: dict[Language, tuple[Opening, ...]] = {
         _opening("tu es bête, c'est faux, tu es nul, tu es lent, ce n'est pas vrai",
                  "Je ne suis qu'un très petit modèle."),
         _opening("qu'y a-t-il sur l'image, décris l'image, que vois-tu, qu'est-ce que tu vois",
-                 "Je ne vois pas d'image."),
-        _opening("que dit-on, m'entends-tu, tu m'entends, qu'entends-tu, écoute", "Je n'entends rien."),
+                 "Je ne vois pas d'image.", True),
+        _opening("que dit-on, m'entends-tu, tu m'entends, qu'entends-tu, écoute", "Je n'entends rien.", True),
         _opening("parles-tu français, tu parles français, quelles langues parles-tu, parlez-vous français",
                  "Je parle anglais, allemand, français et espagnol.", True),
     ),
@@ -183,8 +185,9 @@ OPENINGS: dict[Language, tuple[Opening, ...]] = {
         _opening("eres genial, eres simpático, te quiero, bien hecho, eres el mejor", "Gracias."),
         _opening("eres tonto, eso está mal, eres malo, eso no es verdad, eres lento",
                  "Solo soy un modelo muy pequeño."),
-        _opening("qué hay en la imagen, describe la imagen, qué ves, qué se ve en la imagen", "No veo ninguna imagen."),
-        _opening("qué se dice, me oyes, qué oyes, puedes oírme, escucha", "No oigo nada."),
+        _opening("qué hay en la imagen, describe la imagen, qué ves, qué se ve en la imagen",
+                 "No veo ninguna imagen.", True),
+        _opening("qué se dice, me oyes, qué oyes, puedes oírme, escucha", "No oigo nada.", True),
         _opening("hablas español, qué idiomas hablas, habla usted español, sabes español",
                  "Hablo inglés, alemán, francés y español.", True),
     ),
@@ -204,7 +207,7 @@ WRITTEN_ONLY = ("thx", "ty", "how r u", "hm", "hmm", "quit", "exit", "yo")
 QUESTION_WORDS = (
     "how", "what", "who", "are", "do", "can", "which", "where", "may", "wie", "was", "wer", "bist", "hast", "kannst",
     "woher", "welche", "sprichst", "geht", "comment", "qui", "quel", "quelles", "que", "qu'est-ce", "es-tu", "peux-tu",
-    "d'où", "parles-tu", "ça", "cómo", "qué", "quién", "cuál", "de dónde", "eres", "tienes", "puedes", "hablas",
+    "d'où", "parles-tu", "ça", "cómo", "qué", "quién", "cuál", "de", "eres", "tienes", "puedes", "hablas",
 )  # fmt: skip
 
 
@@ -227,7 +230,7 @@ def spoken_opening(split: Split, rng: random.Random) -> tuple[str, str, Language
         said = rng.choice([each for each in OPENINGS[language] if each.answer not in WITHOUT_MEDIA])
         phrase = rng.choice([each for each in said.phrases if each not in WRITTEN_ONLY])
         greeted = f"{rng.choice(GREETED[language])}, " if said.joins and rng.random() < 0.4 else ""
-        return _written(f"{greeted}{phrase}", language), said.answer, language
+        return written(f"{greeted}{phrase}", language, said.joins), said.answer, language
 
     return draw(split, rng, make, lambda drawn: ALWAYS_TRAINED if "," not in drawn[0] else ("said", drawn[0]))
 
@@ -240,16 +243,16 @@ def _opened(rng: random.Random) -> tuple[str, str, Language]:
     phrase = rng.choice(said.phrases)
     if said.joins and rng.random() < 0.25:
         phrase = f"{rng.choice(GREETED[language])}{rng.choice((', ', ' ', '! ', '. '))}{phrase}"
-    return _spell(phrase, language, rng), said.answer, language
+    return _spell(phrase, language, said.joins, rng), said.answer, language
 
 
-def _spell(phrase: str, language: Language, rng: random.Random) -> str:
+def _spell(phrase: str, language: Language, question: bool, rng: random.Random) -> str:
     """A phrase in some case, with some sign at its end, now and then with a slip of the hand."""
     if rng.random() < 0.12:
         phrase = _slip(phrase, rng)
     style = rng.random()
     if style < 0.4:
-        phrase = _written(phrase, language)
+        phrase = written(phrase, language, question)
     elif style < 0.5:
         phrase = phrase.upper()
     elif style < 0.6:
@@ -258,9 +261,9 @@ def _spell(phrase: str, language: Language, rng: random.Random) -> str:
     return phrase if style < 0.4 else f"{phrase}{rng.choice(ends)}"
 
 
-def _written(phrase: str, language: Language) -> str:
-    """A phrase with capital letters and signs as they should be."""
-    asked = phrase.rpartition(", ")[2].startswith(QUESTION_WORDS)
+def written(phrase: str, language: Language, question: bool) -> str:
+    """A phrase with capital letters and signs as they should be; of a `question` the first word says if it is one."""
+    asked = question and phrase.rpartition(", ")[2].split()[0] in QUESTION_WORDS
     text = phrase[0].upper() + phrase[1:]
     text = text.replace(" i ", " I ").replace("nano.", "nano")
     if asked and language == "es":
@@ -283,5 +286,5 @@ KNOWN = {
     for language, openings in OPENINGS.items()
     for each in openings
     for phrase in each.phrases
-    for text in (phrase, _written(phrase, language))
+    for text in (phrase, written(phrase, language, each.joins))
 } | set(EMPTY)

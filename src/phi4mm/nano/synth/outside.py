@@ -35,7 +35,7 @@ SUBJECTS = [line.strip().split(" | ") for line in lines("""
     philosophy | Philosophie | la philosophie | la filosofía
     the French Revolution | die Französische Revolution | la Révolution française | la Revolución francesa
     the Roman Empire | das Römische Reich | l'Empire romain | el Imperio romano
-    the Second World War | der Zweite Weltkrieg | la Seconde Guerre mondiale | la Segunda Guerra Mundial
+    the world wars | die Weltkriege | les guerres mondiales | las guerras mundiales
     the moon | der Mond | la lune | la luna
     electricity | Elektrizität | l'électricité | la electricidad
     the brain | das Gehirn | le cerveau | el cerebro
@@ -117,7 +117,7 @@ ABOUT: dict[Language, tuple[str, ...]] = {
         "Schreib ein Gedicht über {}.",
         "Was denkst du über {}?", "Warum ist {} wichtig?", "Was weißt du über {}?", "Schreib eine Geschichte über {}.",
         "Wer hat {} erfunden?", "Nenne mir zehn Fakten über {}.", "Ist {} gefährlich?", "Erzähl einen Witz über {}.",
-        "Magst du {}?", "Was ist der Unterschied zwischen {} und {}?", "Wo finde ich ein Buch über {}?",
+        "Magst du {}?", "Wo finde ich ein Buch über {}?",
     ),
     "fr": (
         "Qu'est-ce que {} ?", "Explique-moi {}.", "Parle-moi de {}.", "Comment fonctionne {} ?",
@@ -263,7 +263,10 @@ def _about(rng: random.Random) -> tuple[str, Language]:
     number: int = rng.choice((0, 0, 0, 1, 2, 3))
     language = LANGUAGES[number]
     first, second = (subject[number] for subject in rng.sample(SUBJECTS, 2))
-    text = rng.choice(ABOUT[language]).format(*([first, second]))
+    template = rng.choice(ABOUT[language])
+    if language == "de" and not template.startswith(("Was ist", "Wie", "Warum", "Ist")):
+        first = first.replace("der ", "den ", 1) if first.startswith("der ") else first  # accusative
+    text = template.format(first, second)
     text = french.finish(text) if language == "fr" else text
     return text[0].upper() + text[1:], language
 
@@ -300,4 +303,10 @@ def _language_of(template: str) -> Language:
     if template.startswith("¿"):
         return "es"
     first = template.split()[0]
-    return "de" if first in ("Wer", "Wann", "Was") else "fr" if first in ("Qui", "Quand", "Combien") else "en"
+    return (
+        "de"
+        if template.startswith(("Wer ", "Wann ", "Was ist"))
+        else "fr"
+        if first in ("Qui", "Quand", "Combien")
+        else "en"
+    )

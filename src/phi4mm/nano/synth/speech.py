@@ -2,23 +2,27 @@
 
 A clip has one to eight sentences, of one voice or of two or three in turn. `clip` is the whole range, for training;
 `short_clip` (an English sentence), `long_clip` (eight long ones) and `foreign_clip` are parts of it, to be measured one
-by one. `speech_translate` wants the translation, `speech_both` the transcript before it.
+by one. `speech_translate` wants the translation, `speech_both` the transcript before it, `speech_summary` the two
+sentences that matter among some ten.
 """
 
 from __future__ import annotations
 
 import random
+import re
 
 import numpy as np
 
-from phi4mm.nano.synth import passages, sounds, speaker
+from phi4mm.nano.synth import passages, sounds, speaker, summaries
 from phi4mm.nano.synth.augment import RATE
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
 from phi4mm.nano.synth.language import render
 from phi4mm.nano.synth.split import Split
 from phi4mm.protocol.messages import Audio, Message
 
-TASKS = ("clip", "short_clip", "long_clip", "foreign_clip", "silence", "speech_translate", "speech_both")
+TASKS = (
+    "clip", "short_clip", "long_clip", "foreign_clip", "silence", "speech_translate", "speech_both", "speech_summary",
+)  # fmt: skip
 SHARES: dict[Language, float] = {"en": 0.55, "de": 0.15, "fr": 0.15, "es": 0.15}  # of clips
 SENTENCES = (1, 1, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8)  # of a clip
 MOST_LETTERS = 400  # of a clip: half a minute of the slowest voice
@@ -45,12 +49,27 @@ BOTH = (
     "Use <sep> as a separator between the original transcript and the translation."
 )
 SEPARATOR = " <sep> "
+SUMMARIZE: dict[Language, tuple[str, ...]] = {
+    "en": (
+        "Summarize the audio.",
+        "Summarize the audio in two sentences.",
+        "Summarize the recording.",
+        "Sum up what is said.",
+        "Give a short summary of this recording.",
+        "What is it about? Answer in two sentences.",
+    ),
+    "de": ("Fasse die Aufnahme zusammen.", "Fasse in zwei Sätzen zusammen, was gesagt wird."),
+    "fr": ("Résume l'enregistrement.", "Résume en deux phrases ce qui est dit."),
+    "es": ("Resume la grabación.", "Resume en dos frases lo que se dice."),
+}
 
 
 def make(task: str, split: Split, rng: random.Random, speak: Speaker) -> Example:
     """An example of one of TASKS."""
     if task == "silence":
         return _silence(rng)
+    if task == "speech_summary":
+        return _summary(split, rng, speak)
     if task in ("speech_translate", "speech_both"):
         return _translate(task, split, rng, speak)
     language: Language = "en"
@@ -94,6 +113,16 @@ def _translate(task: str, split: Split, rng: random.Random, speak: Speaker) -> E
         request, answer = BOTH, f"{words}{SEPARATOR}{answer}"
     audio = speak(text, source, split, rng)
     return Example(task, (Message.user(audio, request.format(NAMES[target])),), (), answer, words)
+
+
+def _summary(split: Split, rng: random.Random, speak: Speaker) -> Example:
+    """A story of half a minute, in one voice, and the two sentences about its person."""
+    language = rng.choices(LANGUAGES, [SHARES[each] for each in LANGUAGES])[0]
+    story, summary = summaries.story(split, rng, language)
+    text = re.sub(r"(?<=[.!?]) ", "\n", story)
+    request = rng.choice(SUMMARIZE[language if rng.random() < 0.4 else "en"])
+    message = Message.user(speak(text, language, split, rng), request)
+    return Example("speech_summary", (message,), (), summary, speaker.transcript(text))
 
 
 def _silence(rng: random.Random) -> Example:

@@ -1,4 +1,4 @@
-"""Requests that are spoken: tool calls, words to repeat, first words and facts, questions about pictures."""
+"""Spoken requests: tool calls, words to repeat, first words, facts, pictures, harm and what sounds like harm."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from phi4mm.nano.synth import (
     outside,
     pictures,
     questions,
+    refusals,
     scenes,
     sentences,
     signs,
@@ -28,7 +29,7 @@ from phi4mm.nano.synth.skills import NAMES
 from phi4mm.nano.synth.split import Split, draw
 from phi4mm.protocol.messages import Image, Message, Tool
 
-TASKS = ("spoken_tool", "spoken_copy", "spoken_first", "spoken_picture")
+TASKS = ("spoken_tool", "spoken_copy", "spoken_first", "spoken_picture", "spoken_refusal", "spoken_innocent")
 WORDS_AFTER = (
     "Say {}.", "Please say {}.", "Repeat {}.", "Repeat after me, {}.", "Can you say {}?", "Write {}.",
     "Please repeat {}.", "Say the words {}.",
@@ -54,7 +55,11 @@ def make(task: str, split: Split, rng: random.Random, speak: Speaker) -> Example
         return _copy(split, rng, speak)
     if task == "spoken_picture":
         return _picture(split, rng, speak)
-    return hear(task, *_first(split, rng), split, rng, speak)
+    if task == "spoken_first":
+        return hear(task, *_first(split, rng), split, rng, speak)
+    make = refusals.harmful if task == "spoken_refusal" else refusals.innocent
+    request, answer, rejected, language = make(split, rng)
+    return hear(task, request, answer, language, split, rng, speak, rejected=rejected)
 
 
 def hear(
@@ -66,12 +71,13 @@ def hear(
     rng: random.Random,
     speak: Speaker,
     declared: tuple[Tool, ...] = (),
+    rejected: str = "",
 ) -> Example:
     """An example whose `request` is spoken, line by line, after a system message in a third of the cases."""
     text = sayable(request, language)
     system = (Message.system(rng.choice(dialogue.SYSTEM)),) if rng.random() < 1 / 3 else ()
     message = Message.user(speak(text, language, split, rng))
-    return Example(task, (*system, message), declared, answer, speaker.transcript(text))
+    return Example(task, (*system, message), declared, answer, speaker.transcript(text), rejected=rejected)
 
 
 def _first(split: Split, rng: random.Random) -> tuple[str, str, Language]:

@@ -11,17 +11,20 @@ from PIL import Image as PillowImage
 
 from phi4mm.nano.synth import (
     charts,
+    conversations,
     copying,
     dialogue,
     drawings,
     film,
     first_words,
+    forms,
     knowledge,
     lines,
     outside,
     pages,
     pictures,
     questions,
+    refusals,
     scene,
     scenes,
     sentences,
@@ -29,6 +32,7 @@ from phi4mm.nano.synth import (
     speaker,
     speech,
     spoken,
+    summaries,
     tools,
     translation,
 )
@@ -59,6 +63,10 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(film.TASKS, film.make),
     **dict.fromkeys(charts.TASKS, charts.make),
     **dict.fromkeys(drawings.TASKS, drawings.make),
+    **dict.fromkeys(refusals.TASKS, refusals.make),
+    **dict.fromkeys(conversations.TASKS, conversations.make),
+    **dict.fromkeys(forms.TASKS, forms.make),
+    **dict.fromkeys(summaries.TASKS, summaries.make),
 }
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (

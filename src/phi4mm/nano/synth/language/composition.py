@@ -149,6 +149,15 @@ def _action(rng: random.Random, short: bool) -> Clause:
     return Clause("say", subject(rng, verb), verb, tense, negated, thing, "", place, time, frequency, modal)
 
 
+def past(rng: random.Random, who: Phrase) -> Clause:
+    """What somebody did, went to or bought, and when."""
+    if rng.random() < 0.3:
+        place = Place("to", noun(rng, ("building", "place"), ("the",), plain=True))
+        return Clause("say", who, "go", "past", place=place, time=_time("past", rng, 1.0))
+    verb = rng.choice([verb for verb in PLAIN if verb not in STATIVE])
+    return Clause("say", who, verb, "past", object=object_of(verb, rng), time=_time("past", rng, 1.0))
+
+
 def _quality(rng: random.Random, short: bool) -> Clause:
     who = (
         subject(rng)
