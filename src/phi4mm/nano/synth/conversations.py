@@ -12,6 +12,7 @@ from phi4mm.nano.synth import dialogue, first_words, knowledge, strings
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
 from phi4mm.nano.synth.language import tables
 from phi4mm.nano.synth.language.numerals import in_words
+from phi4mm.nano.synth.openings import OPENINGS
 from phi4mm.nano.synth.outside import OUTSIDE, outside
 from phi4mm.nano.synth.skills import CITIES, NAMES
 from phi4mm.nano.synth.split import ALWAYS_TRAINED, Split, draw
@@ -132,8 +133,9 @@ def _told(split: Split, rng: random.Random) -> Example:
     talk += [_other(split, rng) for _ in range(rng.choice((0, 0, 0, 1, 2)))]
     _, _, _, asked, answer = rng.choice(told)
     untold = [each for each in TELLINGS if each not in [each for each, *_ in told]]
-    if rng.random() < 0.1:
+    if rng.random() < 0.12:
         asked, answer = rng.choice(TELLINGS[rng.choice(untold)].asked), UNTOLD
+        talk = [] if rng.random() < 0.3 else talk
     return _example("told", [*talk, (asked, answer)], rng, system)
 
 
@@ -255,9 +257,9 @@ def _in(language: Language, split: Split, rng: random.Random) -> tuple[str, str]
     if style < 0.5:
         same = rng.choice(SAME)
         asked = rng.randrange(4)
-        said = first_words.OPENINGS[LANGUAGES[asked]][same[asked]]
+        said = OPENINGS[LANGUAGES[asked]][same[asked]]
         phrase = rng.choice(said.phrases)
-        answer = first_words.OPENINGS[language][same[LANGUAGES.index(language)]].answer
+        answer = OPENINGS[language][same[LANGUAGES.index(language)]].answer
         return first_words.written(phrase, LANGUAGES[asked], said.joins), answer
     if style < 0.75:
         return outside(split, rng)[0], OUTSIDE[language]

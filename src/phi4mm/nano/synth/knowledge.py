@@ -87,7 +87,24 @@ def make(task: str, split: Split, rng: random.Random, _speak: Speaker) -> Exampl
 
 def fact(split: Split, rng: random.Random, *, spoken: bool = False) -> Fact:
     """A question and its answer; what is computed belongs to `split`; without digits and odd words if `spoken`."""
-    return rng.choice(MEMORISED if rng.random() < 0.4 else SPOKEN if spoken else COMPUTED)(split, rng)
+    question, answer = rng.choice(MEMORISED if rng.random() < 0.4 else SPOKEN if spoken else COMPUTED)(split, rng)
+    return (question if spoken else typed(question, rng)), answer
+
+
+def typed(question: str, rng: random.Random) -> str:
+    """A question as people type it: now and then in lower case, without its sign, or with `What's`."""
+    style = rng.random()
+    if style < 0.12:
+        return question.replace("What is", "What's", 1)
+    if style < 0.24:
+        return question.rstrip("?. ")
+    return (
+        question[0].lower() + question[1:].rstrip("?. ")
+        if style < 0.34
+        else question.lower()
+        if style < 0.4
+        else question
+    )
 
 
 def _opposite(_split: Split, rng: random.Random) -> Fact:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
-from phi4mm.nano.synth.language import composition, french, render
+from phi4mm.nano.synth.language import composition, french
+from phi4mm.nano.synth.language.grammar import render
 from phi4mm.nano.synth.language.meaning import MEN, WOMEN, Clause, Meaning, Phrase, Sentence
 from phi4mm.nano.synth.split import Split, draw
 from phi4mm.protocol.messages import Message
@@ -57,7 +58,8 @@ def story(split: Split, rng: random.Random, language: Language) -> tuple[str, st
     sentences = [
         deeds[(first, second).index(at)] if at in (first, second) else next(rest) for at in range(len(others) + 2)
     ]
-    about = french.finish(rng.choice(ABOUT[language]).format(person.noun))
+    about = rng.choice(ABOUT[language]).format(person.noun)
+    about = french.finish(about) if language == "fr" else about
     summary = " ".join(render(deed, language) for deed in deeds)
     return " ".join((about, *(render(sentence, language) for sentence in sentences))), summary
 
