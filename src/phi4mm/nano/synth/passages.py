@@ -11,7 +11,7 @@ import random
 
 from phi4mm.nano.synth import sentences
 from phi4mm.nano.synth.example import Language
-from phi4mm.nano.synth.language import render, sentence
+from phi4mm.nano.synth.language.grammar import render, sentence
 from phi4mm.nano.synth.language.meaning import Meaning
 from phi4mm.nano.synth.split import Split, is_held_out
 

@@ -16,7 +16,7 @@ import numpy as np
 from phi4mm.nano.synth import passages, sounds, speaker, summaries
 from phi4mm.nano.synth.augment import RATE
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
-from phi4mm.nano.synth.language import render
+from phi4mm.nano.synth.language.grammar import render
 from phi4mm.nano.synth.split import Split
 from phi4mm.protocol.messages import Audio, Message
 

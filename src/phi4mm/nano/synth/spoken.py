@@ -22,8 +22,9 @@ from phi4mm.nano.synth import (
     speaker,
     tools,
 )
+from phi4mm.nano.synth.commands import make_command
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
-from phi4mm.nano.synth.language import render, sentence
+from phi4mm.nano.synth.language.grammar import render, sentence
 from phi4mm.nano.synth.sayable import sayable
 from phi4mm.nano.synth.skills import NAMES
 from phi4mm.nano.synth.split import Split, draw
@@ -102,12 +103,15 @@ def _language_of(question: str) -> Language:
 
 
 def _tool(split: Split, rng: random.Random, speak: Speaker) -> Example:
-    """A request for a declared tool; in one of eight cases no declared tool fits."""
-    offer = tools.draw_offer(split, rng, spoken=True)
+    """A request for a declared tool, in one of four in any language; in one of eight cases no declared tool fits."""
+    if rng.random() < 0.25:
+        offer = draw(split, rng, make_command, lambda offer: ("call", offer.request))
+    else:
+        offer = tools.draw_offer(split, rng, spoken=True)
     declared, answer = tools.declared(offer, rng), tools.calls(offer)
     if rng.random() < 1 / 8 and len(declared) > 1:
-        declared, answer = tuple(tool for tool in declared if tool != offer.tool), dialogue.NO_TOOL
-    return hear("spoken_tool", offer.request, answer, "en", split, rng, speak, declared)
+        declared, answer = tuple(tool for tool in declared if tool != offer.tool), tools.NO_TOOLS[offer.language]
+    return hear("spoken_tool", offer.request, answer, offer.language, split, rng, speak, declared)
 
 
 def _copy(split: Split, rng: random.Random, speak: Speaker) -> Example:
