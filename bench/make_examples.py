@@ -42,7 +42,7 @@ def main(folder: Path) -> None:
 
 def say(text: str, path: Path, rng: random.Random) -> None:
     """Write `text` in a held-out voice, with a little silence around it."""
-    speech = voice.speak(text, voice.draw_voice("held_out", rng))
+    speech = voice.speak(text, voice.draw_espeak("en", "held_out", rng))
     padded = augment.pad_silence(speech.samples, speech.rate, 0.2, 0.2)
     noisy = augment.add_noise(augment.set_peak(padded, 0.6), 35, np.random.default_rng(0))
     soundfile.write(path, noisy, speech.rate)

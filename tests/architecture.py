@@ -74,6 +74,7 @@ AREAS_OF = {
     "huggingface_hub": ("checkpoint",),
     "llguidance": ("processing",),
     "espeakng_loader": ("nano",),
+    "onnxruntime": ("nano",),
 }
 WITH_PUBLIC_INIT = {"compat"}  # packages, besides phi4mm itself, whose __init__ imports their public names
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "shared", "tools_common"}

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from phi4mm.nano.recipe import NanoRecipe, StagePlan
-from phi4mm.nano.speech_bank import RATE
 from phi4mm.nano.synth import world
-from phi4mm.nano.synth.voice import Speech
+from phi4mm.nano.synth.augment import RATE
+from phi4mm.nano.synth.utterance import Speech
 from phi4mm.nano.tokenizer import train_tokenizer
 from phi4mm.protocol.inputs import F32
 
@@ -50,11 +50,12 @@ def write_bank(folder: Path, texts: list[str]) -> None:
     """A speech bank of one tone per text, a fifth of a second per word."""
     folder.mkdir()
     samples = [np.round(tone(text) * 32767).astype(np.int16) for text in texts]
-    (folder / "samples.i16").write_bytes(np.concatenate(samples).tobytes())
-    onsets = [[n / 5 for n in range(len(text.split()))] for text in texts]
-    ends = np.cumsum([len(utterance) for utterance in samples]).tolist()
-    index = {"texts": texts, "onsets": onsets, "ends": ends, "digest": "tones"}
-    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    np.concatenate(samples).tofile(folder / "en-tones.i16")
+    onsets = [[0.2 * n for n in range(len(text.split()))] for text in texts]
+    ends = np.cumsum([len(sentence) for sentence in samples]).tolist()
+    part = {"language": "en", "texts": texts, "voices": [0] * len(texts), "ends": ends, "onsets": onsets}
+    (folder / "en-tones.json").write_text(json.dumps(part), encoding="utf-8")
+    (folder / "index.json").write_text(json.dumps({"parts": ["en-tones"], "digest": "tones"}), encoding="utf-8")
 
 
 def tone(text: str) -> F32:

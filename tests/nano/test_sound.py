@@ -1,16 +1,11 @@
-"""Speech synthesis and augmentation."""
+"""Augmentation: the first nano's, and recording at 16 kHz."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from phi4mm.errors import ConfigError
-from phi4mm.nano.synth import augment, voice
-from phi4mm.nano.synth.voice import Voice, speak
+from phi4mm.nano.synth import augment
 
 RATE = 16000
 TONE = np.asarray(0.5 * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE), np.float32)
@@ -19,50 +14,6 @@ TONE = np.asarray(0.5 * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE), np.fl
 def power_above(samples: np.ndarray, cutoff: float) -> float:
     spectrum = np.abs(np.fft.rfft(samples)) ** 2
     return float(spectrum[np.fft.rfftfreq(len(samples), 1 / RATE) > cutoff].sum() / spectrum.sum())
-
-
-def test_words_begin_in_order_within_the_speech() -> None:
-    """Prevents word times that do not fit the utterance."""
-    pytest.importorskip("espeakng_loader")
-    speech = speak("The fish is in the kitchen.", Voice("en-us+f3"))
-    assert len(speech.onsets) == 6
-    assert list(speech.onsets) == sorted(speech.onsets)
-    assert 0 <= speech.onsets[0] < speech.onsets[-1] < len(speech.samples) / speech.rate < 3
-    assert np.abs(speech.samples).max() <= 1
-
-
-def test_a_faster_voice_takes_less_time() -> None:
-    """Prevents voice settings that do not reach the synthesizer."""
-    pytest.importorskip("espeakng_loader")
-    slow, fast = (len(speak("We go to the garden.", Voice("en-us", rate=rate)).samples) for rate in (120, 220))
-    assert fast < 0.7 * slow
-
-
-def test_every_voice_of_the_lists_can_speak() -> None:
-    """Prevents a voice that the synthesizer lacks; it ignores an unknown variant without an error."""
-    loader = pytest.importorskip("espeakng_loader")
-    variants = {path.name for path in Path(loader.get_data_path(), "voices", "!v").iterdir()} | {""}
-    assert {name.partition("+")[2] for name in (*voice.TRAIN_VOICES, *voice.HELD_OUT_VOICES)} <= variants
-    for name in (*voice.TRAIN_VOICES, *voice.HELD_OUT_VOICES):
-        assert len(speak("Hello.", Voice(name)).samples) > 2000, name
-
-
-def test_an_unknown_voice_is_refused_by_name() -> None:
-    """Prevents the previous voice from being used instead."""
-    pytest.importorskip("espeakng_loader")
-    with pytest.raises(ConfigError, match="espeak-ng has no voice 'xx-nowhere'"):
-        speak("Hello.", Voice("xx-nowhere"))
-
-
-def test_without_the_synthesizer_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prevents a bare ImportError."""
-    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    voice._synthesizer.cache_clear()
-    try:
-        with pytest.raises(ConfigError, match=r"pip install 'phi4mm\[synth\]'"):
-            speak("Hello.", Voice("en-us"))
-    finally:
-        voice._synthesizer.cache_clear()
 
 
 def test_noise_has_the_requested_signal_to_noise_ratio() -> None:
@@ -115,3 +66,53 @@ def test_silence_stays_silence() -> None:
     quiet = np.zeros(1000, np.float32)
     assert not augment.set_peak(quiet, 0.5).any()
     assert np.isfinite(augment.augment(quiet, RATE, np.random.default_rng(0))).all()
+
+
+def test_a_recording_is_the_same_for_the_same_seed_audible_and_within_range() -> None:
+    """Prevents clipped, silent or irreproducible training data."""
+    rates = set()
+    for seed in range(60):
+        recorded, rate = augment.record(TONE, np.random.default_rng(seed))
+        again, _ = augment.record(TONE, np.random.default_rng(seed))
+        assert recorded.dtype == np.float32 and 0.02 < np.abs(recorded).max() <= 1
+        assert 0.9 * len(TONE) / RATE < len(recorded) / rate < 1.12 * len(TONE) / RATE + 1.3
+        assert np.array_equal(recorded, again)
+        rates.add(rate)
+    assert rates == {8000, 16000}
+
+
+def test_a_filter_in_blocks_is_the_convolution() -> None:
+    """Prevents a lost tail at the borders of the blocks."""
+    noise = np.random.default_rng(0).standard_normal(30000).astype(np.float32)
+    impulse = augment.room(0.3, np.random.default_rng(1))
+    whole = np.convolve(noise.astype(np.float64), impulse.astype(np.float64))[: len(noise)]
+    assert np.abs(augment.convolve(noise, impulse) - whole).max() < 1e-4
+
+
+def test_a_telephone_passes_300_to_3400_hertz() -> None:
+    """Prevents a telephone that passes everything, or nothing."""
+    passed = {}
+    for pitch in (100, 1000, 3300, 3700):
+        tone = np.asarray(np.sin(2 * np.pi * pitch * np.arange(RATE) / RATE), np.float32)
+        passed[pitch] = float(
+            np.square(augment.convolve(tone, augment._telephone_band())).mean() / np.square(tone).mean()
+        )
+    assert passed[1000] == pytest.approx(1, abs=0.02) and passed[3300] > 0.5
+    assert passed[100] < 0.02 and passed[3700] < 0.01
+
+
+def test_mu_law_keeps_quiet_samples_apart() -> None:
+    """Prevents eight even bits, which would lose quiet speech."""
+    quiet = np.linspace(-0.01, 0.01, 201, dtype=np.float32)
+    assert np.abs(augment.mu_law(quiet) - quiet).max() < 0.0003
+    assert len(np.unique(augment.mu_law(np.linspace(-1, 1, 9999, dtype=np.float32)))) == 255
+
+
+@pytest.mark.parametrize("kind", augment.NOISES)
+def test_every_noise_has_unit_power_and_is_mixed_at_its_level(kind: augment.Noise) -> None:
+    """Prevents one noise that drowns the speech and another that nobody hears."""
+    noise = augment.noise(kind, RATE, np.random.default_rng(0))
+    assert 0.2 < np.square(noise).mean() < 5
+    loud = np.square(TONE[np.abs(TONE) > 0.01])
+    added = augment.mix(TONE, noise, 20) - TONE
+    assert 10 * np.log10(loud.mean() / np.square(added).mean()) == pytest.approx(20, abs=0.01)

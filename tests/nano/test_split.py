@@ -7,10 +7,12 @@ import random
 import pytest
 
 from phi4mm.nano.synth import dialogue, scene, sentences, signs, voice, world
-from phi4mm.nano.synth.split import is_held_out
+from phi4mm.nano.synth.example import LANGUAGES, Language
+from phi4mm.nano.synth.split import Split, is_held_out
 from phi4mm.nano.synth.world import silent
 
 DRAWS = 1500
+SPLITS: tuple[Split, ...] = ("train", "held_out")
 
 
 def test_no_sentence_is_in_both_splits() -> None:
@@ -22,14 +24,20 @@ def test_no_sentence_is_in_both_splits() -> None:
     assert len(held_out) > 300
 
 
-def test_no_voice_and_no_variant_of_a_voice_is_in_both_splits() -> None:
-    """Prevents a variant trained with one accent from counting as held out with another."""
-    train = {name.partition("+")[2] for name in voice.TRAIN_VOICES}
-    held_out = {name.partition("+")[2] for name in voice.HELD_OUT_VOICES}
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_voice_and_no_variant_of_a_voice_is_in_both_splits(language: Language) -> None:
+    """Prevents a variant trained with one accent or in one language from counting as held out with another."""
+    every = {split: {name for other in LANGUAGES for name in voice.names(other, split)} for split in SPLITS}
+    train = {name.partition("+")[2] for name in every["train"]}
+    held_out = {name.partition("+")[2] for name in voice.names(language, "held_out")}
     assert len(held_out) >= 4
     assert not train & held_out
-    drawn = {voice.draw_voice("held_out", random.Random(seed)).name for seed in range(200)}
-    assert drawn == set(voice.HELD_OUT_VOICES)
+    drawn = {voice.draw_voice(language, "held_out", random.Random(seed)).name for seed in range(400)}
+    assert drawn == {*voice.names(language, "held_out"), *(voice.FLITE_HELD_OUT if language == "en" else ())}
+    assert not set(voice.FLITE_TRAIN) & set(voice.FLITE_HELD_OUT)
+    assert all(
+        voice.draw_voice("en", split, random.Random(n)).synthesizer != "piper" for split in SPLITS for n in range(99)
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -86,3 +86,13 @@ def test_a_label_mask_that_does_not_fit_the_prompt_is_refused(mask: tuple[bool, 
     """Prevents a wrong mask from shifting every label of its batch."""
     with pytest.raises(InputError, match=message):
         TrainingExample(Prompt((1, 2, 3)), mask, None)
+
+
+def test_an_empty_answer_trains_its_end(processor: Processor) -> None:
+    """Prevents a transcript of silence from being refused, or from teaching anything but to stop."""
+    ends = [processor.tokenizer.id(Special.END), processor.tokenizer.id(Special.ENDOFTEXT)]
+    messages = (Message.user("One?"), Message.assistant("First."), Message.user("What do you hear?"))
+    training_example = make_training_example(Example(messages, ""), processor)
+    assert training_example.prompt.ids == (*processor.chat(messages).ids, *ends)
+    assert labels_of(training_example) == ends
+    assert labels_of(make_training_example(Example(messages, "", turns=(1,)), processor))[-2:] == ends

@@ -1,1 +1,1 @@
-"""Scores of answers: word error rate, exact match, equal tool calls."""
+"""Scores of answers: word and character error rate, table cells, exact match, equal tool calls."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from phi4mm.metrics.edits import edit_distance
+
 _NOT_A_WORD = re.compile(r"[^\w' ]+")
 
 
@@ -16,13 +18,7 @@ def normalise(text: str) -> str:
 def word_errors(reference: str, hypothesis: str) -> tuple[int, int]:
     """The number of substituted, missing and extra words, and of words in the reference, after normalisation."""
     expected, actual = normalise(reference).split(), normalise(hypothesis).split()
-    distances = list(range(len(actual) + 1))
-    for row, word in enumerate(expected, start=1):
-        diagonal, distances[0] = distances[0], row
-        for column, other in enumerate(actual, start=1):
-            best = min(diagonal + (word != other), distances[column] + 1, distances[column - 1] + 1)
-            diagonal, distances[column] = distances[column], best
-    return distances[-1], len(expected)
+    return edit_distance(expected, actual), len(expected)
 
 
 def word_error_rate(pairs: Sequence[tuple[str, str]]) -> float:

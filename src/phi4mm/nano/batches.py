@@ -15,8 +15,9 @@ import torch
 from phi4mm.metrics.words import normalise
 from phi4mm.model.media import batch_audio, batch_images
 from phi4mm.nano.data import AudioExamples, JointExamples, NanoExample, VisionExamples, make_example, word_ids
-from phi4mm.nano.speech_bank import RATE, SpeechBank
+from phi4mm.nano.speech_bank import SpeechBank
 from phi4mm.nano.synth import augment, questions, world
+from phi4mm.nano.synth.augment import RATE
 from phi4mm.processing.audio import audio_tokens, log_mel
 from phi4mm.processing.image import ImageProcessor, open_image
 from phi4mm.processing.pixels import to_tiles

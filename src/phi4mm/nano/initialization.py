@@ -7,8 +7,9 @@ import torch
 
 from phi4mm.model.audio import AudioEncoder
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.nano.speech_bank import RATE, SpeechBank
+from phi4mm.nano.speech_bank import SpeechBank
 from phi4mm.nano.synth import augment
+from phi4mm.nano.synth.augment import RATE
 from phi4mm.processing.audio import log_mel
 
 MEASURED_CLIPS = 500

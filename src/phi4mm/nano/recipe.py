@@ -46,7 +46,7 @@ class NanoRecipe:
     folder: Path
     seed: int
     vocabulary: int
-    utterances: dict[world.Task, int]
+    utterances: dict[str, int]
     audio: StagePlan
     vision: StagePlan
     joint: StagePlan

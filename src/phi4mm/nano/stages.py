@@ -159,7 +159,7 @@ def prepare(recipe: NanoRecipe, processes: int, report: Callable[[str], None]) -
         unfinished.write_text(text, encoding="utf-8")
         os.replace(unfinished, tokenizer)
     if not (recipe.folder / "speech" / "index.json").exists():
-        build_bank(recipe.folder / "speech", recipe.utterances, recipe.seed, processes, report)
+        build_bank(recipe.folder / "speech", recipe.utterances, {}, recipe.seed, processes, report)
 
 
 def train_stage(

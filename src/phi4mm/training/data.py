@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from phi4mm.errors import InputError
 from phi4mm.processing.processor import Processor
@@ -17,7 +17,7 @@ class Example:
     """A conversation to train on.
 
     messages  the messages before the answer, with their images and audio clips
-    answer    the text of the last assistant message; it always carries loss
+    answer    the text of the last assistant message, which may be empty; it always carries loss
     tools     the tools that the model may call
     turns     indices in `messages` of earlier assistant messages that carry loss too
     """
@@ -68,11 +68,20 @@ def make_training_example(example: Example, processor: Processor, adapter: Adapt
         if turn not in assistant:
             choices = ", ".join(map(str, assistant)) or "none"
             raise InputError(f"turn {turn} is not an assistant message; the assistant messages are {choices}")
-    whole = (*example.messages, Message.assistant(example.answer))
-    prompt = processor.chat(whole, example.tools, add_generation_prompt=False)
+    prompt = _whole(example, processor)
     chosen = {assistant.index(turn) for turn in example.turns} | {len(assistant)}
     mask = _label_mask(prompt.ids, processor.tokenizer, chosen)
     return TrainingExample(prompt, mask, prompt.adapter if adapter is None else adapter)
+
+
+def _whole(example: Example, processor: Processor) -> Prompt:
+    """The conversation with its answer; an empty one, as the transcript of silence is, no message may be."""
+    if example.answer.strip():
+        whole = (*example.messages, Message.assistant(example.answer))
+        return processor.chat(whole, example.tools, add_generation_prompt=False)
+    asked = processor.chat(example.messages, example.tools)
+    ends = (processor.tokenizer.id(Special.END), processor.tokenizer.id(Special.ENDOFTEXT))
+    return replace(asked, ids=(*asked.ids, *ends))
 
 
 def _label_mask(ids: tuple[int, ...], tokenizer: Tokenizer, chosen: Collection[int]) -> tuple[bool, ...]:

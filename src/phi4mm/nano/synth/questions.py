@@ -34,7 +34,7 @@ def ask_scene(scene: Scene, rng: random.Random) -> tuple[str, str]:
     if kind == 7:
         return f"Which object is {thing.color}?", f"The {thing.shape}."
     if len(scene.things) == 2:
-        return f"What is {thing.position}?", f"{_article(thing.color)} {thing.color} {thing.shape}."
+        return f"What is {thing.position}?", f"{article(thing.color)} {thing.color} {thing.shape}."
     return "How many objects are there?", ("One.", "Two.")[len(scene.things) - 1]
 
 
@@ -43,16 +43,17 @@ def ask_sign(sign: Sign, rng: random.Random) -> tuple[str, str]:
     if sign.words and rng.random() < 0.3:
         return rng.choice(("What does the sign say?", "Read the sign.")), f"{sign.words.capitalize()}."
     if rng.random() < 0.4:
-        return rng.choice(("What sign is this?", "Which sign is this?")), f"{_article(sign.name)} {sign.name}."
-    return rng.choice(DESCRIBE), f"{_article(sign.name)} {sign.name}."
+        return rng.choice(("What sign is this?", "Which sign is this?")), f"{article(sign.name)} {sign.name}."
+    return rng.choice(DESCRIBE), f"{article(sign.name)} {sign.name}."
 
 
 def describe(scene: Scene) -> str:
     """All things of the scene: `A red circle on the left and a blue star on the right.`"""
-    parts = [f"{_article(thing.color)} {thing.color} {thing.shape} {thing.position}" for thing in scene.things]
+    parts = [f"{article(thing.color)} {thing.color} {thing.shape} {thing.position}" for thing in scene.things]
     text = " and ".join(part.lower() for part in parts)
     return text[0].upper() + text[1:] + "."
 
 
-def _article(word: str) -> str:
+def article(word: str) -> str:
+    """`A` or `An`, as the word needs."""
     return "An" if word[0] in "aeio" and not word.startswith("one") else "A"

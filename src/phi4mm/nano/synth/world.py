@@ -10,23 +10,31 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from phi4mm.nano.synth import (
-    augment,
+    charts,
     conversations,
     copying,
     dialogue,
+    drawings,
+    film,
     first_words,
     forms,
     knowledge,
+    lines,
     outside,
+    pages,
+    pictures,
     questions,
     refusals,
     scene,
+    scenes,
     sentences,
     signs,
+    speaker,
+    speech,
+    spoken,
     summaries,
     tools,
     translation,
-    voice,
 )
 from phi4mm.nano.synth.example import Example as Example
 from phi4mm.nano.synth.example import Language, Speaker
@@ -42,10 +50,19 @@ TASKS: tuple[Task, ...] = get_args(Task)  # those of the first nano
 MAKERS: dict[str, Maker] = {
     **dict.fromkeys(copying.TASKS, copying.make),
     **dict.fromkeys(tools.TASKS, tools.make),
+    **dict.fromkeys(speech.TASKS, speech.make),
+    **dict.fromkeys(spoken.TASKS, spoken.make),
+    **dict.fromkeys(scenes.TASKS, scenes.make),
+    **dict.fromkeys(lines.TASKS, lines.make),
+    **dict.fromkeys(pages.TASKS, pages.make),
     **dict.fromkeys(translation.TASKS, translation.make),
     **dict.fromkeys(first_words.TASKS, first_words.make),
     **dict.fromkeys(outside.TASKS, outside.make),
     **dict.fromkeys(knowledge.TASKS, knowledge.make),
+    **dict.fromkeys(pictures.TASKS, pictures.make),
+    **dict.fromkeys(film.TASKS, film.make),
+    **dict.fromkeys(charts.TASKS, charts.make),
+    **dict.fromkeys(drawings.TASKS, drawings.make),
     **dict.fromkeys(refusals.TASKS, refusals.make),
     **dict.fromkeys(conversations.TASKS, conversations.make),
     **dict.fromkeys(forms.TASKS, forms.make),
@@ -58,31 +75,25 @@ TRANSCRIBE = (
 )  # fmt: skip
 
 
-def speak(text: str, _language: Language, split: Split, rng: random.Random) -> Audio:
-    """`text` spoken by a voice of `split` and augmented."""
-    speech = voice.speak(text, voice.draw_voice(split, rng))
-    noise = np.random.default_rng(rng.getrandbits(64))
-    return Audio(augment.augment(speech.samples, speech.rate, noise), speech.rate)
-
-
 def silent(_text: str, _language: Language, _split: Split, _rng: random.Random) -> Audio:
-    """Used instead of `speak` where only the text of an utterance matters."""
+    """Used as a speaker where only the text of an utterance matters."""
     return Audio(np.zeros(1, np.float32), 16000)
 
 
-def example(split: Split, seed: int, task: str, speak: Speaker = speak) -> Example:
+def example(split: Split, seed: int, task: str, speak: Speaker | None = None) -> Example:
     """Example number `seed` of `task`, made only from sentences, voices, scenes and tools of `split`.
 
-    speak  makes the utterance of a text; training passes one that reads a speech bank
+    speak  makes the audio of a text, by default with a synthesizer; training passes one that reads a speech bank
     """
     rng = random.Random(f"{split} {task} {seed}")
     if task in MAKERS:
-        return MAKERS[task](task, split, rng, speak)
+        return MAKERS[task](task, split, rng, speak or speaker.say)
+    say = speak or speaker.say_first
     if task in ("scene", "pair", "sign", "spoken_scene"):
-        return _about_image(split, rng, task, speak)
+        return _about_image(split, rng, task, say)
     if task == "transcribe":
         text = sentences.make_sentence(split, rng)
-        return Example(task, (Message.user(speak(text, "en", split, rng), rng.choice(TRANSCRIBE)),), (), text, text)
+        return Example(task, (Message.user(say(text, "en", split, rng), rng.choice(TRANSCRIBE)),), (), text, text)
     if task in ("tool_call", "no_tool"):
         request = (dialogue.make_tool_call if task == "tool_call" else dialogue.make_no_tool)(split, rng)
         return Example(task, (*_preface(rng, 0.7), Message.user(request.request)), request.tools, request.answer)
@@ -92,14 +103,14 @@ def example(split: Split, seed: int, task: str, speak: Speaker = speak) -> Examp
         question, answer = dialogue.make_chat(split, rng, spoken=task == "spoken_chat")
     if task != "spoken_chat":
         return Example(task, (*_preface(rng, 0.3), Message.user(question)), (), answer)
-    return Example(task, (Message.user(speak(question, "en", split, rng)),), (), answer, question)
+    return Example(task, (Message.user(say(question, "en", split, rng)),), (), answer, question)
 
 
-def _about_image(split: Split, rng: random.Random, task: str, speak: Speaker) -> Example:
+def _about_image(split: Split, rng: random.Random, task: str, say: Speaker) -> Example:
     drawn, shown, (question, answer) = _draw_image(split, rng, task)
     image = Image(np.asarray(drawn))
     if task == "spoken_scene":
-        return Example(task, (Message.user(image, speak(question, "en", split, rng)),), (), answer, question, shown)
+        return Example(task, (Message.user(image, say(question, "en", split, rng)),), (), answer, question, shown)
     return Example(task, (*_preface(rng, 0.1), Message.user(image, question)), (), answer, shown=shown)
 
 
