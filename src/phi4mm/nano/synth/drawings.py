@@ -151,17 +151,23 @@ def folder() -> Path:
 
 
 def _vary(drawing: PillowImage.Image, longest: int, rng: random.Random) -> PillowImage.Image:
-    """The drawing at another size, a little turned, brighter or darker, with more or less colour."""
+    """The drawing at another size, turned, slanted, stretched and mirrored, its colours stronger or weaker."""
     scale = longest / max(drawing.size)
-    size = (max(1, round(drawing.width * scale)), max(1, round(drawing.height * scale * rng.uniform(0.9, 1.1))))
+    size = (max(1, round(drawing.width * scale * rng.uniform(0.85, 1.15))), max(1, round(drawing.height * scale)))
     varied = drawing.resize(size, PillowImage.Resampling.BILINEAR)
+    if rng.random() < 0.6:
+        varied = varied.rotate(rng.uniform(-18, 18), PillowImage.Resampling.BILINEAR, expand=True)
+    if rng.random() < 0.4:
+        slant = rng.uniform(-0.25, 0.25)
+        matrix = (1, slant, -slant * varied.height / 2, 0, 1, 0)
+        varied = varied.transform(varied.size, PillowImage.Transform.AFFINE, matrix, PillowImage.Resampling.BILINEAR)
     if rng.random() < 0.5:
-        varied = varied.rotate(rng.uniform(-12, 12), PillowImage.Resampling.BILINEAR, expand=True)
-    if rng.random() < 0.3:
         varied = varied.transpose(PillowImage.Transpose.FLIP_LEFT_RIGHT)
-    for enhance in (ImageEnhance.Brightness, ImageEnhance.Color):
+    for enhance, least, most in (
+        (ImageEnhance.Brightness, 0.7, 1.2), (ImageEnhance.Color, 0.2, 1.6), (ImageEnhance.Contrast, 0.6, 1.3),
+    ):  # fmt: skip
         if rng.random() < 0.4:
-            varied = enhance(varied).enhance(rng.uniform(0.7, 1.3))
+            varied = enhance(varied).enhance(rng.uniform(least, most))
     varied.thumbnail((longest, longest))
     return varied
 
