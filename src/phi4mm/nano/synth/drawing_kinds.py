@@ -13,7 +13,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     for kind, patterns in {
         # Animals
         "duck": "duck_yellow_kurt* jonathon_s_duck* rubber_duck[12]* Anatra papera",
-        "penguin": "baby[-_]tux_* ninja_tux* plush_tux* tux_* *penguin_* pinguino_col* Pinguino* bb_pingu_",
+        "penguin": "baby[-_]tux_* ninja_tux* plush_tux* tux_clemente* tux_head* *penguin_* pinguino_col* "
+        "Pinguino* bb_pingu_",
         "bird": "acquila_* aquila_* eagle_01 gull_* seagull* gabbiano* crow_01 dove_symbol cormorant-md puffin-md "
         "bird_of_peace* uccello_* colombo2 Colombo pennuto* flamand_* gufo_* owl_* struzzo",
         "bee": "bee bee[123]_* abeille_* flying_wasp*",
