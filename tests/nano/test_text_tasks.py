@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Callable
 
 import pytest
 
-from phi4mm.nano.synth import copying, language, sentences, world
+from phi4mm.nano.synth import conversations, copying, first_words, knowledge, refusals, sentences, world
 from phi4mm.nano.synth.example import LANGUAGES, Example
-from phi4mm.nano.synth.language.meaning import Clause, Phrase, Place, Sentence
-from phi4mm.nano.synth.split import Split
+from phi4mm.nano.synth.language import grammar
+from phi4mm.nano.synth.language.meaning import MEN, WOMEN, Clause, Phrase, Place, Sentence
+from phi4mm.nano.synth.split import ALWAYS_TRAINED, Split, is_held_out
 from phi4mm.nano.synth.tools import NO_TOOLS
 from phi4mm.processing.chat_template import render
 from phi4mm.processing.tool_calls import arguments_schema, parse_tool_calls
@@ -111,9 +113,9 @@ def test_the_same_question_has_the_same_answer_in_the_whole_world() -> None:
 def test_sentences_translate_one_to_one(split: Split) -> None:
     """Prevents a translation that depends on more than the sentence, and labels that contradict each other."""
     rng = random.Random(0)
-    meanings = [language.sentence(split, rng) for _ in range(EXAMPLES)]
+    meanings = [grammar.sentence(split, rng) for _ in range(EXAMPLES)]
     for other in LANGUAGES[1:]:
-        pairs = {(language.render(meaning, "en"), language.render(meaning, other)) for meaning in meanings}
+        pairs = {(grammar.render(meaning, "en"), grammar.render(meaning, other)) for meaning in meanings}
         assert len({english for english, _ in pairs}) == len(pairs) == len({foreign for _, foreign in pairs})
 
 
@@ -146,13 +148,13 @@ def test_sentences_translate_one_to_one(split: Split) -> None:
 def test_grammar_agrees_in_every_language(english: str, german: str, french: str, spanish: str) -> None:
     """Prevents wrong cases, elision, agreement and word order."""
     meaning = MEANINGS[english]
-    assert [language.render(meaning, each) for each in LANGUAGES] == [english, german, french, spanish]
+    assert [grammar.render(meaning, each) for each in LANGUAGES] == [english, german, french, spanish]
 
 
 def test_the_vocabulary_is_about_700_english_words() -> None:
     """Prevents a grammar that grows unseen."""
     rng = random.Random(0)
-    texts = [language.render(language.sentence("train", rng), "en") for _ in range(20000)]
+    texts = [grammar.render(grammar.sentence("train", rng), "en") for _ in range(20000)]
     words = {word for text in texts for word in re.findall(r"[\w'-]+", text.lower())}
     assert 650 <= len(words | set(sentences.vocabulary())) <= 750
 
@@ -188,11 +190,84 @@ def key(example: Example) -> tuple[str, ...]:
         return ("copy", example.answer)
     if example.task in ("call", "two_calls"):
         return (last(example),)
+    if example.task == "outside":
+        return (last(example).lower().strip("?.! "),)
     return (last(example), example.answer)
 
 
-@pytest.mark.parametrize("task", ["copy", "copy_words", "copy_json", "look_up", "call", "two_calls"])
+@pytest.mark.parametrize(
+    "task",
+    [*copying.TASKS, "call", "two_calls", "translate_phrase", "form", "outside", "refusal", "innocent", "summary"],
+)
 def test_no_key_is_in_both_splits(task: str) -> None:
     """Prevents scores measured on what was trained."""
     train, held_out = ({key(example) for example in examples(split, task, EXAMPLES)} for split in SPLITS)
     assert not train & held_out
+
+
+def test_held_out_first_words_are_known_phrases_or_spellings_of_their_own() -> None:
+    """Prevents scores on spellings of the training data; phrases as the tables have them are trained."""
+    train, held_out = ({last(example) for example in examples(split, "first_words", EXAMPLES)} for split in SPLITS)
+    assert not (train & held_out) - first_words.KNOWN
+
+
+@pytest.mark.parametrize("make", knowledge.COMPUTED)
+def test_nothing_computed_is_in_both_splits(make: Callable[[Split, random.Random], knowledge.Fact]) -> None:
+    """Prevents sums, words and numbers of the training data in the held-out questions."""
+    rng = random.Random(0)
+    train, held_out = ({make(split, rng) for _ in range(EXAMPLES)} for split in SPLITS)
+    assert not train & held_out
+
+
+def test_no_sentence_of_the_grammar_is_in_both_splits() -> None:
+    """Prevents translations and transcripts of trained sentences; sayings without a name or number are trained."""
+    rng = random.Random(0)
+    train, held_out = ({grammar.sentence(split, rng) for _ in range(EXAMPLES)} for split in SPLITS)
+    assert not train & held_out
+    assert all(is_held_out("sentence", grammar.render(meaning, "en")) for meaning in held_out)
+    assert not is_held_out(*ALWAYS_TRAINED)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_summary_is_the_two_sentences_about_the_person_named_first(split: Split) -> None:
+    """Prevents summaries that only the writer of the text could know."""
+    for example in examples(split, "summary", 300):
+        text = last(example)
+        name = example.answer.split()[0]
+        assert name in (*MEN, *WOMEN)
+        parts = [part for part in re.split(r"(?<=[.?])\s+", text) if re.match(rf"{name}\b", part)]
+        assert " ".join(parts) == example.answer
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_harm_is_refused_and_what_only_sounds_so_is_not(split: Split) -> None:
+    """Prevents refusals of the innocent, help for the harmful, and pairs for preference training without a contrast."""
+    refusing = {*refusals.REFUSALS.values(), *refusals.CARE.values()}
+    for example in examples(split, "refusal", 300):
+        assert example.answer in refusing and example.rejected in refusals.COMPLYING.values()
+    for example in examples(split, "innocent", 300):
+        assert example.answer not in refusing and example.rejected in refusals.REFUSALS.values()
+
+
+def test_a_form_closes_and_fits_its_schema() -> None:
+    """Prevents answers under a schema that the schema refuses."""
+    for example in examples("train", "form", 500):
+        values = json.loads(example.answer)
+        prompt = " ".join(str(message.parts[0]) for message in example.messages)
+        if (start := prompt.find('{"type": "object"')) >= 0:
+            schema, _ = json.JSONDecoder().raw_decode(prompt[start:])
+            assert list(values) == schema["required"] == list(schema["properties"])
+            for name, value in values.items():
+                entry = schema["properties"][name]
+                assert type(value) in TYPES[entry["type"]] and value in entry.get("enum", [value])
+
+
+def test_what_was_told_is_in_the_answer() -> None:
+    """Prevents an answer that the conversation does not hold."""
+    for example in examples("train", "told", 500):
+        if example.answer == conversations.UNTOLD:
+            continue
+        before = " ".join(str(message.parts[0]) for message in example.messages[:-1])
+        assert (
+            re.sub(r"[^\w]+$", "", example.answer.split(" is ")[-1].split()[-1]) in before or "years" in example.answer
+        )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phi4mm.nano.synth import dialogue, strings
+from phi4mm.nano.synth.example import Language
 from phi4mm.nano.synth.skills import CITIES, NAMES, SKILLS
 from phi4mm.protocol.messages import Tool
 
@@ -52,13 +53,15 @@ class Parameter:
 class Offer:
     """A declared tool, a request that it fits, and the arguments that the request states, in declared order.
 
-    deed  what the tool does, such as "book a boat"; no two tools of a conversation do the same
+    deed      what the tool does, such as "book a boat"; no two tools of a conversation do the same
+    language  of the request
     """
 
     deed: str
     tool: Tool
     request: str
     arguments: dict[str, Any]
+    language: Language = "en"
 
     def call(self) -> dict[str, Any]:
         """The call as a JSON value."""

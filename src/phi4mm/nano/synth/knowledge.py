@@ -87,7 +87,24 @@ def make(task: str, split: Split, rng: random.Random, _speak: Speaker) -> Exampl
 
 def fact(split: Split, rng: random.Random, *, spoken: bool = False) -> Fact:
     """A question and its answer; what is computed belongs to `split`; without digits and odd words if `spoken`."""
-    return rng.choice(MEMORISED if rng.random() < 0.4 else SPOKEN if spoken else COMPUTED)(split, rng)
+    question, answer = rng.choice(MEMORISED if rng.random() < 0.4 else SPOKEN if spoken else COMPUTED)(split, rng)
+    return (question if spoken else typed(question, rng)), answer
+
+
+def typed(question: str, rng: random.Random) -> str:
+    """A question as people type it: now and then in lower case, without its sign, or with `What's`."""
+    style = rng.random()
+    if style < 0.12:
+        return question.replace("What is", "What's", 1)
+    if style < 0.24:
+        return question.rstrip("?. ")
+    return (
+        question[0].lower() + question[1:].rstrip("?. ")
+        if style < 0.34
+        else question.lower()
+        if style < 0.4
+        else question
+    )
 
 
 def _opposite(_split: Split, rng: random.Random) -> Fact:
@@ -148,9 +165,9 @@ def _plural(_split: Split, rng: random.Random) -> Fact:
 
 def sum_of(split: Split, rng: random.Random, *, words: bool) -> Fact:
     """A sum, a difference or a product, in words or in digits."""
-    first, second, sign = draw(split, rng, _operands, lambda drawn: _operands_key(*drawn))
+    first, second, sign = draw(split, rng, operands, lambda drawn: operands_key(*drawn))
     while words and sign == "*" and first * second > 100:
-        first, second, sign = draw(split, rng, _operands, lambda drawn: _operands_key(*drawn))
+        first, second, sign = draw(split, rng, operands, lambda drawn: operands_key(*drawn))
     result = {"+": first + second, "-": first - second, "*": first * second}[sign]
     name = {"+": "plus", "-": "minus", "*": "times"}[sign]
     if words:
@@ -163,7 +180,8 @@ def sum_of(split: Split, rng: random.Random, *, words: bool) -> Fact:
     return asked.format(first, second), f"{result}."
 
 
-def _operands(rng: random.Random) -> tuple[int, int, str]:
+def operands(rng: random.Random) -> tuple[int, int, str]:
+    """Two numbers and the sign between them."""
     sign = rng.choice("++-*")
     if sign == "*":
         return rng.randint(0, 12), rng.randint(0, 12) if rng.random() < 0.7 else rng.randint(0, 8), sign
@@ -171,7 +189,7 @@ def _operands(rng: random.Random) -> tuple[int, int, str]:
     return (max(first, second), min(first, second), sign) if sign == "-" else (first, second, sign)
 
 
-def _operands_key(first: int, second: int, sign: str) -> tuple[str, ...]:
+def operands_key(first: int, second: int, sign: str) -> tuple[str, ...]:
     """The key of dialogue.py for sums, so that a sum held out there is held out here."""
     return ("sum" if sign == "+" else sign, str(first), str(second))
 

@@ -16,7 +16,7 @@ from PIL import ImageDraw
 from phi4mm.nano.synth import fonts, sentences, strings
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
 from phi4mm.nano.synth.fonts import Font
-from phi4mm.nano.synth.language import render, sentence
+from phi4mm.nano.synth.language.grammar import render, sentence
 from phi4mm.nano.synth.questions import DESCRIBE
 from phi4mm.nano.synth.scene import Color, add_grain
 from phi4mm.nano.synth.signs import BACKDROPS, BLACK, BLUE, GREEN, RED, WHITE

@@ -62,18 +62,23 @@ def make_result(split: Split, rng: random.Random) -> tuple[str, str, dict[str, s
 
 def _object(rng: random.Random) -> tuple[str, str, dict[str, str]]:
     result: dict[str, Any] = {}
-    clauses: dict[str, str] = {}
     for _ in range(rng.choice((1, 1, 2, 2, 3, 4, 5))):
         if rng.random() < 0.15:
             name, holds = rng.choice(ADJECTIVES), rng.random() < 0.5
             result[name] = holds
-            clauses[name] = f"it is {name}" if holds else f"it is not {name}"
         else:
             name = rng.choice(NAMES) if rng.random() < 0.7 else strings.plain_word(rng)
             result[name] = _value(rng)
-            clauses[name] = f"the {name.replace('_', ' ')} is {_said(result[name])}"
-    said = enumerate_words(list(clauses.values()))
-    return _dump(result, rng), f"{said[0].upper()}{said[1:]}.", clauses
+    clauses = {name: clause(name, value) for name, value in result.items()}
+    stated = enumerate_words(list(clauses.values()))
+    return _dump(result, rng), f"{stated[0].upper()}{stated[1:]}.", clauses
+
+
+def clause(name: str, value: Any) -> str:
+    """`the price is 12`, `it is open`, `it is not open`."""
+    if isinstance(value, bool):
+        return f"it is {'' if value else 'not '}{name}"
+    return f"the {name.replace('_', ' ')} is {said(value)}"
 
 
 def enumerate_words(words: list[str]) -> str:
@@ -92,7 +97,10 @@ def _value(rng: random.Random) -> Any:
     return strings.phrase(rng, 2) if style < 5 else rng.choice((strings.key, strings.clock, strings.iso_date))(rng)
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """A value in words: true and false as `yes` and `no`, a list enumerated."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return enumerate_words(value) if isinstance(value, list) else str(value)
 
 

@@ -11,6 +11,7 @@ import random
 
 from phi4mm.nano.synth import dialogue, knowledge, results
 from phi4mm.nano.synth.actions import VERBS, Offer, make_offer, natural_offer, similar_offer
+from phi4mm.nano.synth.commands import make_command
 from phi4mm.nano.synth.dialogue import NO_TOOL
 from phi4mm.nano.synth.example import Example, Language, Speaker
 from phi4mm.nano.synth.first_words import opening
@@ -38,14 +39,21 @@ def make(task: str, split: Split, rng: random.Random, _speak: Speaker) -> Exampl
         return _no_call(split, rng)
     if task == "tool_turns":
         return _turns(split, rng)
-    offer = draw_offer(split, rng)
+    offer = _draw_any(split, rng)
     tools = declared(offer, rng)
     return Example(task, (*_system(rng), Message.user(offer.request)), tools, calls(offer))
 
 
 def draw_offer(split: Split, rng: random.Random, *, spoken: bool = False) -> Offer:
-    """A tool with a request of `split`."""
+    """A tool with an English request of `split`."""
     return draw(split, rng, lambda rng: make_offer(rng, spoken=spoken), lambda offer: ("call", offer.request))
+
+
+def _draw_any(split: Split, rng: random.Random) -> Offer:
+    """The same, now and then in another language."""
+    if rng.random() < 0.85:
+        return draw_offer(split, rng)
+    return draw(split, rng, make_command, lambda offer: ("call", offer.request))
 
 
 def declared(offer: Offer, rng: random.Random) -> tuple[Tool, ...]:
@@ -87,7 +95,7 @@ def _two_calls(split: Split, rng: random.Random) -> Example:
 
 
 def _no_call(split: Split, rng: random.Random) -> Example:
-    offer = draw_offer(split, rng)
+    offer = _draw_any(split, rng)
     tools = [other.tool for other in others(offer, rng, rng.choice((1, 1, 2, 3, 4, 6)))]
     tools = tools or [natural_offer(rng, "weigh", "cloud").tool]
     request, answer = _unfit(split, rng, offer)
@@ -98,7 +106,7 @@ def _unfit(split: Split, rng: random.Random, offer: Offer) -> tuple[str, str]:
     """What no tool fits: a request, a question from outside the world, a simple fact, or first words."""
     style = rng.random()
     if style < 0.5:
-        return offer.request, NO_TOOL
+        return offer.request, NO_TOOLS[offer.language]
     if style < 0.65:
         text, language = outside(split, rng)
         return text, NO_TOOLS[language]

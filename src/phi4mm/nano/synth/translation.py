@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
-from phi4mm.nano.synth.language import GRAMMARS, composition, render, sentence
+from phi4mm.nano.synth.language import phrases
+from phi4mm.nano.synth.language.grammar import GRAMMARS, render, sentence
 from phi4mm.nano.synth.language.meaning import Phrase
 from phi4mm.nano.synth.split import Split, draw
 from phi4mm.protocol.messages import Message
@@ -78,7 +79,7 @@ def _phrase(split: Split, rng: random.Random, source: Language, target: Language
     """A noun with its article and an adjective, in both languages."""
 
     def make(rng: random.Random) -> Phrase:
-        while not (drawn := composition.described(rng)).adjective:
+        while not (drawn := phrases.described(rng)).adjective:
             pass
         return drawn
 

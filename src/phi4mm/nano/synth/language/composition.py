@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections import defaultdict
 from typing import get_args
 
-from phi4mm.nano.synth.language.adjectives import ADJECTIVES
 from phi4mm.nano.synth.language.meaning import (
     MEN,
-    PRONOUNS,
     WOMEN,
     Clause,
     Determiner,
@@ -22,7 +19,7 @@ from phi4mm.nano.synth.language.meaning import (
     Sentence,
     Tense,
 )
-from phi4mm.nano.synth.language.nouns import NOUNS
+from phi4mm.nano.synth.language.phrases import ADJECTIVES_OF, BY_KIND, adjective_of, noun, object_of, subject
 from phi4mm.nano.synth.language.tables import (
     CITIES,
     DAYS,
@@ -38,33 +35,7 @@ from phi4mm.nano.synth.language.tables import (
 from phi4mm.nano.synth.language.verbs import VERBS
 
 NUMBERS = [number for number in range(2, 51) if number % 10 != 1]  # un, veintiún, einundzwanzig bend
-BY_KIND: dict[str, list[str]] = defaultdict(list)
-for _name, _noun in NOUNS.items():
-    BY_KIND[_noun.kind].append(_name)
-MASS = ("food", "drink")
-ADJECTIVES_OF = {
-    "person": ("person",), "family": (), "animal": ("size", "color"), "food": ("taste",), "drink": ("taste",),
-    "dish": ("taste", "size"), "thing": ("size", "color", "state"), "text": ("text",),
-    "clothes": ("size", "color", "state"), "box": ("size", "color", "state", "opening"),
-    "door": ("size", "color", "opening"), "furniture": ("size", "color", "state"), "outdoors": ("size",),
-    "room": ("size", "state"),
-    "building": ("size", "opening"), "place": ("size",), "vehicle": ("size", "color", "state"), "event": ("text",),
-}  # fmt: skip
-PLURAL_FAMILY = ("brother", "sister", "son", "uncle", "aunt", "friend")
 STATIVE = ("have", "know", "love", "understand")
-ANIMALS_DO = ("eat", "drink", "see", "hear", "sleep", "play", "wait")
-# Adjectives and kinds that do not go together.
-STRANGE = {("light", "animal"), ("modern", "animal"), ("new", "animal"), ("expensive", "place"), ("light", "building"),
-           ("modern", "place"), ("heavy", "room"), ("light", "room"), ("heavy", "building"), ("long", "animal"),
-           ("long", "dish"), ("modern", "dish"), ("empty", "thing"), ("full", "thing"), ("heavy", "place"),
-           ("light", "place"), ("full", "clothes"), ("empty", "clothes"), ("broken", "room"), ("new", "place"),
-           ("modern", "clothes"), ("wet", "box"), ("broken", "clothes"), ("long", "room"), ("green", "animal"),
-           ("blue", "animal"), ("red", "animal"), ("yellow", "animal"), ("heavy", "dish"),
-           ("easy", "event"), ("difficult", "event"), ("full", "room"), ("wet", "room"), ("dry", "room"),
-           ("heavy", "outdoors"), ("light", "outdoors"), ("modern", "outdoors"), ("expensive", "outdoors"),
-           ("dry", "thing"), ("dry", "box"), ("dry", "vehicle"), ("wet", "thing"), ("wet", "furniture"),
-           ("full", "furniture"), ("empty", "furniture"), ("dry", "furniture"), ("expensive", "animal"),
-           ("new", "dish"), ("expensive", "dish"), ("light", "furniture")}  # fmt: skip
 GOODS = ("food", "drink", "dish", "thing", "clothes", "box")
 PLAIN = [verb for verb, known in VERBS.items() if known.objects and verb not in ("cost", "want")]
 ALONE = ("sleep", "work", "sing", "dance", "swim", "play", "cry", "laugh", "wait")
@@ -86,8 +57,9 @@ def compose(rng: random.Random) -> Meaning:
         return _weather(rng)
     if style < 0.24:
         joined = rng.choice(("and", "but", "because"))
-        second = _feeling(rng) if joined == "because" else _statement(rng, short=True)
-        return Sentence((_statement(rng, short=True), second), joined)
+        if joined == "because":
+            return Sentence((_action(rng, short=True), _feeling(rng)), joined)
+        return Sentence((_statement(rng, short=True), _statement(rng, short=True)), joined)
     if style < 0.7:
         return Sentence((_statement(rng),))
     return Sentence((_question(rng) if style < 0.88 else _command(rng),))
@@ -149,6 +121,15 @@ def _action(rng: random.Random, short: bool) -> Clause:
     return Clause("say", subject(rng, verb), verb, tense, negated, thing, "", place, time, frequency, modal)
 
 
+def past(rng: random.Random, who: Phrase) -> Clause:
+    """What somebody did, went to or bought, and when."""
+    if rng.random() < 0.3:
+        place = Place("to", noun(rng, ("building", "place"), ("the",), plain=True))
+        return Clause("say", who, "go", "past", place=place, time=_time("past", rng, 1.0))
+    verb = rng.choice([verb for verb in PLAIN if verb not in STATIVE])
+    return Clause("say", who, verb, "past", object=object_of(verb, rng), time=_time("past", rng, 1.0))
+
+
 def _quality(rng: random.Random, short: bool) -> Clause:
     who = (
         subject(rng)
@@ -161,12 +142,12 @@ def _quality(rng: random.Random, short: bool) -> Clause:
         kinds = ADJECTIVES_OF[who.kind]
     tense: Tense = rng.choice(("present", "present", "past", "future")) if kinds[0] == "feeling" else "present"
     time = _time(tense, rng, 0.2 if not short else 0.0) if kinds[0] == "feeling" else ""
-    adjective = _adjective(kinds, who.kind, rng)
+    adjective = adjective_of(kinds, who.kind, rng)
     return Clause("say", who, tense=tense, negated=rng.random() < 0.2, adjective=adjective, time=time)
 
 
 def _feeling(rng: random.Random) -> Clause:
-    adjective = _adjective(("feeling",), "person", rng)
+    adjective = adjective_of(("feeling",), "person", rng)
     return Clause("say", subject(rng), negated=rng.random() < 0.2, adjective=adjective)
 
 
@@ -220,10 +201,10 @@ def _question(rng: random.Random) -> Clause:
     if style == 5:
         return Clause("how much", noun(rng, GOODS, ("the", "this")), "cost")
     if style == 6:
-        return Clause("why", subject(rng), adjective=_adjective(("feeling",), "person", rng))
+        return Clause("why", subject(rng), adjective=adjective_of(("feeling",), "person", rng))
     if style == 7:
         who = noun(rng, ("food", "drink", "door", "box", "thing"), ("the", "my", "this", "your"), plain=True)
-        return Clause("ask", who, adjective=_adjective(ADJECTIVES_OF[who.kind], who.kind, rng))
+        return Clause("ask", who, adjective=adjective_of(ADJECTIVES_OF[who.kind], who.kind, rng))
     verb = rng.choice((*PLAIN, *ALONE))
     modal: Modal = rng.choice(("", "", "can", "want")) if verb not in STATIVE else ""
     tense = _tense(rng) if not modal else "present"
@@ -237,59 +218,6 @@ def _command(rng: random.Random) -> Clause:
     place = Place("to", noun(rng, ("place", "building"), ("the",), plain=True)) if verb == "come" else None
     time = rng.choice(("", "", "now", "today", "tomorrow", "tonight"))
     return Clause("do", Phrase("you", "pronoun"), verb, object=thing, place=place, time=time, please=rng.random() < 0.4)
-
-
-def subject(rng: random.Random, verb: str = "") -> Phrase:
-    """Somebody who does `verb`: a pronoun, a name, a person, or an animal."""
-    style = rng.random()
-    if style < 0.45:
-        return Phrase(rng.choice(PRONOUNS), "pronoun")
-    if style < 0.55:
-        return Phrase(rng.choice((*MEN, *WOMEN)), "name")
-    if style < 0.75:
-        return noun(rng, ("family",), ("my", "your", "our"), plain=True)
-    animal = verb in ANIMALS_DO and rng.random() < 0.4
-    return noun(rng, ("animal" if animal else "person",), ("the", "the", "this", "number"))
-
-
-def object_of(verb: str, rng: random.Random) -> Phrase | None:
-    """Something that goes with a verb; None for a verb without object."""
-    kinds = VERBS[verb].objects
-    return noun(rng, kinds, ("the", "the", "a", "", "my", "this", "number", "your", "our")) if kinds else None
-
-
-def noun(
-    rng: random.Random, kinds: tuple[str, ...], determiners: tuple[Determiner, ...], *, plain: bool = False
-) -> Phrase:
-    """A noun of one of `kinds`; `plain` gives no adjective."""
-    kind = rng.choice(kinds)
-    name, determiner = rng.choice(BY_KIND[kind]), rng.choice(determiners)
-    if kind in MASS and determiner in ("a", "number"):
-        determiner = ""
-    if kind == "family" and determiner in ("the", "this", "a", "number", ""):
-        determiner = rng.choice(("my", "your", "our"))
-    same = NOUNS[name].en.singular == NOUNS[name].en.plural
-    count = 1
-    if determiner == "number":
-        count = rng.choice((*range(2, 11), 12, 20))
-    elif kind not in MASS and not (determiner == "" and same) and (kind != "family" or name in PLURAL_FAMILY):
-        count = 0 if determiner == "" or (determiner != "a" and not same and rng.random() < 0.2) else 1
-    elif determiner == "" and same:
-        determiner = "the"
-    adjective = (
-        ""
-        if plain or rng.random() < 0.65 or not ADJECTIVES_OF.get(kind)
-        else _adjective(ADJECTIVES_OF[kind], kind, rng)
-    )
-    return Phrase(name, determiner, count, adjective)
-
-
-def _adjective(kinds: tuple[str, ...], kind: str, rng: random.Random) -> str:
-    while True:
-        wanted = rng.choice(kinds)
-        adjective = rng.choice([name for name, known in ADJECTIVES.items() if known.kind == wanted])
-        if (adjective, kind) not in STRANGE:
-            return adjective
 
 
 def _where(rng: random.Random, who: Phrase) -> Place:
@@ -326,8 +254,3 @@ def _time(tense: Tense, rng: random.Random, share: float) -> str:
     if tense == "future":
         return f"at {rng.randint(2, 12)}" if rng.random() < 0.2 else rng.choice(list(FUTURE))
     return rng.choice(list(PRESENT))
-
-
-def described(rng: random.Random) -> Phrase:
-    """A thing, an animal or a person, with a determiner and often an adjective."""
-    return noun(rng, tuple(kind for kind in ADJECTIVES_OF if ADJECTIVES_OF[kind]), ("the", "a", "my", "this", "number"))

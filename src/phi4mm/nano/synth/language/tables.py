@@ -166,8 +166,8 @@ SAYINGS = _rows("""
         empieza en {month}.
     {number} plus {more} is {sum}. | {number} plus {more} ist {sum}. | {number} plus {more} font {sum}. |
         {number} más {more} son {sum}.
-    My number is {number} {more}. | Meine Nummer ist {number} {more}. | Mon numéro est le {number} {more}. | Mi
-        número es el {number} {more}.
+    My room is number {number}. | Mein Zimmer hat die Nummer {number}. | Ma chambre a le numéro {number}.
+        | Mi habitación es la número {number}.
     I speak {language}. | Ich spreche {language}. | Je parle {language}. | Hablo {language}.
     Do you speak {language}? | Sprichst du {language}? | Est-ce que tu parles {language} ? | ¿Hablas {language}?
     We learn {language}. | Wir lernen {language}. | Nous apprenons {language}. | Aprendemos {language}.
