@@ -38,7 +38,7 @@ SIDE = 192  # pixels of the longer side that is kept
 NAME = ("What is this?", "What is this?", "What is drawn here?", "What does this drawing show?", "Name the object.")
 IGNORED = set("bw ganson aj red blue green yellow purple orange black white seagreen pink".split())
 LAYOUTS = (
-    ("in the middle",), ("on the left", "on the right"), ("at the top", "at the bottom"),
+    ("on the left", "on the right"), ("at the top", "at the bottom"),
     ("on the left", "in the middle", "on the right"), ("on the left", "on the right", "at the bottom"),
 )  # fmt: skip
 
@@ -56,13 +56,17 @@ class Collection:
 
 
 def make(task: str, split: Split, rng: random.Random, _speak: Speaker) -> Example:
-    """A drawing to name or, for `drawings`, up to three of different kinds at their places. Raises ConfigError."""
+    """A drawing to name or, for `drawings`, two or three of different kinds at their places. Raises ConfigError."""
     drawings = collection(folder()).of(split)
     if task == "drawing":
         kind = rng.choice(tuple(drawings))
         image = place_drawings([(rng.choice(drawings[kind]), (0.5, 0.5), rng.uniform(0.5, 0.92))], rng, _size(rng))
-        if rng.random() < 0.3:
+        style = rng.random()
+        if style < 0.25:
             question, answer = rng.choice(DESCRIBE), f"A drawing of {a(kind)}."
+        elif style < 0.35:
+            asked = kind if rng.random() < 0.5 else rng.choice(tuple(drawings))
+            question, answer = f"Is there {a(asked)}?", "Yes." if asked == kind else "No."
         else:
             question, answer = rng.choice(NAME), _sentence(a(kind))
         return Example(task, (Message.user(Image(np.asarray(image)), question),), (), answer, shown=kind)
@@ -78,7 +82,7 @@ def make(task: str, split: Split, rng: random.Random, _speak: Speaker) -> Exampl
 def describe(kinds: dict[str, str]) -> str:
     """The kinds at their places: `A dog on the left and a clock on the right.`"""
     *parts, last = [f"{a(kind)} {place}" for place, kind in kinds.items()]
-    return _sentence(f"{', '.join(parts)} and {last}" if parts else last)
+    return _sentence(f"{', '.join(parts)} and {last}")
 
 
 def ask(kinds: dict[str, str], all_kinds: tuple[str, ...], rng: random.Random) -> tuple[str, str]:
@@ -147,17 +151,23 @@ def folder() -> Path:
 
 
 def _vary(drawing: PillowImage.Image, longest: int, rng: random.Random) -> PillowImage.Image:
-    """The drawing at another size, a little turned, brighter or darker, with more or less colour."""
+    """The drawing at another size, turned, slanted, stretched and mirrored, its colours stronger or weaker."""
     scale = longest / max(drawing.size)
-    size = (max(1, round(drawing.width * scale)), max(1, round(drawing.height * scale * rng.uniform(0.9, 1.1))))
+    size = (max(1, round(drawing.width * scale * rng.uniform(0.85, 1.15))), max(1, round(drawing.height * scale)))
     varied = drawing.resize(size, PillowImage.Resampling.BILINEAR)
+    if rng.random() < 0.6:
+        varied = varied.rotate(rng.uniform(-18, 18), PillowImage.Resampling.BILINEAR, expand=True)
+    if rng.random() < 0.4:
+        slant = rng.uniform(-0.25, 0.25)
+        matrix = (1, slant, -slant * varied.height / 2, 0, 1, 0)
+        varied = varied.transform(varied.size, PillowImage.Transform.AFFINE, matrix, PillowImage.Resampling.BILINEAR)
     if rng.random() < 0.5:
-        varied = varied.rotate(rng.uniform(-12, 12), PillowImage.Resampling.BILINEAR, expand=True)
-    if rng.random() < 0.3:
         varied = varied.transpose(PillowImage.Transpose.FLIP_LEFT_RIGHT)
-    for enhance in (ImageEnhance.Brightness, ImageEnhance.Color):
+    for enhance, least, most in (
+        (ImageEnhance.Brightness, 0.7, 1.2), (ImageEnhance.Color, 0.2, 1.6), (ImageEnhance.Contrast, 0.6, 1.3),
+    ):  # fmt: skip
         if rng.random() < 0.4:
-            varied = enhance(varied).enhance(rng.uniform(0.7, 1.3))
+            varied = enhance(varied).enhance(rng.uniform(least, most))
     varied.thumbnail((longest, longest))
     return varied
 

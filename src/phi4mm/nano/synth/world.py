@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image as PillowImage
 
+from phi4mm.config.validate import nearest
+from phi4mm.errors import ConfigError
 from phi4mm.nano.synth import (
     charts,
     conversations,
@@ -68,6 +70,7 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(forms.TASKS, forms.make),
     **dict.fromkeys(summaries.TASKS, summaries.make),
 }
+ALL_TASKS: tuple[str, ...] = (*TASKS, *MAKERS)
 SPOKEN: tuple[Task, ...] = ("transcribe", "spoken_scene", "spoken_chat")
 TRANSCRIBE = (
     "Transcribe the audio clip into text.", "Transcribe the audio clip into text.", "Transcribe the audio to text.",
@@ -80,11 +83,20 @@ def silent(_text: str, _language: Language, _split: Split, _rng: random.Random) 
     return Audio(np.zeros(1, np.float32), 16000)
 
 
+def has_sound(task: str) -> bool:
+    """Whether the examples of a task have audio clips."""
+    first = example("train", 0, task, silent)
+    return any(isinstance(part, Audio) for message in first.messages for part in message.parts)
+
+
 def example(split: Split, seed: int, task: str, speak: Speaker | None = None) -> Example:
     """Example number `seed` of `task`, made only from sentences, voices, scenes and tools of `split`.
 
-    speak  makes the audio of a text, by default with a synthesizer; training passes one that reads a speech bank
+    speak   makes the audio of a text, by default with a synthesizer; training passes one that reads a speech bank
+    raises  ConfigError for an unknown task, or when what a task is made of is not installed
     """
+    if task not in ALL_TASKS:
+        raise ConfigError(f"no task is called {task!r:.40}; {nearest(task, ALL_TASKS)}")
     rng = random.Random(f"{split} {task} {seed}")
     if task in MAKERS:
         return MAKERS[task](task, split, rng, speak or speaker.say)
