@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from phi4mm.engine.encoders import encode_media
 from phi4mm.model.phi4mm import Phi4MM
@@ -15,10 +17,10 @@ from phi4mm.processing.processor import Processor
 from phi4mm.processing.tokenizer import Special
 from phi4mm.protocol.inputs import Adapter
 from phi4mm.protocol.messages import Message
-from phi4mm.training import losses
 from phi4mm.training.collate import TrainingBatch, collate
 from phi4mm.training.data import Example, TrainingExample, make_training_example
 from phi4mm.training.forward import forward
+from phi4mm.training.sft import answer_loss
 from tests.prompts import full_logits
 from tests.training.conftest import EXAMPLES
 
@@ -72,12 +74,16 @@ def test_the_audio_projection_depends_on_the_presence_of_an_image_and_not_on_the
     assert {sequence.adapter for sequence in batch.text.sequences} == {adapter}
 
 
+def logits_of(model: Phi4MM, batch: TrainingBatch) -> Tensor:
+    return F.linear(forward(model, batch).hidden, model.text.embed_tokens.weight)
+
+
 def test_logits_equal_those_of_inference(model: Phi4MM, examples: list[TrainingExample]) -> None:
     """Prevents training another network than the one served: media, adapters and LongRoPE included."""
     batch = batch_of(examples)
     assert {sequence.long_rope for sequence in batch.text.sequences} == {False, True}
     with torch.no_grad():
-        together = forward(model, batch).logits.split([sum(example.label_mask) for example in examples])
+        together = logits_of(model, batch).split([sum(example.label_mask) for example in examples])
     for example, logits in zip(examples, together, strict=True):
         alone = full_logits(model, replace(example.prompt, ids=example.prompt.ids[:-1]))
         assert torch.allclose(logits, alone[-len(logits) :], atol=1e-5), len(example.prompt.ids)
@@ -90,7 +96,7 @@ def test_the_loss_of_an_example_does_not_depend_on_the_other_examples_of_the_bat
 
     def summed_loss(chosen: list[TrainingExample]) -> float:
         batch = batch_of(chosen)
-        return losses.cross_entropy(forward(model, batch).logits, batch.labels).item() * len(batch.labels)
+        return answer_loss(model, batch).item() * len(batch.labels)
 
     with torch.no_grad():
         assert summed_loss(examples) == pytest.approx(sum(summed_loss([example]) for example in examples), rel=1e-5)
@@ -113,7 +119,7 @@ def test_gradients_reach_towers_projections_adapters_and_decoder(
 ) -> None:
     """Prevents a part of the model from never being trained."""
     batch = batch_of(examples)
-    losses.cross_entropy(forward(model, batch).logits, batch.labels).backward()
+    answer_loss(model, batch).backward()
     touched = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     parts = "tower.patch_embedding image.projection encoder.subsampling projection.speech projection.vision"
     for part in (*parts.split(), "lora_a.vision", "lora_a.speech", "text.embed_tokens"):
@@ -123,11 +129,10 @@ def test_gradients_reach_towers_projections_adapters_and_decoder(
 def test_autocast_trains_the_whole_model_in_bfloat16(model: Phi4MM, examples: list[TrainingExample]) -> None:
     """Prevents errors from mixed dtypes, or another loss, that would show only on a GPU."""
     batch = batch_of(examples)
-    exact = losses.cross_entropy(forward(model, batch).logits, batch.labels)
+    exact = answer_loss(model, batch)
     with torch.autocast("cpu", torch.bfloat16):
-        result = forward(model, batch)
-    assert result.logits.dtype == torch.bfloat16
-    loss = losses.cross_entropy(result.logits, batch.labels)
+        assert logits_of(model, batch).dtype == torch.bfloat16
+        loss = answer_loss(model, batch)
     loss.backward()
     assert loss.item() == pytest.approx(exact.item(), rel=0.02)
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]

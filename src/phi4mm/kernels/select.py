@@ -117,6 +117,11 @@ def causal_attention(q_QHE: Tensor, k_SKE: Tensor, v_SKE: Tensor) -> Tensor:
     return reference.causal_attention(q_QHE, k_SKE, v_SKE)
 
 
+def packed_causal_attention(q_THE: Tensor, k_TKE: Tensor, v_TKE: Tensor, tables: Sequence[Tensor]) -> Tensor:
+    """(T, H, E): causal attention of several packed sequences that have no cache; see the reference."""
+    return reference.packed_causal_attention(q_THE, k_TKE, v_TKE, tables)
+
+
 def fused_decoder_rows(layers: Sequence[LayerWeights], shape: DecoderShape) -> int:
     """Most rows of a step that the fused decoder computes as the operators above would; 0 where it cannot run."""
     dtype, pages = layers[0].norm1.dtype, layers[0].pages

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from phi4mm.model.kv import PagedKVCache
 from phi4mm.protocol.inputs import Adapter
@@ -94,6 +95,22 @@ class ForwardBatch:
             if adapter is not None:
                 runs.append((adapter, bounds[0][0], bounds[-1][1]))
         return tuple(runs)
+
+    @cached_property
+    def index_tables(self) -> tuple[Tensor, ...]:
+        """Packed indices of the sequences, in tables of sequences that pad each other at most to twice their length.
+
+        Each table is (sequences, tokens of the longest) int64, padded at the end with -1.
+        """
+        by_size: dict[int, list[tuple[int, int]]] = {}
+        for start, end in self.bounds:
+            by_size.setdefault((end - start - 1).bit_length(), []).append((start, end))
+        return tuple(
+            pad_sequence([torch.arange(*bounds) for bounds in group], batch_first=True, padding_value=-1).to(
+                self.ids.device
+            )
+            for group in by_size.values()
+        )
 
     @cached_property
     def tables(self) -> Tensor:

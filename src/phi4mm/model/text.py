@@ -20,6 +20,7 @@ from phi4mm.kernels.select import (
     causal_attention,
     decode_attention,
     linear,
+    packed_causal_attention,
     prefill_attention,
     rotate_heads,
     swiglu,
@@ -49,8 +50,12 @@ class SelfAttention(nn.Module):
         qkv = rotate_heads(qkv, self._heads + self._kv_heads, cos, sin)
         q_THE, k_TKE, v_TKE = qkv.split([self._heads, self._kv_heads, self._kv_heads], dim=1)
         if batch.cache is None:
-            bounds = batch.bounds
-            out_THE = torch.cat([causal_attention(q_THE[a:b], k_TKE[a:b], v_TKE[a:b]) for a, b in bounds])
+            alone = len(batch.sequences) == 1
+            out_THE = (
+                causal_attention(q_THE, k_TKE, v_TKE)
+                if alone
+                else packed_causal_attention(q_THE, k_TKE, v_TKE, batch.index_tables)
+            )
         else:
             batch.cache.write(layer, batch.slots, k_TKE, v_TKE)
             out_THE = _cached_attention(q_THE, batch, batch.cache.layer(layer))
@@ -129,11 +134,16 @@ class TextDecoder(nn.Module):
 
     def forward(self, batch: ForwardBatch) -> Tensor:
         """Logits (N, V) at `batch.outputs`, in the model's dtype. Writes to the sequences' pages."""
+        return linear(self.hidden(batch), self.embed_tokens.weight)
+
+    def hidden(self, batch: ForwardBatch) -> Tensor:
+        """(N, D) output of the last norm at `batch.outputs`, from which the tied head makes logits."""
         x = self.embed(batch)
         cos, sin = self.rotation(batch, x.dtype)
         for n, layer in enumerate(self.layers):
             x = layer(x, batch, cos, sin, n)
-        return self.head(x, batch)
+        normed: Tensor = self.norm(x[batch.outputs])
+        return normed
 
     def embed(self, batch: ForwardBatch) -> Tensor:
         """(T, D) input of the first layer. Raises ConfigError for an adapter that the model does not have."""
@@ -177,6 +187,31 @@ class TextDecoder(nn.Module):
         del self._adapters[name]
         for module in self._linears().values():
             module.remove(name)
+
+    def adapter_weights(self, name: Adapter) -> AdapterWeights:
+        """As `Phi4MM.adapter_weights`."""
+        if name not in self._adapters:
+            raise _unknown_adapter(name, self._adapters)
+        layers: dict[Target, tuple[Tensor, Tensor]] = {}
+        scaling = 0.0
+        for target, module in self._linears().items():
+            if name in module.scaling:
+                a, b = module.lora_a[name], module.lora_b[name]
+                if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+                    raise ConfigError(f"the adapter {name!r} is packed; load the model without `quantize`")
+                layers[target], scaling = (a, b), module.scaling[name]
+        return AdapterWeights(layers, scaling)
+
+    def merge_adapter(self, name: Adapter) -> None:
+        """As `Phi4MM.merge_adapter`."""
+        weights, linears = self.adapter_weights(name), self._linears()
+        with torch.no_grad():
+            for target, (a, b) in weights.layers.items():
+                base = linears[target].weight
+                if not isinstance(base, Tensor):
+                    raise ConfigError("the base weights are packed; load the model without `quantize`")
+                base.add_(b @ a, alpha=weights.scaling)
+        self.remove_adapter(name)
 
     def _linears(self) -> dict[Target, LoRALinear]:
         return {
