@@ -40,6 +40,14 @@ class Numbers:
     x: Tensor
     labelled: bool
 
+    @property
+    def rows(self) -> tuple[str, ...]:
+        return tuple(f"{value:.3f}" for value in self.x[:, 0])
+
+    @property
+    def tokens(self) -> int:
+        return self.x.numel()
+
     def to(self, device: torch.device) -> Numbers:
         return Numbers(self.x.to(device), self.labelled)
 
@@ -60,16 +68,19 @@ class Fit(Objective[Numbers]):
         self.out = nn.Linear(4, 1)
 
     def losses(self, batch: Numbers) -> dict[str, Tensor]:
-        predicted = self.out(self.dropout(self.layer(batch.x)))
-        losses = {"fit": (predicted - batch.x.sum(1, keepdim=True)).square().mean()}
+        x = batch.x.to(self.out.weight.dtype)
+        predicted = self.out(self.dropout(self.layer(x)))
+        losses = {"fit": (predicted - x.sum(1, keepdim=True)).square().mean()}
         return losses | {MEAN: predicted.square().mean()} if batch.labelled else losses
 
     def counts(self, batch: Numbers) -> dict[str, int]:
         return {"fit": len(batch.x), "mean": len(batch.x) if batch.labelled else 0}
 
 
-def trainer(path: Path, steps: int, *, dropout: float = 0.0, **options: Any) -> Trainer[Numbers]:
-    objective = Fit(dropout)
+def trainer(
+    path: Path, steps: int, *, dropout: float = 0.0, dtype: torch.dtype = torch.float32, **options: Any
+) -> Trainer[Numbers]:
+    objective = Fit(dropout).to(dtype)
     return Trainer(objective, make_adamw(objective), Schedule(steps, 1e-2, warm_up=2, decay=8), path, **options)
 
 
@@ -134,7 +145,7 @@ from tests.training import test_loop
 rank, folder = int(sys.argv[1]), Path(sys.argv[2])
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2)
-training = test_loop.trainer(folder / "two", 3)
+training = test_loop.trainer(folder / "two", 3, dtype=torch.float64)
 for step in range(3):
     training._take_step([test_loop.make(2 * step + rank)])
 if rank == 0:
@@ -149,11 +160,12 @@ def test_two_processes_equal_one_that_accumulates(tmp_path: Path) -> None:
     command = [sys.executable, "-c", TWO_PROCESSES]
     ranks = [subprocess.Popen([*command, str(rank), str(tmp_path)], env=environment) for rank in (0, 1)]
     assert [process.wait(120) for process in ranks] == [0, 0]
-    one, two = trainer(tmp_path / "one", 3, accumulate=2), trainer(tmp_path / "two", 3)
+    one = trainer(tmp_path / "one", 3, accumulate=2, dtype=torch.float64)
+    two = trainer(tmp_path / "two", 3, dtype=torch.float64)
     one.run(make)
     two.resume()
     for name, value in one.objective.state_dict().items():
-        torch.testing.assert_close(two.objective.state_dict()[name], value, rtol=0, atol=1e-6)
+        torch.testing.assert_close(two.objective.state_dict()[name], value, rtol=0, atol=1e-10)
 
 
 def test_a_saved_state_holds_trained_weights_and_no_frozen_ones(tmp_path: Path) -> None:
@@ -205,13 +217,48 @@ def test_a_large_gradient_is_clipped_and_its_norm_reported(tmp_path: Path) -> No
     assert norm > 1e6 and gradient_norm(training.objective) == pytest.approx(0.5, rel=1e-3)
 
 
-def test_a_gradient_that_is_not_finite_ends_the_training_before_the_step(tmp_path: Path) -> None:
-    """Prevents a saved state of NaN values from replacing the last good one."""
-    training = trainer(tmp_path / "state", 3)
+def damaged(number: int) -> Numbers:
+    return Numbers(torch.full((2, 3), float("nan")), False) if number % 2 else make(number)
+
+
+def test_a_step_without_a_finite_gradient_is_skipped_and_counted(tmp_path: Path) -> None:
+    """Prevents one bad audio clip from ending a training of hours, and from changing the weights."""
+    training, reports = trainer(tmp_path / "state", 4), list[Progress]()
+    training._take_step([make(0)])
+    before = {name: value.clone() for name, value in training.objective.state_dict().items()}
+    training._take_step([damaged(1)])
+    assert all(torch.equal(value, before[name]) for name, value in training.objective.state_dict().items())
+    training.run(damaged, reports.append)
+    assert reports[-1].skipped == 2 and reports[-1].step == 4
+
+
+def test_three_steps_in_a_row_without_a_finite_gradient_end_the_training_with_their_rows(tmp_path: Path) -> None:
+    """Prevents a saved state of NaN values from replacing the last good one, and an error that names no example."""
+    training = trainer(tmp_path / "state", 9)
     before = training.objective.state_dict()["layer.weight"].clone()
-    with pytest.raises(ConfigError, match="the gradient norm of step 0 is nan, expected a finite number"):
-        training.run(lambda _: Numbers(torch.full((2, 3), float("nan")), False))
+    told = r"not finite in 3 steps in a row \(now nan\).* check these rows: step 0: nan, nan; step 1: nan, nan; step 2"
+    with pytest.raises(ConfigError, match=told):
+        training.run(lambda _: damaged(1))
     assert torch.equal(training.objective.state_dict()["layer.weight"], before) and not (tmp_path / "state").exists()
+
+
+def test_a_training_that_is_told_to_stop_saves_and_goes_on_exactly(tmp_path: Path) -> None:
+    """Prevents SIGTERM from losing the steps since the last save."""
+    whole, stopped = trainer(tmp_path / "whole", 4), trainer(tmp_path / "stopped", 4)
+    assert whole.run(make)
+
+    def make_and_stop(number: int) -> Numbers:
+        if number == 1:
+            stopped.stop()
+        return make(number)
+
+    assert not stopped.run(make_and_stop)
+    assert read_progress(tmp_path / "stopped").step == 2
+    second = trainer(tmp_path / "stopped", 4)
+    second.resume()
+    assert second.run(make)
+    states = [load_file(tmp_path / name) for name in ("whole", "stopped")]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
 def test_each_group_multiplies_the_schedules_rate_by_its_own_factor(tmp_path: Path) -> None:
@@ -232,6 +279,8 @@ def test_progress_is_reported_before_the_first_step_after_it_and_at_the_end(
     assert [(progress.step, progress.steps) for progress in reports] == [(0, 5), (1, 5), (5, 5)]
     assert [set(progress.losses) for progress in reports] == [set(), {"fit"}, {"fit", "mean"}]
     assert all(progress.gradient_norm > 0 and progress.steps_per_second > 0 for progress in reports[1:])
+    assert all(progress.tokens_per_second > progress.steps_per_second for progress in reports[1:])
+    assert [progress.seconds_left > 0 for progress in reports] == [True, True, False]
     assert [progress.rate for progress in reports[1:]] == [training.schedule.rate(0), training.schedule.rate(4)]
     assert capsys.readouterr() == ("", "")
 

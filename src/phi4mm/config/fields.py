@@ -31,6 +31,15 @@ class Fields:
         self._sections.append(inner)
         return inner
 
+    def list_of_sections(self, name: str) -> list[Fields]:
+        """A list of nested objects, which `finish` of this one also finishes."""
+        value = self._take(name)
+        if not isinstance(value, list):
+            raise ConfigError(f"{self._path}: {name} is {shown(value)}; expected a list of sections")
+        inner = [Fields(raw, f"{self._path}: {name} {number}") for number, raw in enumerate(value, start=1)]
+        self._sections += inner
+        return inner
+
     def integer(self, name: str, *, low: int = 1) -> int:
         """A whole number from `low` to MAX_SIZE."""
         value = self._take(name)
@@ -65,6 +74,20 @@ class Fields:
         value = self._take(name)
         if not isinstance(value, str):
             raise ConfigError(f"{self._path}: {name} is {shown(value)}; expected a string")
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of strings."""
+        value = self._take(name)
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise ConfigError(f"{self._path}: {name} is {shown(value)}; expected a list of strings")
+        return tuple(value)
+
+    def flag(self, name: str) -> bool:
+        """true or false."""
+        value = self._take(name)
+        if not isinstance(value, bool):
+            raise ConfigError(f"{self._path}: {name} is {shown(value)}; expected true or false")
         return value
 
     def expect(self, name: str, only: object, *, optional: bool = False) -> None:

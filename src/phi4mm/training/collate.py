@@ -29,6 +29,7 @@ class TrainingBatch:
     images       crops of all images, None without images
     clips        all clips padded to one length, None without audio
     projections  the audio projection of each clip
+    rows         names of the examples, for messages
     """
 
     text: ForwardBatch
@@ -36,6 +37,12 @@ class TrainingBatch:
     images: ImageBatch | None
     clips: AudioBatch | None
     projections: tuple[AudioProjection, ...]
+    rows: tuple[str, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of text and media."""
+        return len(self.text.ids)
 
     def to(self, device: torch.device) -> TrainingBatch:
         """This batch on another device."""
@@ -52,6 +59,7 @@ class TrainingBatch:
             None if self.images is None else self.images.to(device),
             None if self.clips is None else self.clips.to(device),
             self.projections,
+            self.rows,
         )
 
 
@@ -98,4 +106,5 @@ def collate(examples: Sequence[TrainingExample], original_max_positions: int) ->
         images=batch_images(images) if images else None,
         clips=batch_audio(clips) if clips else None,
         projections=tuple(projections),
+        rows=tuple(example.name for example in examples),
     )

@@ -20,12 +20,14 @@ class Example:
     answer    the text of the last assistant message, which may be empty; it always carries loss
     tools     the tools that the model may call
     turns     indices in `messages` of earlier assistant messages that carry loss too
+    name      where it comes from, for messages: a file and line, or a task and seed
     """
 
     messages: tuple[Message, ...]
     answer: str
     tools: tuple[Tool, ...] = ()
     turns: tuple[int, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class TrainingExample:
     prompt      S ids, with the answer and `<|endoftext|>`, and the media that replace its placeholders
     label_mask  S flags, true for tokens that carry loss
     adapter     the LoRA adapter used, None for none
+    name        where it comes from, for messages
     """
 
     prompt: Prompt
     label_mask: tuple[bool, ...]
     adapter: Adapter | None
+    name: str = ""
 
     def __post_init__(self) -> None:
         """Raises InputError for a mask of another length than the prompt, or that marks no token or the first."""
@@ -71,7 +75,7 @@ def make_training_example(example: Example, processor: Processor, adapter: Adapt
     prompt = _whole(example, processor)
     chosen = {assistant.index(turn) for turn in example.turns} | {len(assistant)}
     mask = _label_mask(prompt.ids, processor.tokenizer, chosen)
-    return TrainingExample(prompt, mask, prompt.adapter if adapter is None else adapter)
+    return TrainingExample(prompt, mask, prompt.adapter if adapter is None else adapter, example.name)
 
 
 def _whole(example: Example, processor: Processor) -> Prompt:

@@ -17,6 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
@@ -31,12 +32,22 @@ from phi4mm.training.workers import worker_pool
 REPORT_SECONDS = 10.0
 SAVE_SECONDS = 120.0
 PREFETCHED = 4  # batches made before they are needed
+MAX_SKIPPED = 3  # steps in a row without a finite gradient, before training stops
+MAX_ROWS = 8  # named in an error
 
 T = TypeVar("T")
 
 
 class Batch(Protocol):
     """What a loss is computed from."""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of its examples, for messages: a file and line, or a task and seed."""
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens of text and media it holds, for the throughput."""
 
     def to(self, device: torch.device, /) -> Any:
         """This batch on another device."""
@@ -46,9 +57,13 @@ B = TypeVar("B", bound=Batch)
 
 
 class Objective(nn.Module, ABC, Generic[B]):
-    """A module to train, and its loss: the sum of its named losses times their `weights`."""
+    """A module to train, and its loss: the sum of its named losses times their `weights`.
+
+    observed  figures of the last losses that are reported beside them
+    """
 
     weights: ClassVar[Mapping[str, float]]
+    observed: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod
     def losses(self, batch: B) -> dict[str, Tensor]:
@@ -63,10 +78,13 @@ class Objective(nn.Module, ABC, Generic[B]):
 class Progress:
     """The progress of a training.
 
-    losses            mean since the last report, by name, over this process's batches; empty before the first step
+    losses            mean since the last report, by name, over this process's batches; empty before the first step.
+                      Other figures that the objective observes are among them
     rate              the learning rate of the last step, before the factors of parameter groups
     gradient_norm     of the last step, before clipping
     steps_per_second  since the last report
+    tokens_per_second since the last report, of this process
+    skipped           steps whose gradient was not finite, since the start of the run; they changed nothing
     """
 
     step: int
@@ -75,6 +93,13 @@ class Progress:
     rate: float
     gradient_norm: float
     steps_per_second: float
+    tokens_per_second: float
+    skipped: int
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the last step at the present speed; infinite before the first step."""
+        return (self.steps - self.step) / self.steps_per_second if self.steps_per_second else float("inf")
 
 
 class Prefetch(Generic[T]):
@@ -126,39 +151,58 @@ class Trainer(Generic[B]):
         self._accumulate, self._autocast, self._max_norm, self._seed = accumulate, autocast, max_norm, seed
         self._rank, self._processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.skipped = 0, 0.0, 0
+        self._skipped_rows: list[str] = []  # of the last steps, all of which were skipped
+        self._stopping = False
 
-    def run(self, make: Callable[[int], B], report: Callable[[Progress], None] | None = None) -> None:
-        """Take the remaining steps; save the state every SAVE_SECONDS and at the end.
+    def stop(self) -> None:
+        """Let `run` save the state after the step that it is in, and return. A signal handler may call it."""
+        self._stopping = True
+
+    def run(
+        self, make: Callable[[int], B], report: Callable[[Progress], None] | None = None, *, ahead: bool = True
+    ) -> bool:
+        """Take the remaining steps; save the state every SAVE_SECONDS and at the end. False when `stop` ended it early.
+
+        A step whose gradient is not finite changes nothing and is counted in `skipped`.
 
         make    makes a batch from its number; another process imports and calls it
+        ahead   false to call `make` here, one batch at a time: it needs the weights of that moment
         report  called before the first step, after it, every REPORT_SECONDS and at the end, in the first process only
-        raises  ConfigError when the gradient is not finite; parameters and state are then those of the step before
+        raises  ConfigError after MAX_SKIPPED steps in a row without a finite gradient, naming their rows; parameters
+                and state are then those of the step before them
         """
         report = report if report is not None and self._rank == 0 else _ignore
         started = saved = reported = time.monotonic()
         losses: dict[str, list[float]] = {}
-        steps, first = 0, self.step
-        report(self._progress({}, 0.0, 0.0))
+        steps, tokens, first = 0, 0, self.step
+        report(self._progress({}, 0.0, 0.0, 0.0))
         per_step = self._processes * self._accumulate
         numbers = (first * per_step + self._rank, self.schedule.steps * per_step, self._processes)
         self.objective.train()
-        with closing(iter(Prefetch(make, *numbers))) as batches:
-            while self.step < self.schedule.steps:
-                step_losses, norm = self._take_step([next(batches) for _ in range(self._accumulate)])
+        source = iter(Prefetch(make, *numbers)) if ahead else (make(number) for number in range(*numbers))
+        with closing(source) as prefetched:
+            while self.step < self.schedule.steps and not self._agree_to_stop():
+                batches = [next(prefetched) for _ in range(self._accumulate)]
+                step_losses, norm = self._take_step(batches)
                 for name, value in step_losses.items():
                     losses.setdefault(name, []).append(value)
-                steps, now, last = steps + 1, time.monotonic(), self.step == self.schedule.steps
+                steps, tokens = steps + 1, tokens + sum(batch.tokens for batch in batches)
+                now, last = time.monotonic(), self.step == self.schedule.steps
                 if last or self.step == first + 1 or now - reported > REPORT_SECONDS:
                     means = {name: sum(values) / len(values) for name, values in losses.items()}
-                    report(self._progress(means, norm, steps / (now - reported)))
-                    losses, steps, reported = {}, 0, now
-                if self._rank == 0 and (last or now - saved > SAVE_SECONDS):
+                    report(self._progress(means, norm, steps / (now - reported), tokens / (now - reported)))
+                    losses, steps, tokens, reported = {}, 0, 0, now
+                if self._rank == 0 and not last and now - saved > SAVE_SECONDS:
                     self.seconds += now - started
                     started = saved = now
                     self.save()
+        if self._rank == 0 and self.step > first:
+            self.seconds += time.monotonic() - started
+            self.save()
         if self._processes > 1:
             dist.barrier()  # the first process has written the state when any process reads it
+        return self.step == self.schedule.steps
 
     def save(self) -> None:
         """Write the state atomically."""
@@ -182,19 +226,37 @@ class Trainer(Generic[B]):
             torch.stack([weights[name] * loss for name, loss in losses.items()]).sum().backward()
             for name, loss in losses.items():
                 means[name] = means.get(name, 0.0) + count[name] / own[name] * loss.item()
+        means |= self.objective.observed
         if self._processes > 1:
             self._sum_gradients()
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self._max_norm))
-        if not norm < float("inf"):
-            raise ConfigError(
-                f"the gradient norm of step {self.step} is {norm}, expected a finite number; "
-                "lower the learning rate or check the batches of this step"
-            )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(self.step) * group.get("rate", 1.0)
-        self.optimizer.step()
+        if norm < float("inf"):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.schedule.rate(self.step) * group.get("rate", 1.0)
+            self.optimizer.step()
+            self._skipped_rows = []
+        else:
+            self._skip([row for batch in batches for row in batch.rows], norm)
         self.step += 1
         return means, norm
+
+    def _skip(self, rows: Sequence[str], norm: float) -> None:
+        """Count a step that changes nothing. Raises ConfigError for the last of MAX_SKIPPED in a row."""
+        self.skipped += 1
+        self._skipped_rows += [f"step {self.step}: {', '.join(rows[:MAX_ROWS])}"]
+        if len(self._skipped_rows) >= MAX_SKIPPED:
+            raise ConfigError(
+                f"the gradient norm was not finite in {MAX_SKIPPED} steps in a row (now {norm}); lower the learning "
+                f"rate or check these rows: {'; '.join(self._skipped_rows)}"
+            )
+
+    def _agree_to_stop(self) -> bool:
+        """Whether any process was told to stop: all leave after the same step, or the others would wait for ever."""
+        if self._processes == 1:
+            return self._stopping
+        stopping = torch.tensor(int(self._stopping), device=self._device)
+        dist.all_reduce(stopping, dist.ReduceOp.MAX)
+        return bool(stopping)
 
     def _losses(self, batch: B, number: int) -> dict[str, Tensor]:
         """The losses of micro batch `number` of this step, with a random state of its own."""
@@ -224,9 +286,9 @@ class Trainer(Generic[B]):
         ):
             parameter.grad = gradient.view_as(parameter)
 
-    def _progress(self, losses: dict[str, float], norm: float, steps_per_second: float) -> Progress:
+    def _progress(self, losses: dict[str, float], norm: float, steps: float, tokens: float) -> Progress:
         rate = self.schedule.rate(max(0, self.step - 1))
-        return Progress(self.step, self.schedule.steps, losses, rate, norm, steps_per_second)
+        return Progress(self.step, self.schedule.steps, losses, rate, norm, steps, tokens, self.skipped)
 
 
 def _ignore(_: Progress) -> None:

@@ -67,6 +67,8 @@ class ParameterGroup:
 def select_trainable(module: nn.Module, *, prefixes: Sequence[str] = (), adapters: Sequence[str] = ()) -> list[str]:
     """Train the parameters whose names begin with a prefix and the LoRA of the named adapters, freeze all others.
 
+    A prefix chooses no LoRA: matrices of an adapter learn only when the adapter is named.
+
     Sets `requires_grad` in place and returns the names of the trained parameters.
 
     raises  ConfigError for a prefix or an adapter that matches no parameter
@@ -81,7 +83,8 @@ def select_trainable(module: nn.Module, *, prefixes: Sequence[str] = (), adapter
             known = sorted(set(adapter_of.values()))
             raise ConfigError(f"the model has no adapter {shown(adapter)}; {nearest(adapter, known)}")
     for name, parameter in module.named_parameters():
-        chosen = adapter_of.get(name) in adapters or any(name.startswith(prefix) for prefix in prefixes)
+        prefixed = name not in adapter_of and name.startswith(tuple(prefixes))
+        chosen = prefixed or adapter_of.get(name) in adapters
         parameter.requires_grad_(chosen)
     return [name for name, parameter in module.named_parameters() if parameter.requires_grad]
 

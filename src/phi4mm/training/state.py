@@ -84,6 +84,19 @@ def load_module(path: Path, module: nn.Module) -> None:
             value.copy_(saved[name])
 
 
+def load_trained(path: Path, module: nn.Module, prefix: str) -> None:
+    """Load what another objective trained of `module`, which it holds under the name `prefix`, in place.
+
+    raises  CheckpointError when a tensor is unknown to the module or of another shape, or nothing of it was trained
+    """
+    saved = _read(path, f"module.{prefix}.")
+    own = module.state_dict()
+    wrong = sorted(name for name, value in saved.items() if name not in own or own[name].shape != value.shape)
+    if wrong or not saved:
+        raise CheckpointError(f"{path} does not fit this model: {_some(wrong) or 'it trained nothing of it'}")
+    module.load_state_dict(saved, strict=False)
+
+
 def read_progress(path: Path) -> SavedProgress:
     """The progress of a saved state. Raises CheckpointError for any other file."""
     with safe_open(path, "pt") as file:
@@ -104,9 +117,15 @@ def _trained(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _buffers(module: nn.Module) -> dict[str, Tensor]:
-    """The persistent buffers."""
+    """The persistent buffers of modules in which a parameter is trained."""
     names = module.state_dict(keep_vars=True).keys()
-    return {name: buffer for name, buffer in module.named_buffers() if name in names}
+    trained = tuple(_trained(module))
+    buffers = {name: buffer for name, buffer in module.named_buffers() if name in names}
+    return {
+        name: buffer
+        for name, buffer in buffers.items()
+        if any(learned.startswith(name.rpartition(".")[0]) for learned in trained)
+    }
 
 
 def _read(path: Path, prefix: str) -> dict[str, Tensor]:
