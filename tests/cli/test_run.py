@@ -238,11 +238,12 @@ def test_options_that_only_json_shows_are_refused_without_it(
 
 def test_json_shows_log_probabilities_and_alternatives(capsys: pytest.CaptureFixture[str]) -> None:
     """Each alternative has the same keys as the first answer."""
-    entry = TokenLogprobs(5, -0.5, ((5, -0.5), (7, -1.5)))
+    entry = TokenLogprobs(5, -0.5, ((5, -0.5), (7, -1.5)), -0.25)
     one = Reply("a", "stop", Usage(1, 1, 0, 0), (), (5,), (entry,))
     run._print_json(replace(one, alternatives=(replace(one, text="b"),)))
     answer = json.loads(capsys.readouterr().out)
-    assert answer["logprobs"] == [{"token": 5, "logprob": -0.5, "top": [[5, -0.5], [7, -1.5]]}]
+    shown = {"token": 5, "logprob": -0.5, "top": [[5, -0.5], [7, -1.5]], "sampling_logprob": -0.25}
+    assert answer["logprobs"] == [shown]
     assert [other["text"] for other in answer["alternatives"]] == ["b"]
     assert answer["alternatives"][0]["logprobs"] == answer["logprobs"]
 

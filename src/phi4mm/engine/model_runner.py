@@ -19,7 +19,7 @@ from phi4mm.engine.executors.executor import Executor
 from phi4mm.engine.executors.fused_cpu import FusedCPUExecutor
 from phi4mm.engine.kv_capacity import KVCapacity
 from phi4mm.engine.request import Request, Sampled
-from phi4mm.engine.sampler import apply_mask, most_likely, new_generator, sample, token_logprobs
+from phi4mm.engine.sampler import apply_mask, most_likely, new_generator, sample, sampling_logprob, token_logprobs
 from phi4mm.engine.scheduler import ScheduledChunk
 from phi4mm.engine.speculative import is_greedy
 from phi4mm.errors import EngineError
@@ -121,24 +121,29 @@ class Runner:
             if request not in self._generators:
                 self._generators[request] = new_generator(params.seed)
             generator = self._generators[request]
-        allowed = logits
+        allowed, drawn = logits, 0.0
         try:
             mask = request.constraint.mask() if request.constraint is not None else None
             if mask is not None:
                 allowed = apply_mask(logits, mask)
-            token: int | str = sample(allowed, params, request.prompt.ids, request.answer, generator)
-            if request.constraint is not None and isinstance(token, int):
+            token = sample(allowed, params, request.prompt.ids, request.answer, generator)
+            if params.logprobs is not None:
+                drawn = sampling_logprob(allowed, token, params, request.prompt.ids, request.answer)
+            if request.constraint is not None:
                 request.constraint.accept(token)
         except ValueError as error:
-            token = str(error)
-        return self._result(request, token, logits)
+            return self._result(request, str(error), logits)
+        return self._result(request, token, logits, drawn)
 
-    def _result(self, request: Request, token: int | str, logits: Tensor | None) -> Sampled | None:
-        """The token with its log-probabilities. None, with the request's error set, if `token` is an error message."""
+    def _result(self, request: Request, token: int | str, logits: Tensor | None, drawn: float = 0.0) -> Sampled | None:
+        """The token with its log-probabilities. None, with the request's error set, if `token` is an error message.
+
+        drawn  its log-probability in the distribution that it was drawn from
+        """
         if isinstance(token, str):
             request.error = EngineError(token, request.id)
             return None
         logprobs: TokenLogprobs | None = None
         if request.params.logprobs is not None and logits is not None:
-            logprobs = token_logprobs(logits, token, request.params.logprobs)
+            logprobs = token_logprobs(logits, token, request.params.logprobs, drawn)
         return Sampled(token, logprobs)

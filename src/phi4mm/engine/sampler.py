@@ -44,20 +44,41 @@ def sample(
     largest = float(logits.max())
     if not math.isfinite(largest):
         raise ValueError(_not_finite(largest, logits.numel()))
+    logits = penalize(logits, params, prompt_ids, answer_ids)
+    if params.temperature == 0.0:
+        return int(logits.argmax())
+    return draw(keep_likely(apply_temperature(logits, params.temperature), params), generator)
+
+
+def sampling_logprob(
+    logits: Tensor, token: int, params: SamplingParams, prompt_ids: Sequence[int], answer_ids: Sequence[int]
+) -> float:
+    """Log-probability of a token in the distribution that `sample` draws from with the same arguments."""
+    logits = penalize(logits, params, prompt_ids, answer_ids)
+    if params.temperature == 0.0:
+        return 0.0
+    kept = keep_likely(apply_temperature(logits, params.temperature), params)
+    return float(kept.log_softmax(-1)[token])
+
+
+def penalize(logits: Tensor, params: SamplingParams, prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> Tensor:
+    """(V,) -> (V,): every penalty of the parameters."""
     if params.repetition_penalty != 1.0:
         logits = penalize_repetition(logits, params.repetition_penalty, [*prompt_ids, *answer_ids])
     if params.presence_penalty != 0.0 or params.frequency_penalty != 0.0:
         logits = penalize_answer(logits, params.presence_penalty, params.frequency_penalty, answer_ids)
-    if params.temperature == 0.0:
-        return int(logits.argmax())
-    logits = apply_temperature(logits, params.temperature)
+    return logits
+
+
+def keep_likely(logits: Tensor, params: SamplingParams) -> Tensor:
+    """(V,) logits over the temperature -> (V,): -inf where top-k, top-p or min-p drops a token."""
     if params.top_k:
         logits = keep_top_k(logits, params.top_k)
     if params.top_p < 1.0:
         logits = keep_top_p(logits, params.top_p)
     if params.min_p > 0.0:
         logits = keep_min_p(logits, params.min_p)
-    return draw(logits, generator)
+    return logits
 
 
 def most_likely(logits: Tensor) -> list[int | str]:
@@ -74,11 +95,15 @@ def _not_finite(largest: float, count: int) -> str:
     return f"the largest of {count} logits is {largest}; expected a finite number"
 
 
-def token_logprobs(logits: Tensor, token: int, count: int) -> TokenLogprobs:
-    """(V,) float32 logits of the model -> the token's log-probability and the `count` most likely tokens."""
+def token_logprobs(logits: Tensor, token: int, count: int, sampling: float) -> TokenLogprobs:
+    """(V,) float32 logits of the model -> the token's log-probability and the `count` most likely tokens.
+
+    sampling  its log-probability in the distribution that it was drawn from
+    """
     logprobs = logits.log_softmax(-1)
     values, ids = logprobs.topk(min(count, logits.numel()))
-    return TokenLogprobs(token, float(logprobs[token]), tuple(zip(ids.tolist(), values.tolist(), strict=True)))
+    top = tuple(zip(ids.tolist(), values.tolist(), strict=True))
+    return TokenLogprobs(token, float(logprobs[token]), top, sampling)
 
 
 def apply_mask(logits: Tensor, mask: npt.NDArray[np.int32]) -> Tensor:

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
-from phi4mm.config.model import TextConfig
+from phi4mm.config.model import AdapterConfig, TextConfig
 
 Target: TypeAlias = "tuple[int, str]"  # layer number and projection that a LoRA adapts
 PROJECTIONS = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
@@ -38,3 +39,14 @@ def projection_sizes(text: TextConfig) -> dict[str, tuple[int, int]]:
         "gate_up_proj": (2 * text.intermediate_size, width),
         "down_proj": (width, text.intermediate_size),
     }
+
+
+def new_adapter(text: TextConfig, config: AdapterConfig, generator: torch.Generator) -> AdapterWeights:
+    """An adapter that changes nothing yet, over all projections: A random as in PEFT, B zero."""
+    layers: dict[Target, tuple[Tensor, Tensor]] = {}
+    for layer in range(text.num_layers):
+        for projection, (outputs, inputs) in projection_sizes(text).items():
+            bound = inputs**-0.5
+            a = torch.empty(config.rank, inputs).uniform_(-bound, bound, generator=generator)
+            layers[layer, projection] = (a, torch.zeros(outputs, config.rank))
+    return AdapterWeights(layers, config.scaling)

@@ -69,6 +69,14 @@ class Phi4MM(nn.Module):
         """
         self.text.add_adapter(name, weights, trainable=trainable)
 
+    def adapter_weights(self, name: Adapter) -> AdapterWeights:
+        """The matrices of an adapter, shared with the model. Raises ConfigError for an unknown or a packed one."""
+        return self.text.adapter_weights(name)
+
+    def merge_adapter(self, name: Adapter) -> None:
+        """Add an adapter to the base weights, in place, and remove it. Raises ConfigError as `adapter_weights` does."""
+        self.text.merge_adapter(name)
+
     def remove_adapter(self, name: Adapter) -> None:
         """Remove an adapter and free its matrices. Raises ConfigError for an unknown name."""
         self.text.remove_adapter(name)

@@ -29,11 +29,17 @@ class Usage:
 
 @dataclass(frozen=True)
 class TokenLogprobs:
-    """The log-probability of one token of an answer, and the most likely tokens at its position with theirs."""
+    """The log-probability of one token of an answer, and the most likely tokens at its position with theirs.
+
+    logprob, top      of the model, before penalties and temperature
+    sampling_logprob  of the token in the distribution that it was drawn from: after penalties, temperature, top-k,
+                      top-p and min-p; 0 for a token that was chosen as the most likely one
+    """
 
     token: int
     logprob: float
     top: tuple[tuple[int, float], ...]
+    sampling_logprob: float = 0.0
 
 
 @dataclass(frozen=True)
