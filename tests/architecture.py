@@ -47,7 +47,16 @@ MAY_IMPORT = {
     "evaluation": (*BELOW_INFERENCE, "inference", "metrics", "evaluation"),
     "server": (*BELOW_INFERENCE, "inference", "speech", "documents", "server"),
     "cluster": (*BELOW_INFERENCE, "inference", "metrics", "speech", "documents", "evaluation", "server", "cluster"),
-    "nano": (*BELOW_INFERENCE, "metrics", "training", "diagnostics", "nano", "nano.synth"),
+    "nano": (
+        *BELOW_INFERENCE,
+        "metrics",
+        "training",
+        "training.rollout",
+        "evaluation",
+        "diagnostics",
+        "nano",
+        "nano.synth",
+    ),
     "nano.synth": ("values", "nano.synth"),
     "api": ("values", "inference", "speech", "documents"),
     "cli": ("public", "api", *BELOW_INFERENCE, "inference", "metrics", *APPLICATIONS, "cli"),
@@ -60,6 +69,8 @@ MODULES_WITHOUT_TORCH = (
     "engine.transport",
     *(f"cli.{name}" for name in ("main", "run", "chat")),
     *(f"training.{name}" for name in ("data", "workers")),
+    *(f"evaluation.{name}" for name in ("comparison", "evaluate", "intervals", "records", "rows", "scoring", "units")),
+    "nano.evaluation",
 )
 # Other packages and the areas that may import them; None: all areas. `torch` has its own test.
 AREAS_OF = {
@@ -75,6 +86,7 @@ AREAS_OF = {
     "llguidance": ("processing",),
     "espeakng_loader": ("nano",),
     "onnxruntime": ("nano",),
+    "sacrebleu": ("metrics",),
 }
 WITH_PUBLIC_INIT = {"compat"}  # packages, besides phi4mm itself, whose __init__ imports their public names
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "shared", "tools_common"}

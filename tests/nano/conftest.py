@@ -10,12 +10,56 @@ from typing import Any
 import numpy as np
 import pytest
 
-from phi4mm.nano.recipe import NanoRecipe, StagePlan
+from phi4mm.nano.recipe import NanoRecipe, RunFolder, read_recipe
 from phi4mm.nano.synth import world
 from phi4mm.nano.synth.augment import RATE
 from phi4mm.nano.synth.utterance import Speech
 from phi4mm.nano.tokenizer import train_tokenizer
 from phi4mm.protocol.inputs import F32
+
+RECIPE = """
+seed = 0
+vocabulary = 512
+utterances = {}
+passages = {}
+[[stages]]
+name = "text"
+goal = "answers"
+train = ["model.text.embed_tokens", "model.text.layers", "model.text.norm"]
+steps = 2
+rate = 1e-3
+tokens = 200
+tasks = { chat = 3, tool_call = 1 }
+[[stages]]
+name = "hearing"
+goal = "transcripts"
+begin = []
+train = ["model.audio.encoder", "head"]
+steps = 2
+rate = 1e-3
+tokens = 60
+pool = 2
+tasks = { transcribe = 1 }
+[[stages]]
+name = "seeing"
+goal = "shown"
+begin = []
+train = ["model.image.tower", "words", "letters"]
+steps = 2
+rate = 1e-3
+tokens = 400
+tasks = { scene = 1, line = 1 }
+[[stages]]
+name = "all"
+goal = "answers"
+train = ["model.image", "model.audio"]
+adapters = ["speech", "vision"]
+steps = 3
+rate = 1e-3
+tokens = 1500
+checkpointing = true
+tasks = { scene = 2, transcribe = 1, spoken_scene = 1, chat = 1, tool_call = 1 }
+"""
 
 
 def in_process(make: Callable[[int], Any], start: int, end: int, stride: int = 1) -> Generator[Any, None, None]:
@@ -37,13 +81,20 @@ def _tones_for_speech(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> NanoRecipe:
-    """A recipe whose folder holds a tokenizer and a speech bank of every text that the tests ask for."""
-    folder = tmp_path_factory.mktemp("nano")
-    (folder / "tokenizer.json").write_text(train_tokenizer(30, 512), encoding="utf-8")
+    """A recipe of one stage of each goal, two steps each."""
+    path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return read_recipe(path)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run's folder that holds a tokenizer and a speech bank of every text that the tests ask for."""
+    run = RunFolder(tmp_path_factory.mktemp("nano"))
+    run.tokenizer.write_text(train_tokenizer(30, 512), encoding="utf-8")
     texts = sorted({world.example("train", n, task, world.silent).spoken for task in world.SPOKEN for n in range(300)})
-    write_bank(folder / "speech", texts)
-    plan, joint = StagePlan(steps=2, batch=2, rate=1e-3), StagePlan(steps=3, batch=12, rate=1e-3)
-    return NanoRecipe(folder, seed=0, vocabulary=512, utterances={}, audio=plan, vision=plan, joint=joint)
+    write_bank(run.speech, texts)
+    return run
 
 
 def write_bank(folder: Path, texts: list[str]) -> None:
@@ -55,7 +106,9 @@ def write_bank(folder: Path, texts: list[str]) -> None:
     ends = np.cumsum([len(sentence) for sentence in samples]).tolist()
     part = {"language": "en", "texts": texts, "voices": [0] * len(texts), "ends": ends, "onsets": onsets}
     (folder / "en-tones.json").write_text(json.dumps(part), encoding="utf-8")
-    (folder / "index.json").write_text(json.dumps({"parts": ["en-tones"], "digest": "tones"}), encoding="utf-8")
+    (folder / "index.json").write_text(
+        json.dumps({"parts": ["en-tones"], "spoken": {}, "digest": "tones"}), encoding="utf-8"
+    )
 
 
 def tone(text: str) -> F32:

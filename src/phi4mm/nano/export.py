@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-import subprocess
 import tempfile
 from dataclasses import asdict
 from importlib.metadata import version
@@ -15,12 +14,12 @@ from typing import Any
 import torch
 
 from phi4mm.checkpoint.save import save_original
-from phi4mm.machine import cpu_name, usable_cores
-from phi4mm.nano.batches import IMAGES, open_batch_maker
-from phi4mm.nano.recipe import STAGES, NanoRecipe
-from phi4mm.nano.stages import new_stages
+from phi4mm.machine import code_commit, cpu_name, usable_cores
+from phi4mm.nano.batches import open_batch_maker
+from phi4mm.nano.recipe import IMAGES, NanoRecipe, RunFolder, Stage
+from phi4mm.nano.stages import load_stage, new_model
 from phi4mm.processing.tokenizer import Special
-from phi4mm.training.state import load_module, read_progress
+from phi4mm.training.state import read_progress
 
 VERSIONED = ("torch", "numpy", "tokenizers", "pillow", "espeakng-loader")
 LIMITS = (
@@ -31,14 +30,17 @@ LIMITS = (
 )
 
 
-def export(recipe: NanoRecipe, out: Path, command: str) -> None:
-    """Write the model of the joint stage into the new folder `out`: original layout, bfloat16, with training.json.
+def export(recipe: NanoRecipe, folder: RunFolder, out: Path, command: str) -> None:
+    """Write the model that the stages trained into the new folder `out`: original layout, bfloat16, with training.json.
 
-    raises  ConfigError when `out` is not empty, CheckpointError when the state does not fit the recipe
+    A stage that has not run leaves the weights that it would train as they were before it.
+
+    raises  ConfigError when `out` is not empty, CheckpointError when a state does not fit the recipe
     """
-    joint = new_stages(recipe).joint
-    load_module(recipe.state("joint"), joint)
-    tokenizer = open_batch_maker(recipe.folder).processor.tokenizer
+    model = new_model(recipe, folder)
+    for stage in _finished(recipe, folder):
+        load_stage(recipe, stage, folder, model)
+    tokenizer = open_batch_maker(folder.path).processor.tokenizer
     ends = [tokenizer.id(Special.END), tokenizer.id(Special.ENDOFTEXT)]
     files = {
         "generation_config": {"bos_token_id": ends[1], "eos_token_id": ends, "pad_token_id": ends[1]},
@@ -51,42 +53,35 @@ def export(recipe: NanoRecipe, out: Path, command: str) -> None:
             "image_processor_type": "Phi4MMImageProcessor",
             "processor_class": "Phi4MMProcessor",
         },
-        "training": provenance(recipe, command),
+        "training": provenance(recipe, folder, command),
     }
     with tempfile.TemporaryDirectory() as extra_files:
         for name, value in files.items():
             text = json.dumps(value, indent=2) + "\n"
             Path(extra_files, f"{name}.json").write_text(text, encoding="utf-8")
-        shutil.copyfile(recipe.folder / "tokenizer.json", Path(extra_files, "tokenizer.json"))
-        save_original(joint.model.to(torch.bfloat16), out, source=Path(extra_files))
+        shutil.copyfile(folder.tokenizer, Path(extra_files, "tokenizer.json"))
+        save_original(model.to(torch.bfloat16), out, source=Path(extra_files))
 
 
-def provenance(recipe: NanoRecipe, command: str) -> dict[str, Any]:
-    """The content of training.json; bench/nano_scores.py adds the scores."""
-    progress = {stage: read_progress(recipe.state(stage)) for stage in STAGES}
+def provenance(recipe: NanoRecipe, folder: RunFolder, command: str) -> dict[str, Any]:
+    """The content of training.json; `phi4mm eval nano` adds the scores."""
+    stages = {}
+    for stage in _finished(recipe, folder):
+        saved = read_progress(folder.state(stage.name))
+        stages[stage.name] = asdict(stage) | {"steps_taken": saved.step, "seconds": round(saved.seconds)}
     return {
         "what": "nano, trained from random weights by phi4mm on the synthetic data of phi4mm.nano.synth",
         "command": command,
         "seed": recipe.seed,
-        "commit": _commit(),
-        "data": {"speech": recipe.utterances, "speech_digest": open_batch_maker(recipe.folder).bank.digest},
-        "stages": {
-            stage: asdict(recipe.plan(stage)) | {"steps_taken": saved.step, "seconds": round(saved.seconds)}
-            for stage, saved in progress.items()
-        },
+        "commit": code_commit(),
+        "speech": dict(recipe.utterances),
+        "stages": stages,
         "hardware": {"processor": cpu_name(), "cores": usable_cores(), "device": "cpu"},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
         "limits": list(LIMITS),
     }
 
 
-def _commit() -> str:
-    """The commit of the running code, with the suffix -dirty if files differ from it."""
-    folder = Path(__file__).parent
-    try:
-        result = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=folder, capture_output=True, text=True
-        )
-    except FileNotFoundError:
-        return "unknown: git is not installed"
-    return result.stdout.strip() or "unknown: no commit"
+def _finished(recipe: NanoRecipe, folder: RunFolder) -> list[Stage]:
+    """The stages that have a saved state, in order."""
+    return [stage for stage in recipe.stages if folder.state(stage.name).exists()]

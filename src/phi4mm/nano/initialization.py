@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable
+
 import torch
+from torch import Tensor
 
 from phi4mm.model.audio import AudioEncoder
+from phi4mm.model.media import AudioBatch
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.nano.speech_bank import SpeechBank
-from phi4mm.nano.synth import augment
-from phi4mm.nano.synth.augment import RATE
-from phi4mm.processing.audio import log_mel
 
-MEASURED_CLIPS = 500
+MEASURED_CLIPS = 300
 
 
 def initialize(model: Phi4MM, seed: int) -> None:
@@ -34,10 +33,13 @@ def initialize(model: Phi4MM, seed: int) -> None:
                 parameter.normal_(0, 0.7 * parameter[0].numel() ** -0.5, generator=generator)
 
 
-def measure_mels(bank: SpeechBank, encoder: AudioEncoder) -> None:
-    """Set the encoder's mean and inverse standard deviation, measured on utterances of the bank, in place."""
-    rng = np.random.default_rng(0)
-    numbers = range(0, len(bank.texts), max(1, len(bank.texts) // MEASURED_CLIPS))
-    frames = np.concatenate([log_mel(augment.augment(bank.clean(number), RATE, rng), RATE) for number in numbers])
-    encoder.mean.copy_(torch.from_numpy(frames.mean(0)))
-    encoder.invstd.copy_(torch.from_numpy(1 / frames.std(0)))
+def measure_mels(encoder: AudioEncoder, clips: Iterable[AudioBatch]) -> None:
+    """Set the encoder's mean and inverse standard deviation to those of the first MEASURED_CLIPS clips, in place."""
+    frames: list[Tensor] = []
+    for batch in clips:
+        frames += [features[:count] for features, count in zip(batch.features, batch.frames.tolist(), strict=True)]
+        if len(frames) >= MEASURED_CLIPS:
+            break
+    measured = torch.cat(frames)
+    encoder.mean.copy_(measured.mean(0))
+    encoder.invstd.copy_(1 / measured.std(0))

@@ -1,188 +1,157 @@
-"""nano's three training stages: each encoder pretrained separately, then the whole model jointly."""
+"""Runs nano's training stages, each from the weights of those before it."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+import torch.distributed as dist
+from torch import Tensor
 
-from phi4mm.errors import ConfigError
-from phi4mm.model.audio import AudioEncoder
+from phi4mm.kernels.precision import has_native_bf16
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.model.vision import Tower
-from phi4mm.nano.batches import NAMES, make_audio_batch, make_joint_batch, make_vision_batch, open_batch_maker
-from phi4mm.nano.data import AudioExamples, JointExamples, VisionExamples
+from phi4mm.nano.alignment import add_stage_adapter, policy_batches, policy_objective, preference_objective
+from phi4mm.nano.batches import NAMES, NanoBatch, make_batch, make_preferences, open_batch_maker
 from phi4mm.nano.initialization import initialize, measure_mels
-from phi4mm.nano.recipe import NanoRecipe, Stage, nano_config
-from phi4mm.nano.speech_bank import build_bank
+from phi4mm.nano.pretraining import ShownTraining, TranscriptTraining
+from phi4mm.nano.recipe import NanoRecipe, RunFolder, Stage, nano_config
+from phi4mm.nano.speech_bank import build_bank, is_built
+from phi4mm.nano.synth import world
 from phi4mm.nano.tokenizer import train_tokenizer
-from phi4mm.training import losses
-from phi4mm.training.forward import forward
+from phi4mm.training.checkpointing import checkpoint_layers
+from phi4mm.training.grpo import GroupPolicy
 from phi4mm.training.loop import Objective, Progress, Trainer
-from phi4mm.training.optimizers import Schedule, make_adamw
-from phi4mm.training.state import load_module
+from phi4mm.training.optimizers import ParameterGroup, make_adamw, select_trainable
+from phi4mm.training.sft import answer_loss
+from phi4mm.training.state import load_trained
 from phi4mm.training.workers import worker_pool
 
 BETAS = (0.9, 0.98)
 TOKENIZER_EXAMPLES = 1500  # per task
 
 
-class AudioPretraining(Objective[AudioExamples]):
-    """Trains the audio encoder with a word head: on the sequence of words (CTC), and on the word at each token."""
+class NanoAnswers(Objective[NanoBatch]):
+    """Trains nano on the answers of its examples."""
 
-    weights: ClassVar = {"ctc": 0.3, "frame_ce": 1.0}
+    weights: ClassVar = {"answer": 1.0}
 
-    def __init__(self, encoder: AudioEncoder, head: nn.Linear) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-
-    def losses(self, batch: AudioExamples) -> dict[str, Tensor]:
-        """`ctc` of the words spoken, a mean over clips; `frame_ce` of the word at each token, a mean over tokens."""
-        hidden = self.encoder(batch.clips.features, batch.clips.frames)
-        return {
-            "ctc": losses.ctc(self.head(hidden), batch.clips.tokens, batch.spoken),
-            "frame_ce": losses.frame_ce(self.head(hidden), batch.frame_words),
-        }
-
-    def counts(self, batch: AudioExamples) -> dict[str, int]:
-        """Clips and labelled tokens."""
-        return {"ctc": len(batch.spoken), "frame_ce": int((batch.frame_words != losses.NO_LABEL).sum())}
-
-
-class VisionPretraining(Objective[VisionExamples]):
-    """Trains the image tower with a head that predicts the words that describe an image."""
-
-    weights: ClassVar = {"multilabel": 0.4}
-
-    def __init__(self, tower: Tower, head: nn.Linear) -> None:
-        super().__init__()
-        self.tower = tower
-        self.head = head
-
-    def losses(self, batch: VisionExamples) -> dict[str, Tensor]:
-        """`multilabel`: of the words predicted from the mean of a crop's patch features, a mean over images."""
-        features = self.tower(batch.images.pixels, batch.images.mask)
-        return {"multilabel": losses.multilabel(self.head(features.mean(1)), batch.shown)}
-
-    def counts(self, batch: VisionExamples) -> dict[str, int]:
-        """Images."""
-        return {"multilabel": len(batch.shown)}
-
-
-class JointTraining(Objective[JointExamples]):
-    """Trains the whole model on answers, with an auxiliary word head and loss for each encoder."""
-
-    weights: ClassVar = {"answer": 1.0, "ctc": 0.3, "multilabel": 0.4}
-
-    def __init__(self, model: Phi4MM, audio_head: nn.Linear, image_head: nn.Linear) -> None:
+    def __init__(self, model: Phi4MM) -> None:
         super().__init__()
         self.model = model
-        self.audio_head = audio_head
-        self.image_head = image_head
 
-    def losses(self, batch: JointExamples) -> dict[str, Tensor]:
-        """`answer`, a mean over labels; `ctc` if the batch has audio and `multilabel` if it has images."""
-        result = forward(self.model, batch.training)
-        auxiliary: dict[str, Tensor] = {}
-        if result.images:
-            means = torch.stack([embeddings.mean(0) for embeddings in result.images])
-            auxiliary["multilabel"] = losses.multilabel(self.image_head(means), batch.shown)
-        if result.audio is not None and batch.training.clips is not None:
-            logits = self.audio_head(result.audio.hidden)
-            auxiliary["ctc"] = losses.ctc(logits, batch.training.clips.tokens, batch.spoken)
-        return auxiliary | {"answer": losses.cross_entropy(result.logits, batch.training.labels)}
+    def losses(self, batch: NanoBatch) -> dict[str, Tensor]:
+        """`answer`, a mean over labels."""
+        return {"answer": answer_loss(self.model, batch.training)}
 
-    def counts(self, batch: JointExamples) -> dict[str, int]:
-        """Labels, clips and images."""
-        return {"answer": len(batch.training.labels), "ctc": len(batch.spoken), "multilabel": len(batch.shown)}
+    def counts(self, batch: NanoBatch) -> dict[str, int]:
+        """Labels."""
+        return {"answer": len(batch.training.labels)}
 
 
-@dataclass(frozen=True)
-class NanoStages:
-    """The objectives of all stages. They share one model: `joint` contains the encoders of `audio` and `vision`."""
-
-    audio: AudioPretraining
-    vision: VisionPretraining
-    joint: JointTraining
-
-
-def new_stages(recipe: NanoRecipe) -> NanoStages:
+def new_model(recipe: NanoRecipe, folder: RunFolder) -> Phi4MM:
     """nano with its starting weights, which depend only on the recipe's seed and data, so each stage gets the same."""
-    maker = open_batch_maker(recipe.folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model = Phi4MM(nano_config(maker.processor.tokenizer))
-        config = model.config
-        audio_head = nn.Linear(config.audio.hidden_size, len(maker.words) + 1)
-        image_head = nn.Linear(config.text.hidden_size, len(NAMES))
-        tower_head = nn.Linear(config.vision.hidden_size, len(NAMES))
+        model = Phi4MM(nano_config(open_batch_maker(folder.path).processor.tokenizer))
     initialize(model, recipe.seed)
-    assert model.audio is not None and model.image is not None, "nano has both encoders"
-    measure_mels(maker.bank, model.audio.encoder)
-    return NanoStages(
-        AudioPretraining(model.audio.encoder, audio_head),
-        VisionPretraining(model.image.tower, tower_head),
-        JointTraining(model, audio_head, image_head),
-    )
+    return model
 
 
-def init_from_stages(recipe: NanoRecipe, stages: NanoStages) -> None:
-    """Load the separately pretrained encoders, in place.
+def load_stage(recipe: NanoRecipe, stage: Stage, folder: RunFolder, model: Phi4MM) -> None:
+    """Load what a stage trained, in place; an adapter that was made for the stage is added to the base weights.
 
-    raises  ConfigError when their stages have not run, CheckpointError when their states do not fit
+    raises  CheckpointError when the state does not fit
     """
-    parts: dict[Stage, nn.Module] = {"audio": stages.audio, "vision": stages.vision}
-    for stage, part in parts.items():
-        if not recipe.state(stage).exists():
-            raise ConfigError(f"stage joint needs {recipe.state(stage)}; run stage {stage} first")
-        load_module(recipe.state(stage), part)
+    made = stage.alignment is not None and add_stage_adapter(model, stage.alignment, recipe.seed)
+    load_trained(folder.state(stage.name), model, "model")
+    if made and stage.alignment is not None:
+        model.merge_adapter(stage.alignment.adapter)
 
 
-def prepare(recipe: NanoRecipe, processes: int, report: Callable[[str], None]) -> None:
-    """Make the tokenizer and the speech bank if they are missing.
+def new_objective(recipe: NanoRecipe, stage: Stage, folder: RunFolder) -> Objective[Any]:
+    """The objective of a stage, with the weights it begins with and only its own parameters trainable."""
+    model = new_model(recipe, folder)
+    for earlier in stage.begin:
+        load_stage(recipe, recipe.stage(earlier), folder, model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        objective = _objective(recipe, stage, folder, model)
+    select_trainable(objective, prefixes=stage.training.train, adapters=stage.training.adapters)
+    if stage.training.checkpointing:
+        checkpoint_layers(model)
+    return objective
+
+
+def _objective(recipe: NanoRecipe, stage: Stage, folder: RunFolder, model: Phi4MM) -> Objective[Any]:
+    if stage.goal == "transcripts":
+        assert model.audio is not None, "nano has both encoders"
+        first = (make_batch(folder.path, stage, recipe.seed, number).training.clips for number in itertools.count())
+        measure_mels(model.audio.encoder, (clips for clips in first if clips is not None))
+        return TranscriptTraining(model)
+    if stage.goal == "shown":
+        return ShownTraining(model, len(NAMES))
+    if stage.alignment is None:
+        return NanoAnswers(model)
+    make = preference_objective if stage.goal == "preferences" else policy_objective
+    return make(model, stage.alignment, recipe.seed)
+
+
+def prepare(
+    recipe: NanoRecipe, stages: Sequence[Stage], folder: RunFolder, processes: int, report: Callable[[str], None]
+) -> None:
+    """Make what is missing of the tokenizer and, where a task of the stages has sound, of the speech bank.
 
     report  called with a line on the progress
     """
-    recipe.folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = recipe.folder / "tokenizer.json"
-    if not tokenizer.exists():
+    folder.path.mkdir(parents=True, exist_ok=True)
+    if not folder.tokenizer.exists():
         report(f"tokenizer: training it on {TOKENIZER_EXAMPLES} examples per task")
-        unfinished = tokenizer.with_suffix(".part")
+        unfinished = folder.tokenizer.with_suffix(".part")
         with worker_pool(1) as pool:  # the tokenizers library ignores Ctrl-C while it trains
             text = pool.submit(train_tokenizer, TOKENIZER_EXAMPLES, recipe.vocabulary).result()
         unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, tokenizer)
-    if not (recipe.folder / "speech" / "index.json").exists():
-        build_bank(recipe.folder / "speech", recipe.utterances, {}, recipe.seed, processes, report)
+        os.replace(unfinished, folder.tokenizer)
+    settings = (recipe.utterances, recipe.passages, recipe.seed)
+    sounding = any(world.has_sound(task) for stage in stages for task in stage.tasks)
+    if any(settings[:2]) and sounding and not is_built(folder.speech, *settings):
+        build_bank(folder.speech, *settings, processes, report)
+
+
+def new_trainer(recipe: NanoRecipe, stage: Stage, folder: RunFolder) -> Trainer[Any]:
+    """The trainer of a stage, which goes on from the stage's saved state if there is one.
+
+    On CPUs with bfloat16 products, these run in bfloat16, and everything else in float32. GRPO is all in float32: the
+    engine draws answers in it, and both must compute the same probabilities.
+    """
+    objective, training = new_objective(recipe, stage, folder), stage.training
+    optimizer = make_adamw(objective, (ParameterGroup(weight_decay=training.weight_decay),), betas=BETAS)
+    processes = dist.get_world_size() if dist.is_initialized() else 1
+    trainer = Trainer(
+        objective,
+        optimizer,
+        training.schedule,
+        folder.state(stage.name),
+        accumulate=training.accumulated_by(processes),
+        autocast=torch.bfloat16 if has_native_bf16() and stage.goal != "rewards" else None,
+        seed=recipe.seed,
+    )
+    if trainer.state.exists():
+        trainer.resume()
+    return trainer
 
 
 def train_stage(
-    recipe: NanoRecipe, stage: Stage, *, resume: bool, report: Callable[[Progress], None] | None = None
-) -> None:
-    """Run one stage to its end; `audio` and `vision` are independent, `joint` needs the states of both.
-
-    resume  continue from the stage's saved state, if there is one
-    report  as in Trainer.run
-    raises  ConfigError when an earlier stage has not run
-    """
-    plan, stages = recipe.plan(stage), new_stages(recipe)
-    if stage == "joint":
-        init_from_stages(recipe, stages)
-    objectives: dict[Stage, Objective[Any]] = {"audio": stages.audio, "vision": stages.vision, "joint": stages.joint}
-    makers: dict[Stage, Callable[..., Any]] = {
-        "audio": make_audio_batch,
-        "vision": make_vision_batch,
-        "joint": make_joint_batch,
-    }
-    objective = objectives[stage]
-    schedule = Schedule(plan.steps, plan.rate, decay=plan.decay)
-    trainer = Trainer(objective, make_adamw(objective, betas=BETAS), schedule, recipe.state(stage))
-    if resume and trainer.state.exists():
-        trainer.resume()
-    trainer.run(functools.partial(makers[stage], recipe.folder, recipe.seed, plan.batch), report)
+    trainer: Trainer[Any], recipe: NanoRecipe, stage: Stage, folder: RunFolder,
+    report: Callable[[Progress], None] | None = None,
+) -> bool:  # fmt: skip
+    """Run a stage to its end; False when it was told to stop. `report` is as in Trainer.run."""
+    if stage.goal == "rewards":
+        assert isinstance(trainer.objective, GroupPolicy)
+        maker = open_batch_maker(folder.path)
+        return trainer.run(policy_batches(trainer.objective.model, maker, stage, recipe.seed), report, ahead=False)
+    make = make_preferences if stage.goal == "preferences" else make_batch
+    return trainer.run(functools.partial(make, folder.path, stage, recipe.seed), report)

@@ -13,14 +13,18 @@ from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from tokenizers.trainers import BpeTrainer
 
 from phi4mm.nano.synth import world
+from phi4mm.protocol.messages import Image
+
+IMAGES_ONE_IN = 10
 
 # The published special strings, in the published order.
 SPECIAL = (
     "<|endoftext|>", "<|endoftext10|>", "<|endoftext11|>", "<|endofprompt|>", "<|assistant|>", "<|end|>", "<|user|>",
     "<|system|>", "<|tool|>", "<|/tool|>", "<|tool_call|>", "<|/tool_call|>", "<|tool_response|>", "<|tag|>",
 )  # fmt: skip
-# Letters with at most one leading sign or space, single digits, signs, line ends, other space.
-PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# Letters, single digits, signs, line ends, other space. No space is part of a word: it then has the same tokens at the
+# start of an answer and after a space, and can be copied token by token.
+PIECES = r"\p{L}+|\p{N}|[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+"
 
 
 def train_tokenizer(examples: int, entries: int) -> str:
@@ -39,8 +43,11 @@ def train_tokenizer(examples: int, entries: int) -> str:
 
 
 def _texts(examples: int) -> Iterator[str]:
-    for task in world.TASKS:
-        for seed in range(examples):
+    """The texts of all tasks. Of tasks with images, which take time to draw, only one example in IMAGES_ONE_IN."""
+    for task in world.ALL_TASKS:
+        first = world.example("train", 0, task, world.silent)
+        images = any(isinstance(part, Image) for message in first.messages for part in message.parts)
+        for seed in range(examples // IMAGES_ONE_IN if images else examples):
             example = world.example("train", seed, task, world.silent)
             yield from (part for message in example.messages for part in message.parts if isinstance(part, str))
             yield example.answer

@@ -9,12 +9,13 @@ import random
 
 from phi4mm.nano.synth.example import LANGUAGES, Example, Language, Speaker
 from phi4mm.nano.synth.language import composition, french
-from phi4mm.nano.synth.language.grammar import render
+from phi4mm.nano.synth.language.grammar import render, sentence
 from phi4mm.nano.synth.language.meaning import MEN, WOMEN, Clause, Meaning, Phrase, Sentence
 from phi4mm.nano.synth.split import Split, draw
 from phi4mm.protocol.messages import Message
 
 TASKS = ("summary",)
+LONGEST = 10  # words of a sentence
 ABOUT: dict[Language, tuple[str, ...]] = {
     "en": ("This is a story about {}.", "Let me tell you about {}.", "Today we talk about {}."),
     "de": ("Das ist eine Geschichte über {}.", "Ich erzähle von {}.", "Heute sprechen wir über {}."),
@@ -46,38 +47,40 @@ def story(split: Split, rng: random.Random, language: Language) -> tuple[str, st
     person = Phrase(rng.choice((*MEN, *WOMEN)), "name")
 
     def make(rng: random.Random) -> tuple[Meaning, Meaning]:
-        return _deed(person, rng), _deed(person, rng)
+        return _deed(split, person, rng), _deed(split, person, rng)
 
     def key(deeds: tuple[Meaning, Meaning]) -> tuple[str, ...]:
         return ("summary", *(render(deed, "en") for deed in deeds))
 
     deeds = draw(split, rng, make, key)
-    others = [_other(person, rng) for _ in range(rng.randint(3, 7))]
+    others = [_other(split, person, rng) for _ in range(rng.randint(3, 7))]
     first, second = sorted(rng.sample(range(len(others) + 2), 2))
     rest = iter(others)
-    sentences = [
-        deeds[(first, second).index(at)] if at in (first, second) else next(rest) for at in range(len(others) + 2)
-    ]
+    told = [deeds[(first, second).index(at)] if at in (first, second) else next(rest) for at in range(len(others) + 2)]
     about = rng.choice(ABOUT[language]).format(person.noun)
     about = french.finish(about) if language == "fr" else about
     summary = " ".join(render(deed, language) for deed in deeds)
-    return " ".join((about, *(render(sentence, language) for sentence in sentences))), summary
+    return " ".join((about, *(render(line, language) for line in told))), summary
 
 
-def _deed(person: Phrase, rng: random.Random) -> Meaning:
-    """What the person did."""
+def _deed(split: Split, person: Phrase, rng: random.Random) -> Meaning:
+    """What the person did: a sentence of `split`."""
+
+    def make(rng: random.Random) -> Meaning:
+        while True:
+            clause = composition.past(rng, person)
+            if len(render(Sentence((clause,)), "en").split()) <= LONGEST:
+                return Sentence((clause,))
+
+    return draw(split, rng, make, lambda deed: ("sentence", render(deed, "en")))
+
+
+def _other(split: Split, person: Phrase, rng: random.Random) -> Meaning:
+    """A sentence of `split` without the person: a quality, a place, the weather, what others do."""
     while True:
-        clause = composition.past(rng, person)
-        if len(render(Sentence((clause,)), "en").split()) <= 10:
-            return Sentence((clause,))
-
-
-def _other(person: Phrase, rng: random.Random) -> Meaning:
-    """A sentence without the person: a quality, a place, the weather, what others do."""
-    while True:
-        meaning = composition.compose(rng)
+        meaning = sentence(split, rng, LONGEST)
         said = meaning.clauses if isinstance(meaning, Sentence) else ()
-        if said and all(_fits(clause, person) for clause in said) and len(render(meaning, "en").split()) <= 10:
+        if said and all(_fits(clause, person) for clause in said):
             return meaning
 
 
