@@ -89,22 +89,18 @@ def _cell(value: float | None) -> str:
 
 
 def nano() -> str:
-    """The scores of nano that its training.json records."""
-    scores = json.loads((ROOT / "src/phi4mm/nano/assets/training.json").read_text())["scores"]
-    titles = {
-        "scene": "one object: kind, colour, position",
-        "transcribe": "transcription, word error rate",
-        "tool_call": "tool call, name and arguments",
-        "spoken_scene": "spoken question about an image",
-        "sign": "sign",
-        "pair": "two objects",
-        "spoken_chat": "spoken chat",
-        "chat": "typed chat",
-        "no_tool": "tools given, none fits",
-        "repeat": "repeat a sentence",
-    }
-    rows = [f"| {title} | {scores[task]:.1%} |" for task, title in titles.items()]
-    return "\n".join(["| held-out task | score |", "|---|---|", *rows])
+    """The scores of nano that its training.json records, with their 95 % intervals."""
+    scores = json.loads((ROOT / "src/phi4mm/nano/assets/training.json").read_text())["scores"]["rows"]
+    rows = [
+        f"| {row['title']} | {row['unit']} | {_score(row, row['value'])} | "
+        f"{' to '.join(_score(row, end) for end in row['interval'])} |"
+        for row in scores.values()
+    ]
+    return "\n".join(["| held-out task | unit | score | 95 % interval |", "|---|---|---|---|", *rows])
+
+
+def _score(row: dict[str, Any], value: float) -> str:
+    return f"{value:.1f}" if row["unit"] == "BLEU" else f"{value:.1%}"
 
 
 TABLES = {

@@ -39,8 +39,8 @@ def requirements(*extras: str) -> list[str]:
     found = list(project["dependencies"])
     for extra in extras:
         for line in project["optional-dependencies"][extra]:
-            inner = re.fullmatch(r"phi4mm\[(\w+)\]", line)  # one of this project's own extras, no package of an index
-            found += requirements(inner[1]) if inner else [line]
+            inner = re.fullmatch(r"phi4mm\[([\w,]+)\]", line)  # this project's own extras, no package of an index
+            found += requirements(*inner[1].split(",")) if inner else [line]
     return [line for line in dict.fromkeys(found) if re.split(r"[<>=]", line)[0] not in LEFT_OUT]
 
 

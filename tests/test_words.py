@@ -48,7 +48,9 @@ LEFT = {
 PATTERN = re.compile(r"(?<![\w`])(" + "|".join(sorted(LEFT, key=len, reverse=True)) + r")(?!\w)")
 # Where the words are data or what is spoken of: nano's world and its random seeds, the changes of names.
 SPOKEN_OF = (
-    *("src/phi4mm/nano/synth/", "src/phi4mm/nano/assets/", "src/phi4mm/nano/batches.py", "tests/nano/"),
+    *("src/phi4mm/nano/synth/", "src/phi4mm/nano/assets/", "src/phi4mm/nano/batches.py"),
+    "src/phi4mm/nano/recipe.toml",
+    *("src/phi4mm/nano/evaluation.py", "tests/nano/"),
     *("tests/test_words.py", "CHANGELOG.md"),
 )
 

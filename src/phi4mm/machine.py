@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,16 @@ class Memory(NamedTuple):
 def cpu_name(root: Path = ROOT) -> str:
     """The processor's name, or its architecture if the system does not report a name."""
     return _facts(root / "proc/cpuinfo").get("model name") or platform.processor() or platform.machine()
+
+
+def code_commit() -> str:
+    """The commit of the running code, with the suffix -dirty if files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "unknown: git is not installed"
+    return result.stdout.strip() or "unknown: no commit"
 
 
 def cpu_flags(root: Path = ROOT) -> tuple[str, ...]:

@@ -79,7 +79,11 @@ def test_published_sizes_are_reported_part_by_part(tmp_path: Path, capsys: pytes
 def test_the_text_report_names_tensors_that_are_never_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The text must show parts, sizes, unused tensors and the facts of training.json."""
     folder = small(tmp_path / "model")
-    training = {"seed": 7, "scores": {"word error rate": 0.02}, "limits": ["English only", "drawn images"]}
+    training = {
+        "seed": 7,
+        "scores": {"rows": {"sign": {"unit": "right", "value": 0.5, "interval": [0.4, 0.6]}}},
+        "limits": ["English only", "drawn images"],
+    }
     (folder / "training.json").write_text(json.dumps(training))
     assert main(["inspect", str(folder)]) == 0
     out = capsys.readouterr().out
@@ -87,7 +91,11 @@ def test_the_text_report_names_tensors_that_are_never_read(tmp_path: Path, capsy
     assert "model.embed_tokens_extend.image_embed.img_processor.head.probe" in out
     assert "img_processor.encoder.layers.1." not in out
     assert "total                     468,640       1,875,200" in out
-    for line in ("  seed: 7", "    word error rate: 0.02", "  limits: English only; drawn images"):
+    for line in (
+        "  seed: 7",
+        "      sign: unit right, value 0.5, interval 0.4; 0.6",
+        "  limits: English only; drawn images",
+    ):
         assert line in out.splitlines()
 
 

@@ -86,6 +86,7 @@ def test_case_c_every_extra_is_reported_with_what_it_brings(monkeypatch: pytest.
     assert hardware.extras() == {
         "media": "audio of M4A, MP4, MOV, WebM, Matroska and MP2",
         "structured": "missing: answers by JSON schema, regular expression or choice; pip install 'phi4mm[structured]'",
+        "eval": "missing: BLEU for `phi4mm eval nano`; pip install 'phi4mm[eval]'",
         "train": "missing: speech for `phi4mm train nano`; pip install 'phi4mm[train]'",
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from phi4mm.metrics.calls import same_calls
-from phi4mm.metrics.words import exact_match, normalise, word_error_rate, word_errors
+from phi4mm.metrics.words import exact_match, is_sentence, normalise, word_error_rate, word_errors
 
 CALL = 'functools[{"name": "set_timer", "arguments": {"minutes": 5}}]'
 
@@ -71,3 +71,11 @@ def test_calls_are_compared_as_json_without_spacing_and_order_of_keys() -> None:
 def test_a_call_with_another_type_value_name_or_syntax_is_wrong(answer: str) -> None:
     """Prevents accepting strings as numbers and broken JSON, and a crash on deeply nested input."""
     assert not same_calls(CALL, answer)
+
+
+def test_a_sentence_begins_with_a_capital_letter_and_ends_with_its_sign() -> None:
+    """What a small model says instead, `ca ca the` or nothing, is none."""
+    for text in ("Hello! How can I help you?", "¿En qué puedo ayudarte?", "Élise est là.", "I hear no sound."):
+        assert is_sentence(text), text
+    for text in ("", ".", "hello.", "Hello", "A.", "the the the", "One.\nTwo.", '{"name": 1}'):
+        assert not is_sentence(text), text

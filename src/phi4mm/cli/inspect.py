@@ -66,15 +66,20 @@ def _table(heading: str, rows: list[tuple[str, int, int]]) -> list[str]:
 
 
 def _facts(facts: dict[str, Any], indent: str) -> list[str]:
-    """One line per fact; nested facts are indented."""
+    """One line per fact; nested facts are indented, those of a score stand on its line."""
     lines = []
     for name, value in facts.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "interval" in value:
+            lines.append(f"{indent}{name}: " + ", ".join(f"{key} {_shown(each)}" for key, each in value.items()))
+        elif isinstance(value, dict):
             lines += [f"{indent}{name}", *_facts(value, indent + "  ")]
         else:
-            shown = "; ".join(map(str, value)) if isinstance(value, list) else value
-            lines.append(f"{indent}{name}: {shown}")
+            lines.append(f"{indent}{name}: {_shown(value)}")
     return lines
+
+
+def _shown(value: object) -> object:
+    return "; ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _gib(size: int) -> str:

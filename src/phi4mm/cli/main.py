@@ -28,6 +28,7 @@ COMMANDS = {
     "bench": "measure the speed of a model on this machine",
     "doctor": "show what this machine can do and which settings fit it",
     "train": "train the included model, nano, from scratch",
+    "eval": "score nano on its held-out tasks, or compare two records",
     "completion": "print what makes a shell complete commands and options",
 }
 # Commands that people try, and what does that today.
@@ -38,7 +39,6 @@ INSTEAD = {
     "read": 'documents are not read yet; today: phi4mm run MODEL --image PAGE "What does this page say?"',
     "ask": 'documents are not read yet; today: phi4mm run MODEL --image PAGE "QUESTION"',
     "batch": "there is no such command yet; `model.batch` in Python answers many requests at once",
-    "eval": "there is no such command yet; bench/nano_scores.py scores nano",
     "chat": "type phi4mm run MODEL; without a prompt it is a chat",
     "generate": 'type phi4mm run MODEL "PROMPT"',
     "version": "type phi4mm --version",

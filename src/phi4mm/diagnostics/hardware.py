@@ -27,6 +27,7 @@ IMAGE_CODECS = {"JPEG": "jpg", "PNG": "zlib", "TIFF": "libtiff", "WEBP": "webp"}
 EXTRAS = {  # the module that an extra installs, and what it brings
     "media": ("av", "audio of M4A, MP4, MOV, WebM, Matroska and MP2"),
     "structured": ("llguidance", "answers by JSON schema, regular expression or choice"),
+    "eval": ("sacrebleu", "BLEU for `phi4mm eval nano`"),
     "train": ("espeakng_loader", "speech for `phi4mm train nano`"),
 }
 

@@ -31,3 +31,13 @@ def word_error_rate(pairs: Sequence[tuple[str, str]]) -> float:
 def exact_match(reference: str, answer: str) -> bool:
     """Whether the answer equals the reference, apart from letter case, punctuation and spaces."""
     return normalise(reference) == normalise(answer)
+
+
+def is_sentence(text: str) -> bool:
+    """Whether the text has the form of a sentence on one line: a capital letter first, words, and `.`, `!` or `?` last.
+
+    Signs that open a Spanish sentence or a quotation may stand before the letter.
+    """
+    line = text.strip()
+    first = line.lstrip("¡¿\"'«“( ")[:1]
+    return first.isupper() and line.endswith((".", "!", "?")) and "\n" not in line and len(normalise(line)) > 1

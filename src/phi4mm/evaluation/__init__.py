@@ -1,0 +1,1 @@
+"""Rows of scored tasks: examples, metrics, intervals, records and their comparison."""
