@@ -6,7 +6,7 @@ The names and shapes are explained in phi4mm.compat.arrays.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class AutoProcessor:
 
     def apply_chat_template(
         self,
-        conversation: Sequence[Mapping[str, Any]],
+        conversation: Iterable[Mapping[str, Any]],
         *,
         tokenize: bool = False,
         add_generation_prompt: bool = False,

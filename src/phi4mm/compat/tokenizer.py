@@ -148,7 +148,7 @@ class CardTokenizer:
 
     def apply_chat_template(
         self,
-        conversation: Sequence[Mapping[str, Any]],
+        conversation: Iterable[Mapping[str, Any]],
         *,
         tokenize: bool = True,
         add_generation_prompt: bool = False,
