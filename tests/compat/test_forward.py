@@ -44,7 +44,7 @@ def test_an_impossible_call_is_refused(
     inputs = processor(text=TEXT)
     with pytest.raises(ConfigError, match=r"model\(\): labels=tensor.* is not supported; compute the loss"):
         model(**inputs, labels=inputs.input_ids)
-    with pytest.raises(InputError, match="num_logits_to_keep is -1; expected a whole number from 1"):
+    with pytest.raises(ConfigError, match="num_logits_to_keep is -1; expected a whole number from 0"):
         model(**inputs, num_logits_to_keep=-1)
     with pytest.raises(InputError, match="the output has no 'past_key_values'; expected 'logits'"):
         model(**inputs)["past_key_values"]

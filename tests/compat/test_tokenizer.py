@@ -11,6 +11,7 @@ import torch
 from phi4mm.compat import AutoProcessor, CardTokenizer
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.inference.model import Model
+from phi4mm.processing.openai_messages import as_message
 from phi4mm.protocol.messages import Message, Tool
 
 TEXT = "<|user|>hello<|end|><|assistant|>"
@@ -67,13 +68,33 @@ def test_the_chat_template_is_the_published_one(processor: AutoProcessor) -> Non
         ),
         ({"role": "user", "content": [{"type": "video"}]}, r"message 1 has the part \{'type': 'video'\}; expected"),
         ({"role": "user", "content": ["hello"]}, "message 1 has the part 'hello'; expected"),
-        ({"role": "user", "content": [{"type": "text", "text": 5}]}, "message 1 has the part .*; expected"),
+        (
+            {"role": "user", "content": [{"type": "text", "text": 5}]},
+            "the text part of message 1 has text 5; expected",
+        ),
         ({"role": "user", "content": [{"type": "image", "path": "a.png"}]}, r"use processor\.apply_chat_template"),
         (
             {"role": "system", "content": "x", "tools": [{}]},
             "a system message with tools of type list; .* as JSON text",
         ),
         ({"role": ["user"], "content": "x"}, r"message 1 has role \['user'\] and content of type str; expected one of"),
+        (
+            {"role": "user", "content": "x", "images": ["a.png"]},
+            "message 1 has the unknown key 'images'; expected",
+        ),
+        ({"role": "user", "content": "x", 5: 6}, "message 1 has the unknown key 5; expected one of"),
+        (
+            {"role": "user", "content": "x", "tool_calls": [{}]},
+            r"message 1 \(user\) has tool_calls \[\{\}\]; an",
+        ),
+        (
+            {"role": "user", "content": [{"type": "image", "base64": "aGk="}]},
+            "the image part of message 1 has the unknown key 'base64'; expected one of type, image, path, url",
+        ),
+        (
+            {"role": "user", "content": [{"type": "image", "image": "a.png", "path": "b.png"}]},
+            "the image part of message 1 has image and path; give one of them",
+        ),
         ({"role": "user", "content": "x", "tools": "[]"}, "message 1 is a user message with tools of type str; only"),
     ],
 )
@@ -97,6 +118,30 @@ def test_case_c_the_role_tool_renders_as_the_published_template_says(processor: 
     own = [Message.system("s"), Message.user("q"), Message.assistant(call), Message.tool("7")]
     ids = processor.tokenizer.apply_chat_template(messages, add_generation_prompt=True)
     assert list(small.processor.chat(own).ids) == ids
+
+
+def test_case_c_tool_calls_of_a_conversation_are_rendered(processor: AutoProcessor, small: Model) -> None:
+    """Left out, the model would be given the result of a call that it never made; `chat` writes the same prompt."""
+    function = {"name": "f", "arguments": '{"a": 1}'}
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": function}]},
+        {"role": "tool", "content": "7", "tool_call_id": "1", "name": "f"},
+    ]
+    ids = processor.tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+    assert list(small.processor.chat([as_message(message, 1) for message in messages]).ids) == ids
+    assert "<|assistant|>functools[" in processor.apply_chat_template(messages)
+
+
+def test_case_c_a_conversation_may_be_any_iterable_but_not_empty(processor: AutoProcessor) -> None:
+    """A generator that was read to be checked left a prompt without a question."""
+    messages = [{"role": "user", "content": "hello"}]
+    for template in (processor.apply_chat_template, processor.tokenizer.apply_chat_template):
+        assert template(iter(messages), tokenize=False) == template(messages, tokenize=False)
+        nothing: list[Any] = [[], iter(()), 5]
+        for empty in nothing:
+            with pytest.raises(InputError, match=r"the conversation is .*; expected one list of messages"):
+                template(empty)
 
 
 def test_a_conversation_gives_the_prompt_of_phi4mm_chat(processor: AutoProcessor, small: Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import wave
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import phi4mm
 from phi4mm import ChatRequest, InputError, Message, SamplingParams
 from phi4mm.config.engine import EngineConfig
 from phi4mm.engine.request import Request
+from phi4mm.errors import ConfigError
+from phi4mm.inference.load import eos_ids
 from phi4mm.inference.model import Model
 from phi4mm.inference.resolve import resolve
 
@@ -239,3 +242,19 @@ def test_case_b1_threads_stay_within_the_cpu_quota(
             assert len(told) == (threads == 1)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("stated", [True, [True], [], list(range(101)), 2**70])
+def test_case_c_end_ids_that_are_none_are_refused(stated: object, small: Model, tmp_path: Path) -> None:
+    """`true` was the id 1, which ends answers anywhere."""
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": stated}))
+    with pytest.raises(ConfigError, match=r"eos_token_id is .*; expected 1 to 100 ids below"):
+        eos_ids(tmp_path, small.config)
+
+
+@pytest.mark.parametrize("number", ["9" * 10**6, "-1"])
+def test_case_c_the_number_of_a_device_is_bounded(number: str) -> None:
+    """Python refuses to read a number of so many digits, with an error that says nothing of devices."""
+    with pytest.raises(ConfigError, match=r"device is 'cpu:.*; expected cpu:0 to cpu:0") as found:
+        resolve(EngineConfig(f"cpu:{number}"))
+    assert len(str(found.value)) < 200

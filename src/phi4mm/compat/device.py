@@ -11,12 +11,13 @@ from typing import TypeAlias
 import torch
 
 from phi4mm.config.engine import EngineConfig
-from phi4mm.config.validate import shown
+from phi4mm.config.validate import is_integer, shown
 from phi4mm.errors import ConfigError
 from phi4mm.inference.resolve import resolve
 
 Device: TypeAlias = "str | int | torch.device | Mapping[str, str | int | torch.device]"
 VARIABLE = "PHI4MM_DEVICE"
+MAX_DEVICES = 1024
 
 
 def resolved_device(device: object) -> str:
@@ -28,6 +29,8 @@ def resolved_device(device: object) -> str:
         device = device[""]
     if isinstance(device, bool) or not isinstance(device, (str, int, torch.device)):
         raise ConfigError(f"device is {shown(device)}; expected 'cpu', 'cuda', 'cuda:1' or 'auto'")
+    if is_integer(device) and not 0 <= device < MAX_DEVICES:
+        raise ConfigError(f"device is {shown(device)}; expected the number of a GPU, from 0")
     name = f"cuda:{device}" if isinstance(device, int) else str(device)
     chosen = os.environ.get(VARIABLE, "")
     if chosen not in ("", "cpu"):
@@ -38,8 +41,8 @@ def resolved_device(device: object) -> str:
             return "cpu"
         if not torch.cuda.is_available():
             raise ConfigError(
-                f"device is {name!r} but torch finds no CUDA device; use device 'cpu' or 'auto', or set {VARIABLE}=cpu "
-                "to run this script on the CPU as it is"
+                f"device is {shown(name)} but torch finds no CUDA device; use device 'cpu' or 'auto', or set "
+                f"{VARIABLE}=cpu to run this script on the CPU as it is"
             )
     return resolve(EngineConfig(name)).device
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from phi4mm.config.validate import integer, shown
+from phi4mm.config.validate import shown
 from phi4mm.errors import InputError
 from phi4mm.inference.model import Model
 from phi4mm.protocol.inputs import Adapter, Prompt
@@ -39,9 +39,7 @@ def forward(
     keep    how many of the last tokens; None and 0: all
     raises  InputError for more than 4 GiB of them in float32
     """
-    wanted = keep or length
-    integer("num_logits_to_keep", wanted, 1, 2**31)
-    kept = min(wanted, length)
+    kept = min(int(keep or length), length)
     if len(prompts) * kept * model.config.text.vocab_size > MAX_LOGITS:
         raise InputError(
             f"the logits of {len(prompts)} x {kept} tokens take more than {4 * MAX_LOGITS >> 30} GiB in float32; "

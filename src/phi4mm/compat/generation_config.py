@@ -6,10 +6,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from phi4mm.checkpoint.hub import resolve
 from phi4mm.compat.keywords import GENERATE
+from phi4mm.compat.values import VALUES, check_value, check_values
 from phi4mm.config.json_file import read_json
-from phi4mm.config.validate import integer, is_integer, shown
+from phi4mm.config.validate import shown
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.protocol.sampling import SamplingParams
 
@@ -46,11 +49,15 @@ class GenerationConfig:
         """Raises ConfigError, InputError for impossible values."""
         for name, value in options.items():
             setattr(self, name, value)
-        self.check()
+        self.sampling(None, prompt_tokens=0)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name not in OPTIONS:
             GENERATE.check({name: value}, OPTIONS)
+        if isinstance(value, np.generic):
+            value = value.item()
+        if name in VALUES:
+            check_values(**{name: value})
         super().__setattr__(name, value)
 
     def updated(self, options: dict[str, Any]) -> GenerationConfig:
@@ -67,6 +74,8 @@ class GenerationConfig:
         local_files_only: bool = False,
     ) -> GenerationConfig:
         """Read it of "nano", a folder or a hub id. Raises ConfigError."""
+        check_value("config_file_name", config_file_name)
+        check_values(revision=revision, local_files_only=local_files_only)
         if os.path.basename(config_file_name) != config_file_name:
             raise ConfigError(f"config_file_name is {shown(config_file_name)}; expected a file name without a folder")
         path = resolve(pretrained_model_name, revision=revision, local_files_only=local_files_only) / config_file_name
@@ -81,21 +90,6 @@ class GenerationConfig:
         """eos_token_id as a tuple; None where it is None."""
         stated = self.eos_token_id
         return (stated,) if isinstance(stated, int) else None if stated is None else tuple(stated)
-
-    def check(self) -> None:
-        """Raise ConfigError or InputError for impossible values."""
-        for name in ("max_new_tokens", "max_length"):
-            if getattr(self, name) is not None:
-                integer(name, getattr(self, name), 1, 2**31, error=ConfigError)
-        if self.do_sample not in (True, False, None):
-            raise ConfigError(f"do_sample is {shown(self.do_sample)}; expected True or False")
-        listed = self.eos_token_id if isinstance(self.eos_token_id, (list, tuple)) else [self.eos_token_id]
-        if not all(id is None or (is_integer(id) and id >= 0) for id in (*listed, self.pad_token_id)):
-            raise ConfigError(
-                f"eos_token_id is {shown(self.eos_token_id)} and pad_token_id {shown(self.pad_token_id)}; "
-                "expected token ids"
-            )
-        self.sampling(None, prompt_tokens=0)
 
     def sampling(self, seed: int | None, *, prompt_tokens: int) -> SamplingParams:
         """These options as SamplingParams, for a prompt of so many tokens, padding included. Raises InputError."""

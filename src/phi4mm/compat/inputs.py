@@ -10,6 +10,8 @@ from torch import Tensor
 
 from phi4mm.compat.arrays import NAMES
 from phi4mm.compat.device import Device, resolved_device
+from phi4mm.config.validate import shown
+from phi4mm.errors import ConfigError
 
 
 # Any and not Tensor: `generate(**inputs, max_new_tokens=9)` must pass a type checker.
@@ -46,6 +48,8 @@ class Inputs(MutableMapping[str, Any]):
         """A copy on another device, or with floating-point tensors in another dtype, or both. Raises ConfigError."""
         if isinstance(device, torch.dtype):
             device, dtype = None, device
+        if dtype is not None and not isinstance(dtype, torch.dtype):
+            raise ConfigError(f"dtype is {shown(dtype)}; expected a torch.dtype")
         target = None if device is None else resolved_device(device)
 
         def moved(value: Any) -> Any:

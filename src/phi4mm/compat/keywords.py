@@ -5,7 +5,8 @@ docs/guide/compat.md shows the same tables, and a test compares them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -15,6 +16,8 @@ from phi4mm.errors import ConfigError
 WithoutEffect: TypeAlias = "Mapping[tuple[str, ...], str]"
 # Names that share a reason -> (the values besides None that ask for nothing, which are taken; what to do instead).
 Refused: TypeAlias = "Mapping[tuple[str, ...], tuple[tuple[object, ...], str]]"
+
+_SECRET = re.compile("token(?!iz)|password|key|secret")
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,24 @@ class Keywords:
     refused: Refused = field(default_factory=dict)
 
     def check(self, given: Mapping[str, object], works: Iterable[str] = ()) -> None:
-        """Raise ConfigError for keywords that are unknown, or that ask for what is refused."""
+        """Raise ConfigError for keywords that are unknown, or that ask for what is refused.
+
+        None and empty lists ask for nothing. The value of a keyword that may be a secret by its name is not quoted.
+        """
         named = [name for names in (*self.without_effect, *self.refused) for name in names]
         refuse_unknown(self.call, given, {*works, *named})
         for names, (neutral, instead) in self.refused.items():
             for name in names:
                 value = given.get(name)
-                plain = isinstance(value, (bool, int, float, str))
-                if value is not None and not (plain and value in neutral):
-                    raise ConfigError(f"{self.call}: {name}={shown(value)} is not supported; {instead}")
+                if not _asks_nothing(value, neutral):
+                    found = "" if _SECRET.search(name) else f"={shown(value)}"
+                    raise ConfigError(f"{self.call}: {name}{found} is not supported; {instead}")
+
+
+def _asks_nothing(value: object, neutral: Sequence[object]) -> bool:
+    if isinstance(value, (list, tuple, dict)):
+        return not value
+    return value is None or (isinstance(value, (bool, int, float, str)) and value in neutral)
 
 
 _CODE: WithoutEffect = {("trust_remote_code",): "no code of a checkpoint is ever run"}
@@ -42,7 +54,7 @@ _HUB: Refused = {
     ("cache_dir",): ((), "set HF_HUB_CACHE to the folder of the cache"),
     ("force_download",): ((False,), "delete the model from the cache to download it again"),
     ("subfolder",): (("",), "give the folder itself"),
-    ("token", "use_auth_token"): ((), "set HF_TOKEN"),
+    ("token", "use_auth_token"): ((True,), "set HF_TOKEN"),
 }
 
 MODEL = Keywords(

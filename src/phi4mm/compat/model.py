@@ -26,14 +26,16 @@ from phi4mm.compat.forward import Logits, forward
 from phi4mm.compat.generation import answers_in_step, running
 from phi4mm.compat.generation_config import OPTIONS, GenerationConfig
 from phi4mm.compat.keywords import FORWARD, GENERATE, MODEL, SAVE
-from phi4mm.compat.stopping import Criterion, StoppingCriteriaList
+from phi4mm.compat.stopping import Criterion, as_criteria
 from phi4mm.compat.streamers import Streamer, TextIteratorStreamer
+from phi4mm.compat.values import check_value, check_values, dense
 from phi4mm.config.engine import EngineConfig
 from phi4mm.config.model import ADAPTER_FOLDERS, Phi4MMConfig
-from phi4mm.config.validate import refuse_unknown
+from phi4mm.config.validate import SHOWN, refuse_unknown, shown
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.inference.load import load_model
 from phi4mm.inference.model import Model
+from phi4mm.inference.resolve import dtype_name
 from phi4mm.processing.tokenizer import Special
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.request import AUTO
@@ -73,9 +75,11 @@ class AutoModelForCausalLM:
         raises            ConfigError, CheckpointError; ConfigError for keywords that phi4mm.compat.keywords refuses
         """
         MODEL.check(others, ("device_map", "dtype", "torch_dtype", "revision", "local_files_only"))
-        stated = {_dtype_name(name) for name in (dtype, torch_dtype) if name is not None}
+        check_values(revision=revision, local_files_only=local_files_only)
+        stated = {dtype_name(name) for name in (dtype, torch_dtype) if name is not None}
         if len(stated) > 1:
-            raise ConfigError(f"dtype and torch_dtype are {' and '.join(sorted(stated))}; they are one, so give dtype")
+            both = " and ".join(f"{name:.{SHOWN}}" for name in sorted(stated))
+            raise ConfigError(f"dtype and torch_dtype are {both}; they are one, so give dtype")
         device = resolved_device("cpu" if device_map is None else device_map)
         folder = resolve(pretrained_model_name_or_path, revision=revision, local_files_only=local_files_only)
         config = EngineConfig(device, next(iter(stated), "auto"))
@@ -105,9 +109,9 @@ class AutoModelForCausalLM:
     def to(self, device: Device | torch.dtype | None = None, dtype: torch.dtype | None = None) -> AutoModelForCausalLM:
         """Move the weights in place and return self. Raises ConfigError: no such device, or another dtype."""
         device, dtype = (None, device) if isinstance(device, torch.dtype) else (device, dtype)
-        if dtype not in (None, self.dtype):
+        if dtype is not None and (name := dtype_name(dtype)) != self._model.settings.dtype:
             raise ConfigError(
-                f"the model is in {self.dtype}, not {dtype}; give from_pretrained dtype={_dtype_name(dtype)!r}"
+                f"the model is in {self.dtype}, not {dtype!s:.{SHOWN}}; give from_pretrained dtype={shown(name)}"
             )
         if device is not None:
             self._model.move(resolved_device(device))
@@ -136,18 +140,23 @@ class AutoModelForCausalLM:
         adapter_kwargs  only {"subfolder": ...}, a folder inside `peft_model_id`
         raises          ConfigError, CheckpointError
         """
-        kwargs = dict(adapter_kwargs or {})
-        folder = Path(peft_model_id, str(kwargs.pop("subfolder", "")))
+        check_value("peft_model_id", peft_model_id)
+        check_value("adapter_name", adapter_name)
+        check_values(adapter_kwargs=adapter_kwargs)
+        kwargs: Mapping[str, Any] = adapter_kwargs or {}
         refuse_unknown("adapter_kwargs", kwargs, {"subfolder"})
+        check_values(**kwargs)
+        folder = Path(peft_model_id, kwargs.get("subfolder") or "")
         if adapter_name not in ADAPTER_FOLDERS or adapter_name not in self._model.adapters:
             self._model.add_adapter(adapter_name, folder)
         self._adapter = adapter_name
 
     def set_adapter(self, adapter_name: str) -> None:
         """Use this adapter for all prompts; "auto" goes back to the published rule. Raises ConfigError."""
+        check_value("adapter_name", adapter_name)
         known = (AUTO, *self._model.adapters)
         if adapter_name not in known:
-            raise ConfigError(f"adapter {adapter_name!r} is not loaded; expected one of {', '.join(known)}")
+            raise ConfigError(f"adapter {shown(adapter_name)} is not loaded; expected one of {', '.join(known)}")
         self._adapter = adapter_name
 
     def disable_adapters(self) -> None:
@@ -160,6 +169,7 @@ class AutoModelForCausalLM:
 
     def delete_adapter(self, adapter_name: str) -> None:
         """Remove an adapter; if it was selected, the published rule holds again. Raises ConfigError, CapacityError."""
+        check_value("adapter_name", adapter_name)
         self._model.remove_adapter(adapter_name)
         if self._adapter == adapter_name:
             self._adapter = AUTO
@@ -174,7 +184,7 @@ class AutoModelForCausalLM:
         generation_config: GenerationConfig | None = None,
         *,
         streamer: Streamer | None = None,
-        stopping_criteria: Sequence[Criterion] | None = None,
+        stopping_criteria: Criterion | Sequence[Criterion] | None = None,
         seed: int | None = None,
         **keywords: Any,
     ) -> Tensor:
@@ -183,7 +193,7 @@ class AutoModelForCausalLM:
         inputs             input_ids, if they are not given by that name
         generation_config  by default the checkpoint's; options of it that are given as keywords take precedence
         streamer           gets the prompts, then one token of each answer at a time
-        stopping_criteria  callables that end answers, asked after each token
+        stopping_criteria  a callable that ends answers, or a list of them, asked after each token
         seed               prompt i of the batch (from 0) uses seed + i; None draws a seed from torch's generator
         keywords           the tensors of `Inputs`, on any device; None or empty ones count as missing, and tensors that
                            contradict each other are refused. Options of GenerationConfig. Others have no effect or
@@ -192,9 +202,11 @@ class AutoModelForCausalLM:
                            answers with their end token, then pad_token_id
         raises             InputError, ConfigError; EngineError for a fault of phi4mm itself
         """
-        if inputs is not None:
-            keywords["input_ids"] = inputs
         try:
+            if inputs is not None:
+                if keywords.get("input_ids") is not None:
+                    raise InputError("inputs and input_ids were both given; they are one, so give input_ids")
+                keywords["input_ids"] = inputs
             return self._generate(generation_config, streamer, stopping_criteria, seed, keywords)
         except BaseException as error:
             if isinstance(streamer, TextIteratorStreamer):
@@ -205,19 +217,21 @@ class AutoModelForCausalLM:
         self,
         config: GenerationConfig | None,
         streamer: Streamer | None,
-        criteria: Sequence[Criterion] | None,
+        criteria: Criterion | Sequence[Criterion] | None,
         seed: int | None,
         keywords: dict[str, Any],
     ) -> Tensor:
         tensors = {name: keywords.pop(name) for name in NAMES if name in keywords}
         options = {name: keywords.pop(name) for name in OPTIONS if name in keywords}
         GENERATE.check(keywords, (*NAMES, *OPTIONS, *GENERATE_WORKS))
+        check_values(streamer=streamer, stopping_criteria=criteria, seed=seed)
         config = self._merged(config, options)
         ids, prompts = self._prompts(tensors)
         pad = self._model.processor.tokenizer.id(Special.ENDOFTEXT)
         pad = pad if config.pad_token_id is None else config.pad_token_id
+        seed = None if seed is None else int(seed)
         with running(self._model, prompts, config, seed, length=ids.shape[1], adapter=self._adapter) as streams:
-            answers = answers_in_step(streams, ids.long().cpu(), pad, streamer, StoppingCriteriaList(criteria or ()))
+            answers = answers_in_step(streams, ids.long().cpu(), pad, streamer, as_criteria(criteria))
         return answers.to(ids.device)
 
     def __call__(
@@ -237,6 +251,7 @@ class AutoModelForCausalLM:
         """
         tensors = {"input_ids": input_ids} | {name: keywords.pop(name) for name in NAMES if name in keywords}
         FORWARD.check(keywords, (*NAMES, "num_logits_to_keep", "logits_to_keep"))
+        check_values(num_logits_to_keep=num_logits_to_keep, logits_to_keep=logits_to_keep)
         ids, prompts = self._prompts(tensors)
         keep = num_logits_to_keep or logits_to_keep
         return forward(self._model, prompts, length=ids.shape[1], keep=keep, adapter=self._adapter)
@@ -248,6 +263,7 @@ class AutoModelForCausalLM:
                 CheckpointError
         """
         SAVE.check(others, ("save_directory",))
+        check_value("save_directory", save_directory)
         if added := [name for name in self._model.adapters if name not in ADAPTER_FOLDERS]:
             raise ConfigError(
                 f"the model has the adapters {', '.join(added)}, which are in folders of their own; "
@@ -275,12 +291,8 @@ class AutoModelForCausalLM:
         return merged
 
 
-def _dtype_name(dtype: str | torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
 def _array(name: str, tensor: object) -> npt.NDArray[Any]:
     if not isinstance(tensor, Tensor):
         raise InputError(f"{name} is a {type(tensor).__name__}; expected a tensor, as the processor returns it")
-    on_cpu = tensor.detach().cpu()
+    on_cpu = dense(name, tensor)
     return (on_cpu.float() if on_cpu.is_floating_point() else on_cpu).numpy()

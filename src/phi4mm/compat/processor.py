@@ -6,7 +6,7 @@ The names and shapes are explained in phi4mm.compat.arrays.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from phi4mm.compat.arrays import to_arrays
 from phi4mm.compat.conversation import read_conversation
 from phi4mm.compat.inputs import Inputs
 from phi4mm.compat.keywords import PROCESS, PROCESSOR, TEMPLATE
-from phi4mm.compat.tokenizer import TEMPLATE_WORKS, CardTokenizer, check_tensors
+from phi4mm.compat.tokenizer import TEMPLATE_WORKS, CardTokenizer
+from phi4mm.compat.values import check_values
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.inference.inputs import as_audios, as_images
 from phi4mm.inference.load import load_processor
@@ -56,8 +57,9 @@ class AutoProcessor:
         raises            ConfigError, CheckpointError; ConfigError for keywords that phi4mm.compat.keywords refuses
         """
         PROCESSOR.check(others, ("revision", "local_files_only", "dynamic_hd"))
+        check_values(revision=revision, local_files_only=local_files_only, dynamic_hd=dynamic_hd)
         folder = resolve(pretrained_model_name_or_path, revision=revision, local_files_only=local_files_only)
-        return cls(load_processor(folder, max_crops=dynamic_hd), folder)
+        return cls(load_processor(folder, max_crops=None if dynamic_hd is None else int(dynamic_hd)), folder)
 
     def __call__(
         self,
@@ -77,9 +79,8 @@ class AutoProcessor:
         raises   InputError for damaged media, and if tags and media do not match; ConfigError
         """
         PROCESS.check(others, ("text", "images", "audios", "audio", "return_tensors"))
-        check_tensors(return_tensors)
-        if others.get("padding") == "max_length":
-            raise ConfigError("padding is 'max_length'; expected True, as prompts are padded to the longest")
+        stated = {name: others[name] for name in ("padding", "padding_side") if name in others}
+        check_values(return_tensors=return_tensors, **stated)
         if audio is not None and audios is not None:
             raise ConfigError("audio and audios were both given; they are one, so give audios")
         texts = [text] if isinstance(text, str) else text
@@ -93,7 +94,7 @@ class AutoProcessor:
 
     def apply_chat_template(
         self,
-        conversation: Sequence[Mapping[str, Any]],
+        conversation: Iterable[Mapping[str, Any]],
         *,
         tokenize: bool = False,
         add_generation_prompt: bool = False,
@@ -109,7 +110,12 @@ class AutoProcessor:
         raises        InputError, ConfigError
         """
         TEMPLATE.check(others, TEMPLATE_WORKS)
-        check_tensors(return_tensors)
+        check_values(
+            tokenize=tokenize,
+            add_generation_prompt=add_generation_prompt,
+            return_dict=return_dict,
+            return_tensors=return_tensors,
+        )
         found = read_conversation(conversation, add_generation_prompt)
         if not tokenize:
             return found.text

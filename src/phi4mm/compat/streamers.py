@@ -15,7 +15,9 @@ from torch import Tensor
 from phi4mm.compat.keywords import DECODE
 from phi4mm.compat.processor import AutoProcessor
 from phi4mm.compat.tokenizer import CardTokenizer
-from phi4mm.errors import InputError
+from phi4mm.compat.values import check_values
+from phi4mm.config.validate import shown
+from phi4mm.errors import ConfigError, InputError
 
 
 class Streamer(Protocol):
@@ -41,7 +43,10 @@ class TextStreamer:
     ) -> None:
         """`skip_prompt` leaves out the text of the prompt. Raises ConfigError for other keywords."""
         DECODE.check(others, ("skip_prompt", "skip_special_tokens", "timeout"))
+        check_values(skip_prompt=skip_prompt, skip_special_tokens=skip_special_tokens)
         self._tokenizer = tokenizer.tokenizer if isinstance(tokenizer, AutoProcessor) else tokenizer
+        if not isinstance(self._tokenizer, CardTokenizer):
+            raise ConfigError(f"tokenizer is {shown(tokenizer)}; expected a tokenizer or processor of phi4mm.compat")
         self._skip_prompt, self._skip_special = skip_prompt, skip_special_tokens
         self._begin()
 
@@ -82,6 +87,7 @@ class TextIteratorStreamer(TextStreamer):
         **others: object,
     ) -> None:
         """`timeout` is in seconds for each piece; queue.Empty is raised after it."""
+        check_values(timeout=timeout)
         super().__init__(tokenizer, skip_prompt, skip_special_tokens=skip_special_tokens, **others)
         self._timeout = timeout
         self._pieces: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()

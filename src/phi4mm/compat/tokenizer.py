@@ -20,9 +20,10 @@ from phi4mm.checkpoint.save import save_companions
 from phi4mm.compat.conversation import read_conversation
 from phi4mm.compat.inputs import Inputs
 from phi4mm.compat.keywords import DECODE, SAVE, TEMPLATE, TOKENIZE, TOKENIZER
+from phi4mm.compat.values import check_value, check_values, dense
 from phi4mm.config.json_file import read_json
-from phi4mm.config.validate import one_of, shown
-from phi4mm.errors import ConfigError, InputError
+from phi4mm.config.validate import shown
+from phi4mm.errors import InputError
 from phi4mm.processing.detokenizer import TextStream
 from phi4mm.processing.tokenizer import Special, Tokenizer
 
@@ -54,6 +55,7 @@ class CardTokenizer:
     ) -> CardTokenizer:
         """Load the tokenizer of "nano", a folder or a hub id. Raises ConfigError, CheckpointError."""
         TOKENIZER.check(others, ("revision", "local_files_only", "padding_side"))
+        check_values(revision=revision, local_files_only=local_files_only, padding_side=padding_side)
         folder = resolve(pretrained_model_name_or_path, revision=revision, local_files_only=local_files_only)
         tokenizer = cls(Tokenizer.from_folder(folder), folder)
         tokenizer.padding_side = padding_side or tokenizer.padding_side
@@ -75,6 +77,16 @@ class CardTokenizer:
     def pad_token(self, token: str) -> None:
         self.pad_token_id = self._id(token)
 
+    @property
+    def pad_token_id(self) -> int:
+        """The id that fills up shorter texts; may be set. Raises ConfigError."""
+        return self._pad_token_id
+
+    @pad_token_id.setter
+    def pad_token_id(self, id: int) -> None:
+        check_value("pad_token_id", id)
+        self._pad_token_id = int(id)
+
     def __len__(self) -> int:
         """Number of ids, those that are not used among them."""
         return self._tokenizer.largest_id + 1
@@ -95,11 +107,9 @@ class CardTokenizer:
         raises          InputError for texts of different length without padding; ConfigError
         """
         TOKENIZE.check(others, ("text", "padding", "return_tensors", "padding_side"))
-        if padding not in (True, False, "longest", "do_not_pad"):
-            raise ConfigError(f"padding is {shown(padding)}; expected True, 'longest' or False")
-        check_tensors(return_tensors)
-        side = padding_side or self.padding_side
-        one_of("padding_side", side, ("left", "right"))
+        side = self.padding_side if padding_side is None else padding_side
+        check_values(padding=padding, return_tensors=return_tensors)
+        check_value("padding_side", side)
         texts = [text] if isinstance(text, str) else text
         if not isinstance(texts, (list, tuple)) or not texts or not all(isinstance(each, str) for each in texts):
             raise InputError(f"text is {shown(text)}; expected text, or a list of at least one")
@@ -128,19 +138,27 @@ class CardTokenizer:
 
     def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
         """The id of one token, such as "<|end|>", or of each. Raises InputError for text that is no single token."""
-        return self._id(tokens) if isinstance(tokens, str) else [self._id(token) for token in tokens]
+        return [self._id(token) for token in tokens] if isinstance(tokens, (list, tuple)) else self._id(tokens)
 
     def decode(self, token_ids: Ids, skip_special_tokens: bool = False, **others: object) -> str:
         """The text of (S,) ids. Raises InputError; ConfigError for other keywords."""
         DECODE.check(others, ("token_ids", "skip_special_tokens"))
-        array = np.asarray(token_ids.cpu() if isinstance(token_ids, Tensor) else token_ids)
+        check_values(skip_special_tokens=skip_special_tokens)
+        ids = dense("token_ids", token_ids) if isinstance(token_ids, Tensor) else token_ids
+        try:
+            array = np.asarray(ids)
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"token_ids are {shown(ids)}; expected one sequence of integers") from None
         if array.ndim > 1 or (array.size and array.dtype.kind not in "iu"):
             raise InputError(f"ids have shape {array.shape} and dtype {array.dtype}; expected one sequence of integers")
         return self._tokenizer.decode(array.reshape(-1).tolist(), skip_special=skip_special_tokens)
 
     def batch_decode(self, sequences: Iterable[Ids], skip_special_tokens: bool = False, **others: object) -> list[str]:
         """The text of each sequence of ids, as `decode`."""
-        return [self.decode(sequence, skip_special_tokens, **others) for sequence in sequences]
+        rows = dense("sequences", sequences) if isinstance(sequences, Tensor) else sequences
+        if not isinstance(rows, Iterable) or getattr(rows, "ndim", 1) == 0:
+            raise InputError(f"sequences is {shown(rows)}; expected a list of sequences of ids")
+        return [self.decode(sequence, skip_special_tokens, **others) for sequence in rows]
 
     def text_stream(self, skip_special_tokens: bool) -> TextStream:
         """Decodes ids as they arrive."""
@@ -148,7 +166,7 @@ class CardTokenizer:
 
     def apply_chat_template(
         self,
-        conversation: Sequence[Mapping[str, Any]],
+        conversation: Iterable[Mapping[str, Any]],
         *,
         tokenize: bool = True,
         add_generation_prompt: bool = False,
@@ -164,6 +182,12 @@ class CardTokenizer:
         raises        InputError, also for messages that hold media; ConfigError
         """
         TEMPLATE.check(others, TEMPLATE_WORKS)
+        check_values(
+            tokenize=tokenize,
+            add_generation_prompt=add_generation_prompt,
+            return_dict=return_dict,
+            return_tensors=return_tensors,
+        )
         found = read_conversation(conversation, add_generation_prompt)
         if tokenize and (found.images or found.audios):
             raise InputError("the messages hold media; use processor.apply_chat_template, which processes them")
@@ -175,19 +199,16 @@ class CardTokenizer:
     def save_pretrained(self, save_directory: str | os.PathLike[str], **others: object) -> None:
         """Copy the tokenizer's and processor's files into a folder. Raises ConfigError, CheckpointError."""
         SAVE.check(others, ("save_directory",))
+        check_value("save_directory", save_directory)
         save_companions(self._folder, Path(save_directory))
 
-    def _id(self, token: str) -> int:
+    def _id(self, token: object) -> int:
+        if not isinstance(token, str):
+            raise InputError(f"a token is {shown(token)}; expected text, such as <|end|>")
         ids = self._tokenizer.encode_prompt(token)
         if len(ids) != 1:
             raise InputError(f"{shown(token)} is {len(ids)} tokens; expected one token, such as <|end|>")
         return ids[0]
-
-
-def check_tensors(return_tensors: object) -> None:
-    """Raise ConfigError for tensors of another library."""
-    if return_tensors not in (None, "pt"):
-        raise ConfigError(f"return_tensors is {shown(return_tensors)}; expected 'pt', as all tensors are PyTorch's")
 
 
 TEMPLATE_WORKS = ("conversation", "tokenize", "add_generation_prompt", "return_dict", "return_tensors")

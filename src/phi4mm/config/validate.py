@@ -43,7 +43,7 @@ def integer(name: str, value: object, low: int, high: int, *, error: type[PhiErr
 
 def one_of(name: str, value: object, allowed: Collection[str]) -> None:
     """Check for one of the allowed words. Raises ConfigError."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ConfigError(f"{name} is {shown(value)}; expected one of {', '.join(allowed)}")
 
 

@@ -16,7 +16,7 @@ from phi4mm.config.engine import EngineConfig, EngineMode, ResolvedEngineConfig
 from phi4mm.config.json_file import read_json
 from phi4mm.config.load import load_config
 from phi4mm.config.model import Phi4MMConfig
-from phi4mm.config.validate import shown
+from phi4mm.config.validate import is_integer, shown
 from phi4mm.engine.client import EngineClient, InlineClient
 from phi4mm.engine.core import Engine
 from phi4mm.engine.process_client import ProcessClient
@@ -33,6 +33,7 @@ from phi4mm.processing.tokenizer import Tokenizer
 from phi4mm.protocol.inputs import Adapter
 
 M = TypeVar("M", bound=Model)
+MAX_EOS_IDS = 100
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,9 @@ def eos_ids(folder: Path, config: Phi4MMConfig) -> tuple[int, ...]:
         return config.eos_token_ids
     found = read_json(path).get("eos_token_id", list(config.eos_token_ids))
     ids = found if isinstance(found, list) else [found]
-    if not ids or not all(isinstance(i, int) and 0 <= i < config.text.vocab_size for i in ids):
+    if not 1 <= len(ids) <= MAX_EOS_IDS or not all(is_integer(i) and 0 <= i < config.text.vocab_size for i in ids):
         raise ConfigError(
-            f"generation_config.json: eos_token_id is {shown(found)}; expected ids below {config.text.vocab_size}"
+            f"generation_config.json: eos_token_id is {shown(found)}; expected 1 to {MAX_EOS_IDS} ids below "
+            f"{config.text.vocab_size}"
         )
     return tuple(ids)

@@ -59,7 +59,7 @@ def _check_device(device: str) -> None:
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if count == 0:
         raise ConfigError(f"device is {shown(device)} but torch finds no CUDA device; use device 'cpu' or 'auto'")
-    if colon and not (number.isdecimal() and int(number) < count):
+    if colon and not (number.isdecimal() and len(number) < 5 and int(number) < count):
         raise ConfigError(f"device is {shown(device)}; expected {kind}:0 to {kind}:{count - 1} on this machine")
 
 

@@ -6,10 +6,10 @@ the text that the model writes for them. Names and ids have no place in the publ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from phi4mm.config.validate import nearest, shown
+from phi4mm.config.validate import SHOWN, nearest, shown
 from phi4mm.errors import InputError
 from phi4mm.processing.audio import MAX_ENCODED
 from phi4mm.processing.media_io import decode_base64
@@ -23,7 +23,7 @@ _ROLES: dict[str, Role] = {
     "assistant": "assistant",
     "tool": "tool",
 }
-_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
+KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
 # Part -> the key that holds it, and the key in there if that is an object.
 _PARTS = {"text": ("text", ""), "image_url": ("image_url", "url"), "input_audio": ("input_audio", "data")}
 
@@ -34,18 +34,34 @@ def as_message(given: object, number: int) -> Message:
         return given
     if not isinstance(given, Mapping):
         raise InputError(f"message {number} is {shown(given)}; expected a Message, or a dict with role and content")
-    for key, value in given.items():
-        if key not in _KEYS and value is not None:
-            raise InputError(f"message {number} has the unknown key {shown(key)}; {nearest(str(key), _KEYS)}")
+    check_keys(given, KEYS, f"message {number}")
     role = given.get("role")
     if not isinstance(role, str) or role not in _ROLES:
         raise InputError(f"message {number} has role {shown(role)}; expected one of {', '.join(_ROLES)}")
     parts = _parts(given.get("content"), number)
-    if calls := given.get("tool_calls"):
-        if role != "assistant" or not isinstance(calls, (list, tuple)):
-            raise InputError(f"message {number} ({role}) has tool_calls {shown(calls)}; an assistant's may be a list")
-        parts.append(calls_text([_call(call, number) for call in calls]))
+    if calls := called(given, number):
+        parts.append(calls)
     return Message(_ROLES[role], tuple(parts))
+
+
+def check_keys(given: Mapping[Any, Any], known: Collection[str], name: str) -> None:
+    """Raise InputError for a key of the dict `name` that is not known; None as a value asks for nothing."""
+    for key, value in given.items():
+        if key not in known and value is not None:
+            hint = nearest(key[:SHOWN], known) if isinstance(key, str) else f"expected one of {', '.join(known)}"
+            raise InputError(f"{name} has the unknown key {shown(key)}; {hint}")
+
+
+def called(message: Mapping[str, Any], number: int) -> str:
+    """The text that the model writes for the tool_calls of a dict message; "" without any. Raises InputError."""
+    role, calls = message.get("role"), message.get("tool_calls")
+    if calls is None or (isinstance(calls, (list, tuple)) and not calls):
+        return ""
+    if role != "assistant" or not isinstance(calls, (list, tuple)):
+        raise InputError(
+            f"message {number} ({role!s:.{SHOWN}}) has tool_calls {shown(calls)}; an assistant's may be a list"
+        )
+    return calls_text([_call(call, number) for call in calls])
 
 
 def _parts(content: object, number: int) -> list[Part]:
