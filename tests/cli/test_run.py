@@ -437,6 +437,20 @@ def test_a_missing_model_gives_one_line_without_a_traceback(tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("word", ["Hello.", "OUT", "what is in a/b?"])
+def test_case_c_a_prompt_without_a_model_says_what_to_type(
+    word: str, capsys: pytest.CaptureFixture[str], pipe: Pipe
+) -> None:
+    """It said that there was no prompt, to one who had typed nothing else, or had misspelt a folder."""
+    pipe(b"")
+    assert main(["run", word]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"phi4mm run: model {word!r} is no folder, nor a hub id such as owner/name; if it is a prompt"
+    )
+    assert said.endswith(f"type phi4mm run nano {shlex.quote(word)}\n")
+
+
 @pytest.mark.parametrize(
     "argv", [["-p", "Hello."], ["-p", "Hello.", "--json"], ["--raw", "-p", "<|user|>Hi<|end|><|assistant|>"]]
 )
