@@ -12,6 +12,7 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -71,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Characters that stdout cannot encode are escaped instead of raising in the middle of an answer.
         sys.stdout.reconfigure(errors="backslashreplace")
+    # Pillow warns of an image that is then refused; its name is matched, since the class would import Pillow for help.
+    warnings.filterwarnings("ignore", "Image size ", RuntimeWarning)
     try:
         if not argv or argv[0] not in COMMANDS:
             return _without_command(argv)
