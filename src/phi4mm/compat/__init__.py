@@ -1,5 +1,7 @@
 """The names that the model card uses: its script runs when its import of `transformers` becomes `phi4mm.compat`."""
 
+from typing import NoReturn
+
 from phi4mm.compat.generation_config import GenerationConfig
 from phi4mm.compat.inputs import Inputs
 from phi4mm.compat.model import AutoModelForCausalLM
@@ -21,3 +23,16 @@ __all__ = [
     "TextIteratorStreamer",
     "TextStreamer",
 ]
+
+_CLASSES = "use the classes of phi4mm.compat; `model.config` has the sizes"
+# The rows "refused" of the table "Names" in docs/guide/compat.md.
+_INSTEAD = {
+    "BitsAndBytesConfig": "quantize a folder by `phi4mm quantize`",
+    **dict.fromkeys(("pipeline", "Trainer", "AutoConfig", "AutoModel", "Phi4MultimodalForCausalLM"), _CLASSES),
+}
+
+
+def __getattr__(name: str) -> NoReturn:
+    """Raise AttributeError, for a name of transformers that is refused with what to do instead."""
+    advice = _INSTEAD.get(name, f"expected one of {', '.join(__all__)}")
+    raise AttributeError(f"phi4mm.compat has no {name:.60}; {advice}")
