@@ -36,7 +36,9 @@ def pickled(error: PhiError) -> PhiError:
 
 @pytest.mark.parametrize("again", [pickled, copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("cls", CLASSES)
-def test_every_error_survives_pickling_and_copying(cls: type[PhiError], again: Callable[[PhiError], PhiError]) -> None:
+def test_case_b10_every_error_survives_pickling_and_copying(
+    cls: type[PhiError], again: Callable[[PhiError], PhiError]
+) -> None:
     """Case B10: an error that cannot be created again arrives as a TypeError without its text."""
     error = make_error(cls)
     back = again(error)
@@ -44,7 +46,7 @@ def test_every_error_survives_pickling_and_copying(cls: type[PhiError], again: C
     assert (str(back), back.args, vars(back)) == (str(error), error.args, vars(error))
 
 
-def test_every_error_comes_back_from_a_worker_process_and_the_pool_lives_on() -> None:
+def test_case_b10_every_error_comes_back_from_a_worker_process_and_the_pool_lives_on() -> None:
     """An error that cannot be unpickled breaks the whole pool: all other jobs fail with BrokenProcessPool."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         for cls in CLASSES:

@@ -69,6 +69,39 @@ def test_a_misspelled_chat_command_is_not_sent_to_the_model(
     assert "unknown command '/imgae'; expected /image, or start the line with a space" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (SIGN, "stop_sign.png' is a file; attach it with /image FILE or /audio FILE"),
+        (f"'{SIGN}' ", "is a file; attach it"),
+        ("exit", "type /exit;"),
+        ("Quit ", "type /exit;"),
+        ("help", "type /help;"),
+        ("/clear", "type /reset;"),
+        ("/reset now", "/reset takes nothing after it; found 'now'"),
+        ("/exit now", "/exit takes nothing after it; found 'now'"),
+    ],
+)
+def test_case_c_chat_does_not_send_what_means_a_command(
+    model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str], line: str, said: str
+) -> None:
+    """A file that was dragged into the terminal, or `exit`, was answered as if it were a question."""
+    type_lines([line, f" {line}", "help me"])
+    assert main(["run", "nano"]) == 0
+    assert said in capsys.readouterr().err
+    assert [call.messages[-1] for call in model.calls] == [Message.user(f" {line}"), Message.user("help me")]
+
+
+def test_case_c_chat_reads_the_length_of_a_clip_from_its_header(
+    model: FakeModel, type_lines: TypeLines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An hour of sound was decoded to print its seconds, and once more with the question."""
+    monkeypatch.setattr("phi4mm.processing.audio_file._libsndfile_blocks", lambda file: iter(()))
+    type_lines([f"/audio {SPEECH}"])
+    assert main(["run", "nano"]) == 0
+    assert "attached: audio clip speech.flac, 1.6 s\n" in capsys.readouterr().err
+
+
 def test_ctrl_c_stops_the_answer_but_not_the_chat(
     model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str]
 ) -> None:

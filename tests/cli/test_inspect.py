@@ -91,6 +91,7 @@ def test_the_text_report_names_tensors_that_are_never_read(tmp_path: Path, capsy
     assert "model.embed_tokens_extend.image_embed.img_processor.head.probe" in out
     assert "img_processor.encoder.layers.1." not in out
     assert "total                     468,640       1,875,200" in out
+    assert out.index("\nfiles") < out.index("\ntraining") < out.index("\nnever read: ")
     for line in (
         "  seed: 7",
         "      sign: unit right, value 0.5, interval 0.4; 0.6",

@@ -58,9 +58,10 @@ def test_case_c_help_is_a_command(capsys: pytest.CaptureFixture[str], monkeypatc
             main(["help", name])
         assert exit.value.code == 0
         assert capsys.readouterr().out == help_text(capsys, name)
-    with pytest.raises(SystemExit):
-        main(["help"])
-    assert capsys.readouterr().out == help_text(capsys)
+    for argv in (["help"], ["help", "help"]):
+        with pytest.raises(SystemExit):
+            main(argv)
+        assert capsys.readouterr().out == help_text(capsys)
 
 
 def test_case_c_help_of_run_explains_models_forms_and_the_chat(capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +109,8 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         (["nano", "-p", "hi"], "'nano' is a model, not a command; did you mean phi4mm run nano?"),
         (["--verbose"], "unrecognized arguments: --verbose"),
         (["run"], "the following arguments are required: MODEL"),
-        (["run", "nano", "--promt", "x"], "unrecognized arguments: --promt x"),
+        (["run", "nano", "--promt", "x"], "unrecognized arguments: --promt x; did you mean --prompt?"),
+        (["run", "nano", "--images", "a.png"], "did you mean --image?"),
     ],
 )
 def test_wrong_use_is_exit_code_2_with_usage(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,6 +171,17 @@ def test_a_closed_pipe_gives_no_traceback() -> None:
         f"{sys.executable} -m phi4mm doctor | true", shell=True, capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+@pytest.mark.parametrize("argv", [["help"], ["--version"], ["run", "--help"], ["bench", "--help"]])
+def test_case_c_help_on_a_full_disk_says_so(argv: list[str]) -> None:
+    """argparse drops what it cannot write: exit code 0, and an empty file."""
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "phi4mm", *argv]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"phi4mm \S+: \[Errno 28\] No space left on device\n", done.stderr)
 
 
 def test_no_output_is_coloured(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 import phi4mm
@@ -438,6 +439,20 @@ def test_a_missing_model_gives_one_line_without_a_traceback(tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("word", ["Hello.", "OUT", "what is in a/b?"])
+def test_case_c_a_prompt_without_a_model_says_what_to_type(
+    word: str, capsys: pytest.CaptureFixture[str], pipe: Pipe
+) -> None:
+    """It said that there was no prompt, to one who had typed nothing else, or had misspelt a folder."""
+    pipe(b"")
+    assert main(["run", word]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"phi4mm run: model {word!r} is no folder, nor a hub id such as owner/name; if it is a prompt"
+    )
+    assert said.endswith(f"type phi4mm run nano {shlex.quote(word)}\n")
+
+
 @pytest.mark.parametrize(
     "argv", [["-p", "Hello."], ["-p", "Hello.", "--json"], ["--raw", "-p", "<|user|>Hi<|end|><|assistant|>"]]
 )
@@ -447,3 +462,12 @@ def test_an_answer_that_is_cut_says_so(argv: list[str], capsys: pytest.CaptureFi
     assert main(["run", "nano", *argv, "--max-tokens", "2"]) == 0
     told = "phi4mm run: the answer was cut at --max-tokens 2; give a larger number for the rest\n"
     assert capsys.readouterr().err == ("" if "--json" in argv else told)
+
+
+def test_case_c_an_image_that_is_refused_has_one_line(tmp_path: Path) -> None:
+    """Pillow's warning, with a line of its source, came before the error."""
+    PIL.Image.new("L", (12000, 9000)).save(tmp_path / "big.png")
+    command = [sys.executable, "-m", "phi4mm", "run", "nano", "--image", str(tmp_path / "big.png"), "-p", "hi"]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    assert "12000 x 9000 pixels; expected at most 89478485" in done.stderr
+    assert done.stderr.count("\n") == 1

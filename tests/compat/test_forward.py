@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from phi4mm.compat import AutoModelForCausalLM, AutoProcessor, AutoTokenizer
+from phi4mm.compat.forward import forward
 from phi4mm.errors import CheckpointError, ConfigError, InputError
 from phi4mm.inference.model import Model
 from phi4mm.protocol.messages import Audio, Image
@@ -38,7 +39,7 @@ def test_case_c_model_call_gives_the_engines_logits(
 
 
 def test_an_impossible_call_is_refused(
-    model: AutoModelForCausalLM, processor: AutoProcessor, monkeypatch: pytest.MonkeyPatch
+    model: AutoModelForCausalLM, processor: AutoProcessor, small: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Labels that are ignored look like a model that does not learn; all logits of a long batch fill the memory."""
     inputs = processor(text=TEXT)
@@ -48,6 +49,9 @@ def test_an_impossible_call_is_refused(
         model(**inputs, num_logits_to_keep=-1)
     with pytest.raises(InputError, match="the output has no 'past_key_values'; expected 'logits'"):
         model(**inputs)["past_key_values"]
+    length = 2**30 // small.config.text.vocab_size + 1
+    with pytest.raises(InputError, match=rf"the logits of 1 x {length} tokens take more than 4 GiB"):
+        forward(small, [small.processor.prompt(TEXT)], length=length, keep=None, adapter=None)
     monkeypatch.setattr("phi4mm.compat.forward.MAX_LOGITS", 1000)
     with pytest.raises(InputError, match=r"the logits of 1 x 5 tokens take more than .* or num_logits_to_keep=1"):
         model(**inputs)

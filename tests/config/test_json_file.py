@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+from phi4mm.checkpoint.hub import resolve
 from phi4mm.config.json_file import MAX_JSON_BYTES, read_json, read_json_as
 from phi4mm.config.load import load_config
 from phi4mm.errors import ConfigError, InputError
@@ -30,8 +33,22 @@ def odd_file(kind: str, path: Path) -> Path:
     return path
 
 
+def failed(commands: list[list[str]]) -> list[str]:
+    """What commands write to stderr that all fail."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=100,
+        check=False,
+    )
+    assert json.loads(done.stdout or "null") == [1] * len(commands), done.stderr
+    return done.stderr.splitlines()
+
+
 @pytest.mark.parametrize("kind", ["pipe", "device"])
-def test_a_file_without_end_is_refused_by_every_command_that_reads_one(kind: str, tmp_path: Path) -> None:
+def test_case_b4_a_file_without_end_is_refused_by_every_command_that_reads_one(kind: str, tmp_path: Path) -> None:
     """A pipe that nobody writes to blocked the command for ever; a link to /dev/zero filled the memory."""
     given = str(odd_file(kind, tmp_path / "given"))
     model = odd_file(kind, tmp_path / "model" / "config.json").parent
@@ -43,27 +60,33 @@ def test_a_file_without_end_is_refused_by_every_command_that_reads_one(kind: str
         ["run", str(model), "-p", "hi"],
         ["inspect", str(model)],
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=100,
-        check=False,
-    )
-    assert json.loads(done.stdout or "null") == [1] * len(commands), done.stderr
-    lines = done.stderr.splitlines()
+    lines = failed(commands)
     expected = [given, given, given, str(model / "config.json"), str(model / "config.json")]
     assert [f"{path} is not a regular file; expected" in line for path, line in zip(expected, lines, strict=True)] == [
         True
     ] * len(commands)
 
 
+def test_case_b4_each_file_of_a_model_must_be_regular(tmp_path: Path) -> None:
+    """tokenizer.json was read in another way, for ever; a pipe in the place of other files was taken for no file."""
+    names = ("tokenizer.json", "generation_config.json", "preprocessor_config.json", "model.safetensors")
+    folders = []
+    for name, kind in product(names, ("pipe", "device")):
+        folders.append(tmp_path / kind / name)
+        shutil.copytree(resolve("nano"), folders[-1], ignore=lambda _, found, name=name: {name} & {*found})
+        odd_file(kind, folders[-1] / name)
+    lines = failed([["run", str(folder), "-p", "hi"] for folder in folders])
+    for folder, line in zip(folders, lines, strict=True):
+        assert f"{folder / folder.name} is not a regular file; expected" in line
+
+
 @pytest.mark.parametrize("digits", ["9" * 100_000, "-" + "9" * 100_000, "[" + "9" * 100_000 + "]"])
-def test_a_whole_number_of_too_many_digits_is_an_error_of_the_file(digits: str, tmp_path: Path) -> None:
+def test_case_b5_a_whole_number_of_too_many_digits_is_an_error_of_the_file(digits: str, tmp_path: Path) -> None:
     """Python raises a ValueError for it, which gave a traceback."""
     (tmp_path / "config.json").write_text(f'{{"hidden_size": {digits}}}')
-    with pytest.raises(ConfigError, match=r"config.json cannot be read as JSON: .*digits"):
+    with pytest.raises(
+        ConfigError, match=r"config.json holds a whole number of too many digits; expected a JSON object$"
+    ):
         load_config(tmp_path)
 
 

@@ -35,9 +35,17 @@ def test_the_sizes_are_those_of_the_published_configuration() -> None:
 @pytest.mark.parametrize(
     ("found", "command", "reason"),
     [
-        (ROOMY, f"phi4mm run {PUBLISHED} --quantize int4", "fits in int4; it downloads up to 10.4 GiB first"),
+        (
+            ROOMY,
+            f"phi4mm run {PUBLISHED} --quantize int4",
+            "in int4, which a CPU answers in fastest: it reads the fewest bytes of weights; it downloads up to",
+        ),
         (replace(ROOMY, on_cuda=True, weights="complete"), f'phi4mm run {PUBLISHED} "Hello."', "fits in bfloat16"),
-        (replace(ROOMY, on_cuda=True, free=8 * GIB), f"phi4mm run {PUBLISHED} --quantize int8", "fits in int8"),
+        (
+            replace(ROOMY, on_cuda=True, free=8 * GIB),
+            f"phi4mm run {PUBLISHED} --quantize int8",
+            "fits in int8, the most exact form with room",
+        ),
         (replace(ROOMY, free=5 * GIB), f"phi4mm run {PUBLISHED} --quantize int4", "fits in int4"),
         (replace(ROOMY, free=4 * GIB), "phi4mm run nano", "needs 5.0 GiB of free memory, and there are 4.0 GiB"),
         (replace(ROOMY, disk=9 * GIB), "phi4mm run nano", "take 10.4 GiB on the disk of the hub cache, and 9.0 GiB"),

@@ -78,8 +78,18 @@ def test_a_golden_file_with_pickled_objects_is_refused(tmp_path: Path) -> None:
     """A pickle in an npz runs code when it is opened."""
     with_objects = {"long.96.argmax": np.array([{"a": 1}], dtype=object)}
     np.savez(tmp_path / "bad.npz", allow_pickle=True, **with_objects)
-    with pytest.raises(InputError, match="not a golden file"):
+    with pytest.raises(
+        InputError, match=r"bad.npz is not a golden file: it is damaged, or holds more than plain arrays$"
+    ):
         read_golden(tmp_path / "bad.npz")
+
+
+def test_case_c_the_error_of_another_file_gives_no_advice_to_unpickle_it() -> None:
+    """NumPy's own text says how to load it unsafely."""
+    with pytest.raises(
+        InputError, match=r"tiny.json is not a golden file: it is no .npz; expected one as in tests/golden"
+    ):
+        read_golden(GOLDEN / "tiny.json")
 
 
 def test_a_recorded_value_of_another_shape_is_an_error(rope96: Phi4MM) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import wave
 from pathlib import Path
 
@@ -222,6 +225,25 @@ def test_speculative_decoding_does_not_change_replies(small: Model, monkeypatch:
     assert stats.proposed_tokens_total >= stats.accepted_tokens_total > 0
     assert small.batch([ChatRequest(wording, params=params) for params in variants[:2]]) == alone[:2]
     assert len({reply.usage.completion_tokens for reply in alone}) > 2, "stops must come at different tokens"
+
+
+@pytest.mark.parametrize(
+    ("first", "stated", "expected"),
+    [
+        ("", {}, "1000"),
+        ("", {"GOMP_SPINCOUNT": "7"}, "7"),
+        ("", {"OMP_WAIT_POLICY": "active"}, "None"),
+        ("import torch; ", {}, "None"),
+    ],
+)
+def test_case_b1_waiting_threads_spin_for_microseconds(first: str, stated: dict[str, str], expected: str) -> None:
+    """Beside busy processes, threads that spin for milliseconds made answers 20 times slower; OpenMP reads it once."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    code = f"{first}import os, phi4mm; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept | stated, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stdout.strip() == expected
 
 
 @pytest.mark.parametrize(("cores", "stated", "threads"), [(1, None, 1), (4, None, 2), (1, "2", 2)])

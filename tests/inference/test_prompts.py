@@ -11,6 +11,7 @@ import phi4mm
 from phi4mm import EngineError, InputError, SamplingParams
 from phi4mm.api import Model
 from phi4mm.checkpoint.load import load_model
+from phi4mm.model.kv import token_bytes
 from phi4mm.processing.tokenizer import Special
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.messages import Audio, Image
@@ -86,3 +87,16 @@ def test_prompt_logits_of_impossible_prompts_are_refused(small: Model) -> None:
     end = small.processor.tokenizer.id(Special.END)
     with pytest.raises(InputError, match="the prompt has 192 tokens and the context holds 192"):
         small.prompt_logits(Prompt((end,) * 192))
+
+
+def test_case_b13_logits_and_keys_beyond_half_of_the_free_memory_are_refused(
+    small: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At published sizes a prompt of 131,072 tokens has 17 GB of keys and values and 52 GB of logits."""
+    prompt = small.processor.prompt(TEXT)
+    text, count = small.config.text, len(prompt.ids)
+    keys = count * token_bytes(text, torch.float32)
+    monkeypatch.setattr("phi4mm.engine.prompt_logits.free_bytes", lambda device: 2 * (keys + 4 * text.vocab_size))
+    assert len(small.prompt_logits(prompt, num_tokens=1)) == 1
+    with pytest.raises(InputError, match=rf"{count} tokens take {4 * count * text.vocab_size} bytes and .* {keys};"):
+        small.prompt_logits(prompt)

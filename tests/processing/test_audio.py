@@ -240,7 +240,7 @@ def test_invalid_arrays_are_refused(array: object, rate: Any, message: str) -> N
     ("source", "message"),
     [
         (b"", r"the audio clip is empty \(0 bytes\)"),
-        (None, "an audio clip is a NoneType; expected a path, bytes, a file object or an array"),
+        (None, "an audio clip is of type NoneType; expected a path, bytes, a file object or an array"),
         ("no_such.wav", "audio clip 'no_such.wav' does not exist"),
         ("/dev/zero", "is not a regular file"),
         (random.Random(1).randbytes(4000), "cannot be decoded: .*; convert it to one of them"),

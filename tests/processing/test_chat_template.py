@@ -116,7 +116,7 @@ def test_only_a_complete_tool_call_of_the_assistant_becomes_special_tokens() -> 
         ([user(" \n")], r"message 1 \(user\) is empty"),
         ([user("q"), assistant("")], r"message 2 \(assistant\) is empty"),
         ([user(None)], "message 1 holds a NoneType; expected text, Image or Audio"),  # type: ignore[arg-type]
-        ([{"role": "user", "content": "hi"}], "message 1 is a dict; create it with Message.user"),
+        ([{"role": "user", "content": "hi"}], "message 1 is of type dict; create it with Message.user"),
         ([Message("system", (IMAGE,)), user("q")], "message 1 is a system message with media; only user messages"),
     ],
 )

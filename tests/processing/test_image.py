@@ -259,7 +259,7 @@ def test_case_a11_grey_without_a_scale_of_its_own_is_scaled_by_its_range() -> No
     ("source", "message"),
     [
         (b"", r"the image is empty \(0 bytes\)"),
-        (None, "an image is a NoneType; expected a path, bytes, a file object or an array"),
+        (None, "an image is of type NoneType; expected a path, bytes, a file object or an array"),
         ("no_such.png", "image 'no_such.png' does not exist; give the path of a file"),
         ("nul\0.png", "is not a possible path"),
         ("./" + "x" * 5000 + "!", "cannot be read: File name too long"),

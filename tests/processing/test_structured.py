@@ -127,7 +127,7 @@ def test_forks_are_independent(grammars: Grammars) -> None:
 COSTLY = ResponseFormat(regex="(.*a.{1000}b.{1000}|.*c.{999}d.{888}){50}")
 
 
-def test_a_fork_that_runs_out_of_fuel_ends_no_other_answer(grammars: Grammars) -> None:
+def test_case_b15_a_fork_that_runs_out_of_fuel_ends_no_other_answer(grammars: Grammars) -> None:
     """Case B15: copies made by the library share a lexer. A copy that accepted tokens without calls of `mask`, which
     renew the fuel, ended all other copies."""
     first = compiled(grammars, COSTLY)
@@ -151,7 +151,7 @@ def test_a_fork_that_runs_out_of_fuel_ends_no_other_answer(grammars: Grammars) -
             matcher.accept(token)
 
 
-def test_the_cost_limit_of_a_fork_does_not_depend_on_other_forks(grammars: Grammars) -> None:
+def test_case_b15_the_cost_limit_of_a_fork_does_not_depend_on_other_forks(grammars: Grammars) -> None:
     """Case B15 with calls of `mask`: each of several answers must end after as many tokens as it would alone."""
 
     def length(matcher: Matcher, text: str) -> int:

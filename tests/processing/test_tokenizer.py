@@ -45,7 +45,7 @@ def test_missing_special_tokens_are_all_listed() -> None:
         (b"", "tokenizer.json cannot be read"),
         (b"{}", "tokenizer.json cannot be read"),
         (b"\xff\xfe", "tokenizer.json cannot be read"),
-        ("no/such/tokenizer.json", "no/such/tokenizer.json cannot be read: No such file"),
+        ("no/such/tokenizer.json", "no/such/tokenizer.json not found; expected a tokenizer"),
     ],
 )
 def test_damaged_files_are_refused(source: bytes | str, message: str) -> None:

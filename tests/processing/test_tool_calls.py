@@ -177,7 +177,7 @@ def test_functions_that_json_cannot_describe_are_refused() -> None:
         tool_from_function(lambda x: x)
     with pytest.raises(InputError, match=r"parameter value of tool complex_one is annotated .*complex.*; expected str"):
         tool_from_function(complex_one)
-    with pytest.raises(InputError, match="a tool is a int; expected a Tool, a dict or a function"):
+    with pytest.raises(InputError, match="a tool is of type int; expected a Tool, a dict or a function"):
         as_tool(7)  # type: ignore[arg-type]
 
 

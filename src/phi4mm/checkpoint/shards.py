@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from phi4mm.config.json_file import read_json_as
+from phi4mm.config.json_file import read_json_as, regular_file_bytes
 from phi4mm.config.validate import LFS_HEAD, refuse_lfs_pointer, shown
 from phi4mm.errors import CheckpointError
 
@@ -111,7 +111,7 @@ def _inside(folder: Path, path: Path) -> Path:
             raise CheckpointError(
                 f"{folder} holds {names}; phi4mm never opens pickles, which can run code: expected safetensors"
             )
-        raise CheckpointError(f"{path} not found; expected safetensors weights")
+        regular_file_bytes(path, "safetensors weights", CheckpointError)
     real = path.resolve()
     allowed = [folder.resolve()]
     if (snapshots := _snapshots(folder)) is not None:

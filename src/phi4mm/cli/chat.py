@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from phi4mm.cli.conversation import Conversation, describe, paths
 from phi4mm.cli.terminal import lines
-from phi4mm.config.validate import closest, shown
+from phi4mm.config.validate import closest, shown, shown_path
 from phi4mm.errors import InputError, PhiError
 from phi4mm.protocol.messages import Audio, Image, Message
 from phi4mm.protocol.response import Reply
@@ -30,6 +30,16 @@ COMMANDS = {  # what may follow, and what it does
     "/reset": ("", "start a new conversation"),
     "/help": ("", "show this list"),
     "/exit": ("", "leave, as Ctrl-D does; Ctrl-C stops an answer"),
+}
+# What people type for a command; as a line of its own it is not sent.
+MEANT = {
+    "exit": "/exit",
+    "quit": "/exit",
+    "help": "/help",
+    "/quit": "/exit",
+    "/bye": "/exit",
+    "/clear": "/reset",
+    "/new": "/reset",
 }
 MEDIA: dict[str, type[Image | Audio]] = {"/image": Image, "/audio": Audio}
 
@@ -73,9 +83,11 @@ def chat(ask: Ask, talk: Conversation, params: SamplingParams, *, auto: bool) ->
     told = False
     for line in lines(completions):
         command, _, rest = line.partition(" ")
-        if command == "/exit":
+        if line.strip() == "/exit":
             return 0
-        if command.startswith("/"):
+        if refused := _not_sent(line):
+            _say(refused)
+        elif command.startswith("/"):
             told = told and command not in ("/undo", "/reset")
             with _errors_said():
                 _obey(talk, command, rest.strip())
@@ -125,8 +137,25 @@ def _answer(ask: Ask, talk: Conversation, message: Message, params: SamplingPara
     warn_if_cut(stream.reply, params)
 
 
+def _not_sent(line: str) -> str | None:
+    """Why a line is not sent: it names files, or means a command. A space before it sends it."""
+    word = line.strip()
+    if word and not line.startswith(" ") and all(map(_is_file, paths(word))):
+        return f"{shown_path(word)} is a file; attach it with /image FILE or /audio FILE, or put a space before it"
+    if line not in COMMANDS and line.rstrip().lower() in MEANT:
+        return f"type {MEANT[line.rstrip().lower()]}; as text it begins with a space"
+    return None
+
+
+def _is_file(path: str) -> bool:
+    """Whether it is the name of a file, with a suffix: in many folders a plain word names one."""
+    return bool(os.path.splitext(path)[1]) and os.path.isfile(path)
+
+
 def _obey(talk: Conversation, command: str, rest: str) -> None:
     """Run a command on the conversation. Raises InputError where a file cannot be read, or the command is unknown."""
+    if rest and command in COMMANDS and not COMMANDS[command][0]:
+        raise InputError(f"{command} takes nothing after it; found {shown(rest)}")
     if command in MEDIA:
         for path in paths(rest):
             part = MEDIA[command](path)

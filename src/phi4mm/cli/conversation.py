@@ -44,15 +44,17 @@ class Conversation:
 
 def describe(part: Image | Audio) -> str:
     """The name of an attached file, and its pixels or seconds. Raises InputError where it cannot be read."""
-    from phi4mm.processing.audio import open_audio
+    from phi4mm.processing.audio import MAX_ENCODED, MAX_SECONDS
+    from phi4mm.processing.audio_file import seconds
     from phi4mm.processing.image import image_size
+    from phi4mm.processing.media_io import open_source
 
     name = Path(part.source).name if isinstance(part.source, (str, os.PathLike)) else "stdin"
     if isinstance(part, Image):
         width, height = image_size(part)
         return f"image {name}, {width} x {height} pixels"
-    samples, rate = open_audio(part)
-    return f"audio clip {name}, {len(samples) / rate:.1f} s"
+    with open_source(part.source, "audio clip", MAX_ENCODED) as file:
+        return f"audio clip {name}, {seconds(file, MAX_SECONDS):.1f} s"
 
 
 def paths(text: str) -> list[str]:

@@ -38,11 +38,11 @@ def as_text(report: dict[str, Any]) -> str:
     lines += _table("part", [*rows, ("total", report["parameters"], report["bytes"])])
     lines.append(f"plus {report['buffer_elements']} constants, which are not counted as parameters")
     lines += ["", *_memory_plan(report["memory"]["weights"], report["memory"]["cache_per_token"], report["context"])]
-    lines += ["", f"never read: {report['unused_parameters']:,} parameters in {len(report['unused_tensors'])} tensors"]
-    lines += [f"  {name}" for name in report["unused_tensors"] + report["ignored_tensors"]]
     lines += ["", "files", *(f"  {size:>15,} {name}" for name, size in report["files"].items())]
     if report["training"] is not None:
         lines += ["", "training", *_facts(report["training"], "  ")]
+    lines += ["", f"never read: {report['unused_parameters']:,} parameters in {len(report['unused_tensors'])} tensors"]
+    lines += [f"  {name}" for name in report["unused_tensors"] + report["ignored_tensors"]]
     return "\n".join(lines)
 
 

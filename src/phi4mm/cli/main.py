@@ -12,11 +12,13 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 from phi4mm import __version__
-from phi4mm.config.validate import nearest, shown
+from phi4mm.config.validate import closest, nearest, shown
 from phi4mm.errors import PhiError
 
 COMMANDS = {
@@ -60,18 +62,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ["help"]:
-        argv = [*argv[1:2], "--help"]
+        argv = [*(word for word in argv[1:2] if word != "help"), "--help"]
     if sys.stdout is None:
         print("phi4mm: stdout is closed; the answer has nowhere to go", file=sys.stderr)
         return 1
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Characters that stdout cannot encode are escaped instead of raising in the middle of an answer.
         sys.stdout.reconfigure(errors="backslashreplace")
-    if not argv or argv[0] not in COMMANDS:
-        return _without_command(argv)
+    # Pillow warns of an image that is then refused; its name is matched, since the class would import Pillow for help.
+    warnings.filterwarnings("ignore", "Image size ", RuntimeWarning)
     try:
+        if not argv or argv[0] not in COMMANDS:
+            return _without_command(argv)
         command, parser = load(argv[0])
-        code: int = command.run(parser.parse_intermixed_args(argv[1:]))
+        code: int = command.run(parser.parse(argv[1:]))
         sys.stdout.flush()
     except argparse.ArgumentError as error:
         parser.error(str(error))
@@ -89,17 +93,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def load(name: str) -> tuple[ModuleType, argparse.ArgumentParser]:
+class Parser(argparse.ArgumentParser):
+    """Raises OSError where help cannot be written, and names the option that an unknown one may mean."""
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help at once; argparse drops it without a word where that fails."""
+        print(self.format_help(), end="", file=file)
+        sys.stdout.flush()
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """The arguments, options and others in any order. Raises SystemExit as argparse does."""
+        args, unknown = self.parse_known_intermixed_args(argv)
+        if unknown:
+            option = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
+            near = closest(option, self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}" + (f"; did you mean {near}?" if near else ""))
+        return args
+
+
+def load(name: str) -> tuple[ModuleType, Parser]:
     """The module of a command, and the parser of its arguments."""
     command = importlib.import_module(f"phi4mm.cli.{name}")
-    parser = argparse.ArgumentParser(prog=f"phi4mm {name}", description=COMMANDS[name], allow_abbrev=False)
+    parser = Parser(prog=f"phi4mm {name}", description=COMMANDS[name], allow_abbrev=False)
     command.configure(parser)
     return command, parser
 
 
 def _without_command(argv: list[str]) -> int:
     listing = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="phi4mm",
         usage=USAGE,
         description="Phi-4-multimodal: text, images and audio clips in, text out.",
@@ -110,7 +132,7 @@ def _without_command(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"phi4mm {__version__}")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
     if not argv:
         parser.exit(2, FIRST)
     if argv[0] in INSTEAD:
@@ -119,5 +141,7 @@ def _without_command(argv: list[str]) -> int:
         parser.error(f"{shown(argv[0])} is a model, not a command; did you mean phi4mm run {argv[0]:.60}?")
     if not argv[0].startswith("-"):
         parser.error(f"unknown command {shown(argv[0])}; {nearest(argv[0], COMMANDS)}")
-    parser.parse_args(argv)
+    if parser.parse_args(argv).version:
+        print(f"phi4mm {__version__}", flush=True)
+        parser.exit()
     parser.exit(2, FIRST)

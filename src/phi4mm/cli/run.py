@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import Field, asdict, fields
@@ -17,6 +19,7 @@ from phi4mm.cli.conversation import Conversation
 from phi4mm.cli.question import add_arguments, read_question
 from phi4mm.config.engine import DTYPES, QUANTIZATIONS, EngineConfig
 from phi4mm.config.json_file import read_json_as
+from phi4mm.config.validate import shown_path
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.nano.about import KNOWS
 from phi4mm.processing.tool_calls import as_tool
@@ -66,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     media: list[Image | Audio] = [*map(Image, question.images), *map(Audio, question.audios)]
     asked = args.prompt is not None or bool(args.text) or bool(text)
     interactive = not asked and sys.stdin is not None and sys.stdin.isatty()
+    if not asked:
+        _refuse_prompt_as_model(args.model)
     if not text and (args.raw or args.json or not (media or interactive)):
         raise argparse.ArgumentError(None, "there is no prompt; write one after the model, or pipe one in")
     tools = _tools(args.tools)
@@ -141,6 +146,15 @@ def _checked_options(args: argparse.Namespace) -> SamplingParams:
         return SamplingParams(**given)
     except (ConfigError, InputError) as error:
         raise argparse.ArgumentError(None, str(error)) from error
+
+
+def _refuse_prompt_as_model(word: str) -> None:
+    """Raise ConfigError for a lone word that can only be a prompt, or a folder that is missing."""
+    if word != "nano" and (" " in word or "/" not in word) and not os.path.isdir(os.path.expanduser(word)):
+        raise ConfigError(
+            f"model {shown_path(word)} is no folder, nor a hub id such as owner/name; if it is a prompt, type "
+            f"phi4mm run nano {shlex.quote(word):.60}"
+        )
 
 
 def _tools(path: str | None) -> tuple[Tool, ...]:

@@ -34,9 +34,10 @@ def read_json_as(path: Path, kind: type[T], expected: str, error: type[PhiError]
         value = json.loads(text)
     except OSError as problem:
         raise error(f"{path} cannot be read: {problem.strerror}; expected {expected}") from problem
-    # ValueError covers bad JSON, bad UTF-8, and whole numbers of more digits than Python reads.
-    except (ValueError, RecursionError) as problem:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise error(f"{path} cannot be read as JSON: {problem}; expected {expected}") from problem
+    except ValueError:  # Python's own text advises a setting of the interpreter
+        raise error(f"{path} holds a whole number of too many digits; expected {expected}") from None
     if not isinstance(value, kind):
         raise error(f"{path} holds a {type(value).__name__}; expected {expected}")
     return value

@@ -20,6 +20,7 @@ DOWNLOAD_BYTES = WEIGHT_BYTES["bfloat16"]
 CACHE_TOKEN_BYTES = 131_072
 TOKENS = 4096  # of keys and values
 WORK_BYTES = 2**30  # for activations, media, and torch itself
+SPEED = "which a CPU answers in fastest: it reads the fewest bytes of weights"
 TRY_NANO = 'phi4mm run nano "Hello."'
 
 
@@ -55,9 +56,10 @@ class Fit:
             return TRY_NANO, f"the published weights take {size} on the disk of the hub cache, and {free} are free"
         # A CPU answers as fast as it reads the weights, and int4 has the fewest bytes of them.
         form = self.fits[0] if self.on_cuda else self.fits[-1]
+        why = "" if form == "bfloat16" else f", {'the most exact form with room' if self.on_cuda else SPEED}"
         option = "" if form == "bfloat16" else f" --quantize {form}"
         first = "" if self.weights == "complete" else f"; it downloads up to {_gib(DOWNLOAD_BYTES)} first"
-        return f'phi4mm run {PUBLISHED}{option} "Hello."', f"the published model fits in {form}{first}"
+        return f'phi4mm run {PUBLISHED}{option} "Hello."', f"the published model fits in {form}{why}{first}"
 
 
 def published_fit() -> Fit:

@@ -8,6 +8,7 @@ S tokens of the prompt, Q tokens of one forward pass, V vocabulary.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,11 +86,13 @@ class Group:
 def read_golden(path: Path) -> dict[str, Array]:
     """All arrays of an npz, without pickle. Raises InputError."""
     regular_file_bytes(path, "a golden .npz file", InputError)
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} is not a golden file: it is no .npz; expected one as in tests/golden of phi4mm")
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError) as error:
-        raise InputError(f"{path} is not a golden file: expected an .npz of plain arrays ({error})") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        raise InputError(f"{path} is not a golden file: it is damaged, or holds more than plain arrays") from None
 
 
 def verify_folder(folder: Path, golden: dict[str, Array], *, device: str) -> Iterator[Group]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from phi4mm.checkpoint.adapters import read_adapter
@@ -18,7 +17,7 @@ from phi4mm.engine.kv_capacity import plan_kv_cache
 from phi4mm.engine.kv_pages import PagePool
 from phi4mm.engine.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats
 from phi4mm.engine.model_runner import Runner
-from phi4mm.engine.prompt_logits import prompt_logits
+from phi4mm.engine.prompt_logits import last_logits
 from phi4mm.engine.request import Constraint, Request, State
 from phi4mm.engine.scheduler import ScheduledChunk, Scheduler, StepOutput
 from phi4mm.engine.weight_watch import weight_watch
@@ -192,11 +191,10 @@ class Engine:
     def prompt_logits(self, prompt: Prompt, adapter: Adapter | None, keep: int) -> Tensor:
         """(keep, V) logits of the prompt's last `keep` tokens, in the model's dtype. Running answers wait meanwhile.
 
-        raises  InputError for a prompt that can never run
+        raises  InputError for a prompt that can never run, or more than half of the free memory for logits and keys
         """
         self.info.check(EngineRequest("logits", prompt, SamplingParams(max_tokens=1), adapter))
-        first = len(prompt.ids) - keep
-        return torch.cat([logits for _, logits in prompt_logits(self._model, prompt, adapter, first)])
+        return last_logits(self._model, prompt, adapter, keep)
 
     def move(self, device: str) -> None:
         """Put the weights on another device and forget all caches. Raises CapacityError while requests run."""

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from phi4mm.engine.encoders import encode_media
+from phi4mm.engine.kv_capacity import free_bytes
+from phi4mm.errors import InputError
 from phi4mm.model.batch import BatchedSequence, ForwardBatch
-from phi4mm.model.kv import PagedKVCache
+from phi4mm.model.kv import PagedKVCache, token_bytes
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.protocol.inputs import Adapter, Prompt
 
@@ -37,3 +39,23 @@ def prompt_logits(
         sequence = BatchedSequence(len(ids), start, adapter, total > config.rope.original_max_positions, (0,))
         outputs = torch.arange(min(max(first - start, 0), len(ids)), len(ids), device=device)
         yield max(start, first), model(ForwardBatch(ids, (sequence,), outputs, embeddings, index, cache))
+
+
+def last_logits(model: Phi4MM, prompt: Prompt, adapter: Adapter | None, keep: int) -> Tensor:
+    """(keep, V) logits of the prompt's last `keep` tokens.
+
+    raises  InputError where they and the keys and values take more than half of the free memory
+    """
+    text, weight, total = model.config.text, model.text.norm.weight, len(prompt.ids)
+    logit_bytes = keep * text.vocab_size * weight.dtype.itemsize
+    key_bytes, free = total * token_bytes(text, weight.dtype), free_bytes(weight.device)
+    if logit_bytes + key_bytes > free // 2:
+        raise InputError(
+            f"the logits of {keep} tokens take {logit_bytes} bytes and the keys and values of {total} tokens "
+            f"{key_bytes}; expected at most half of the {free} bytes that are free, so ask for fewer"
+        )
+    result = torch.empty(keep, text.vocab_size, dtype=weight.dtype, device=weight.device)
+    first = total - keep
+    for start, logits in prompt_logits(model, prompt, adapter, first):
+        result[start - first :][: len(logits)] = logits
+    return result

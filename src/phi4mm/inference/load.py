@@ -147,7 +147,7 @@ def load_processor(folder: Path, *, max_crops: int | None = None) -> Processor:
 def eos_ids(folder: Path, config: Phi4MMConfig) -> tuple[int, ...]:
     """Every id that ends an answer: those of generation_config.json, else those of config.json."""
     path = folder / "generation_config.json"
-    if not path.is_file():
+    if not path.exists():
         return config.eos_token_ids
     found = read_json(path).get("eos_token_id", list(config.eos_token_ids))
     ids = found if isinstance(found, list) else [found]

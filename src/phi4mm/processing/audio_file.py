@@ -42,8 +42,7 @@ def decode(file: BinaryIO, max_seconds: float) -> Iterator[tuple[int, int, npt.N
     for number, part in enumerate(_parts(Section(file), max_seconds)):
         if number == MAX_CLIPS:
             raise damaged(f"it has more than {MAX_CLIPS} clips")
-        sound = _libsndfile(part.section) if part.demuxer is None else audio_ffmpeg.open_sound(part)
-        _check_header(sound)
+        sound = _open(part)
         expected, earlier, total = part.samples or sound.samples, round(before * sound.rate), 0
         check_length(earlier + expected, sound.rate, max_seconds)
         for block in sound.blocks:
@@ -55,6 +54,17 @@ def decode(file: BinaryIO, max_seconds: float) -> Iterator[tuple[int, int, npt.N
         if total < expected:
             raise cut_short(f"its header states {expected} samples, it has {total}")
         before += total / sound.rate
+
+
+def seconds(file: BinaryIO, max_seconds: float) -> float:
+    """How long a file says that it is; only where it does not say is it decoded. Raises InputError as `decode` does."""
+    total = 0.0
+    for part in _parts(Section(file), max_seconds):
+        sound = _open(part)
+        samples = part.samples or sound.samples or sum(map(len, sound.blocks))
+        total += samples / sound.rate
+        check_length(round(total * sound.rate), sound.rate, max_seconds)
+    return total
 
 
 def check_rate(rate: int) -> None:
@@ -82,6 +92,14 @@ def _parts(section: Section, max_seconds: float) -> Iterator[Part]:
     if head[:4] == matroska.MAGIC:
         return matroska.split(section, at)
     raise undecodable("Format not recognised.")
+
+
+def _open(part: Part) -> Sound:
+    sound = _libsndfile(part.section) if part.demuxer is None else audio_ffmpeg.open_sound(part)
+    check_rate(sound.rate)
+    if not 1 <= sound.channels <= MAX_CHANNELS:
+        raise InputError(f"the audio clip has {sound.channels} channels; expected 1 to {MAX_CHANNELS}")
+    return sound
 
 
 class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -113,9 +131,3 @@ def _libsndfile_blocks(file: soundfile.SoundFile) -> Iterator[npt.NDArray[Any]]:
 def _undecodable(error: soundfile.LibsndfileError) -> InputError:
     # The exception's own text can hold an object's address; `error_string` is libsndfile's alone.
     return undecodable(error.error_string)
-
-
-def _check_header(sound: Sound) -> None:
-    check_rate(sound.rate)
-    if not 1 <= sound.channels <= MAX_CHANNELS:
-        raise InputError(f"the audio clip has {sound.channels} channels; expected 1 to {MAX_CHANNELS}")

@@ -137,7 +137,7 @@ def _check_conversation(messages: Sequence[Message], add_generation_prompt: bool
     before = ""
     for number, message in enumerate(messages, 1):
         if not isinstance(message, Message):
-            raise InputError(f"message {number} is a {type(message).__name__}; create it with Message.user")
+            raise InputError(f"message {number} is of type {type(message).__name__}; create it with Message.user")
         if not isinstance(message.role, str) or message.role not in _MAY_FOLLOW:
             raise InputError(
                 f"message {number} has role {shown(message.role)}; expected one of {', '.join(_MAY_FOLLOW)}"

@@ -44,7 +44,9 @@ def open_source(source: object, kind: str, limit: int) -> Iterator[BinaryIO]:
     elif hasattr(source, "read"):
         file = io.BytesIO(_of_file_object(source, kind, limit))
     else:
-        raise InputError(f"an {kind} is a {type(source).__name__}; expected a path, bytes, a file object or an array")
+        raise InputError(
+            f"an {kind} is of type {type(source).__name__}; expected a path, bytes, a file object or an array"
+        )
     with file:
         try:
             refuse_lfs_pointer(f"the {kind}", file.read(len(LFS_HEAD)), InputError)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import tokenizers
 
+from phi4mm.config.json_file import regular_file_bytes
 from phi4mm.config.validate import refuse_lfs_pointer
 from phi4mm.errors import CheckpointError, InputError
 from phi4mm.processing.added_tokens import AddedTokens, add_tokens, read_added_tokens
@@ -176,11 +177,11 @@ def _read(source: str | os.PathLike[str] | bytes) -> bytes:
     if isinstance(source, bytes):
         return source
     path = Path(source)
+    if (size := regular_file_bytes(path, "a tokenizer", CheckpointError)) > MAX_FILE:
+        raise CheckpointError(f"{path} has {size} bytes; expected at most {MAX_FILE} for a tokenizer")
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE:
-            raise CheckpointError(f"{path} has {size} bytes; expected at most {MAX_FILE} for a tokenizer")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     refuse_lfs_pointer(str(path), data, CheckpointError)

@@ -58,7 +58,7 @@ def tool_from_function(function: Callable[..., Any]) -> Tool:
     """
     name = getattr(function, "__name__", None)
     if name is None or not callable(function):
-        raise InputError(f"a tool is a {type(function).__name__}; expected a Tool, a dict or a function")
+        raise InputError(f"a tool is of type {type(function).__name__}; expected a Tool, a dict or a function")
     hints, text = get_type_hints(function), inspect.getdoc(function) or ""
     properties: dict[str, Any] = {}
     required: list[str] = []
