@@ -15,14 +15,11 @@ import sys
 import warnings
 from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Any
 
 from phi4mm import __version__
 from phi4mm.config.validate import closest, nearest, shown
 from phi4mm.errors import PhiError
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
 
 COMMANDS = {
     "run": "answer a prompt with images and audio clips, or chat",
@@ -99,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 class Parser(argparse.ArgumentParser):
     """Raises OSError where help cannot be written, and names the option that an unknown one may mean."""
 
-    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+    def print_help(self, file: Any = None) -> None:
         """Print the help at once; argparse drops it without a word where that fails."""
         print(self.format_help(), end="", file=file)
         sys.stdout.flush()

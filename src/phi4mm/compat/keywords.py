@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from phi4mm.config.validate import refuse_unknown, shown
 from phi4mm.errors import ConfigError
@@ -35,6 +35,19 @@ class Keywords:
                 plain = isinstance(value, (bool, int, float, str))
                 if value is not None and not (plain and value in neutral):
                     raise ConfigError(f"{self.call}: {name}={shown(value)} is not supported; {instead}")
+
+
+_CLASSES = "use the classes of phi4mm.compat; `model.config` has the sizes"
+_NAMES = {
+    "BitsAndBytesConfig": "quantize a folder by `phi4mm quantize`",
+    **dict.fromkeys(("pipeline", "Trainer", "AutoConfig", "AutoModel", "Phi4MultimodalForCausalLM"), _CLASSES),
+}
+
+
+def refuse_name(name: str) -> NoReturn:
+    """Raise AttributeError for a name that phi4mm.compat has not; one of transformers is told what to do instead."""
+    advice = _NAMES.get(name, "docs/guide/compat.md lists those that it has")
+    raise AttributeError(f"phi4mm.compat has no {name:.60}; {advice}")
 
 
 _CODE: WithoutEffect = {("trust_remote_code",): "no code of a checkpoint is ever run"}
