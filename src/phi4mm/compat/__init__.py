@@ -2,7 +2,7 @@
 
 from phi4mm.compat.generation_config import GenerationConfig
 from phi4mm.compat.inputs import Inputs
-from phi4mm.compat.keywords import refuse_name as __getattr__
+from phi4mm.compat.keywords import refuse_name as __getattr__  # noqa: F401  Python calls it
 from phi4mm.compat.model import AutoModelForCausalLM
 from phi4mm.compat.processor import AutoProcessor
 from phi4mm.compat.stopping import StoppingCriteria, StoppingCriteriaList
