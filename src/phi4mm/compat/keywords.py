@@ -62,19 +62,6 @@ def refuse_name(name: str) -> NoReturn:
     raise AttributeError(f"phi4mm.compat has no {name:.60}; {advice}")
 
 
-_CLASSES = "use the classes of phi4mm.compat; `model.config` has the sizes"
-_NAMES = {
-    "BitsAndBytesConfig": "quantize a folder by `phi4mm quantize`",
-    **dict.fromkeys(("pipeline", "Trainer", "AutoConfig", "AutoModel", "Phi4MultimodalForCausalLM"), _CLASSES),
-}
-
-
-def refuse_name(name: str) -> NoReturn:
-    """Raise AttributeError for a name that phi4mm.compat has not; one of transformers is told what to do instead."""
-    advice = _NAMES.get(name, "docs/guide/compat.md lists those that it has")
-    raise AttributeError(f"phi4mm.compat has no {name:.60}; {advice}")
-
-
 _CODE: WithoutEffect = {("trust_remote_code",): "no code of a checkpoint is ever run"}
 _HUB: Refused = {
     ("cache_dir",): ((), "set HF_HUB_CACHE to the folder of the cache"),
