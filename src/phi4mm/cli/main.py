@@ -2,7 +2,7 @@
 
 Each of these modules has `configure(parser)`, which declares the arguments, and `run(args)`, which returns the exit
 code: 0 fine, 1 failed, 2 wrong use, and 130 when Ctrl-C ended the program. Answers go to stdout, everything else to
-stderr. Output is never coloured, so NO_COLOR needs no handling.
+stderr; what stderr cannot take is dropped. Output is never coloured, so NO_COLOR needs no handling.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any, NoReturn
 
 from phi4mm import __version__
 from phi4mm.config.validate import nearest, shown
@@ -51,6 +52,7 @@ phi4mm: a command is missing. Try first:
 """
 USAGE = "phi4mm COMMAND MODEL [options]"
 INTERRUPTED = 130
+MAX_ERROR = 600  # characters
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     raises  SystemExit as argparse does: 0 after --help and --version, 2 after wrong use
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _stderr()
     if argv[:1] == ["help"]:
         argv = [*argv[1:2], "--help"]
     if sys.stdout is None:
@@ -89,17 +93,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+class Parser(argparse.ArgumentParser):
+    """Bounds what an error quotes of the command line."""
+
+    def error(self, message: str) -> NoReturn:
+        """As argparse does: print usage and message, and exit with code 2."""
+        short = message if len(message) <= MAX_ERROR else f"{message[: MAX_ERROR - 203]}...{message[-200:]}"
+        super().error(short)
+
+
+class _Stderr(io.FileIO):
+    """Drops what cannot be written: an answer is not lost because a note is."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def _stderr() -> io.TextIOWrapper:
+    """In place of sys.stderr, which is None when it is closed: `print` would then write to stdout."""
+    file: str | int = os.devnull if sys.stderr is None else sys.stderr.fileno()
+    raw = _Stderr(file, "w", closefd=sys.stderr is None)
+    return io.TextIOWrapper(io.BufferedWriter(raw), errors="backslashreplace", line_buffering=True)
+
+
 def load(name: str) -> tuple[ModuleType, argparse.ArgumentParser]:
     """The module of a command, and the parser of its arguments."""
     command = importlib.import_module(f"phi4mm.cli.{name}")
-    parser = argparse.ArgumentParser(prog=f"phi4mm {name}", description=COMMANDS[name], allow_abbrev=False)
+    parser = Parser(prog=f"phi4mm {name}", description=COMMANDS[name], allow_abbrev=False)
     command.configure(parser)
     return command, parser
 
 
 def _without_command(argv: list[str]) -> int:
     listing = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="phi4mm",
         usage=USAGE,
         description="Phi-4-multimodal: text, images and audio clips in, text out.",
