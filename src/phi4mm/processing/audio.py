@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,15 @@ def open_audio(audio: Audio, *, max_seconds: float = MAX_SECONDS) -> tuple[F32, 
     Files and bytes, at most 1 GiB: WAV, RF64, W64, AIFF, AU, CAF, NIST, FLAC, Ogg Vorbis and Opus, MP3, in all codecs
     of libsndfile except IMA ADPCM; M4A, MP4, MOV, WebM, Matroska and MP2 with the extra `media`. Files of one format
     end to end are one audio clip. Arrays, torch tensors and lists, with their rate: (n,), (n, channels), or (channels,
-    n) where n is above 64; int16, int32 or floats in [-1, 1]. Channels are averaged, other rates resampled.
+    n) where n is above 64; int16, int32 or floats in [-1, 1]; or {"array": ..., "sampling_rate": ...}. Channels are
+    averaged, other rates resampled.
     raises  InputError for anything else: damaged, cut short, empty, not finite, or longer than `max_seconds`
     """
     source, rate = audio.source, audio.rate
     if isinstance(source, tuple) and len(source) == 2 and rate is None:
         source, rate = source
+    if isinstance(source, Mapping) and rate is None and {"array", "sampling_rate"} <= source.keys():
+        source, rate = source["array"], source["sampling_rate"]
     source = _of_list(source) if isinstance(source, list) else as_array(source)
     if isinstance(source, np.ndarray):
         whole = _whole_rate(rate)

@@ -188,6 +188,7 @@ def image_size(image: Image) -> tuple[int, int]:
         height, width = _channels_last(source).shape[:2]
         return width, height
     if isinstance(source, PIL.Image.Image):
+        _check_pixels(*source.size, "the image")
         return _upright_size(source)
     with open_source(source, "image", MAX_ENCODED) as file, _header(file) as (opened, _):
         return _upright_size(opened)
@@ -409,8 +410,8 @@ def _holds_coefficients(file: BinaryIO) -> bool:
 
 
 def _check_pixels(width: int, height: int, name: str) -> None:
-    if width * height > MAX_PIXELS:
-        raise InputError(f"{name} has {width} x {height} pixels; expected at most {MAX_PIXELS}, so make it smaller")
+    if min(width, height) < 1 or width * height > MAX_PIXELS:
+        raise InputError(f"{name} has {width} x {height} pixels; expected at least 1 and at most {MAX_PIXELS}")
 
 
 def _damaged(name: str, error: Exception) -> InputError:

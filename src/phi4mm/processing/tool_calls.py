@@ -54,15 +54,23 @@ def tool_from_function(function: Callable[..., Any]) -> Tool:
     """Make a Tool from a function: its name, the first paragraph of its docstring, and a JSON schema of its parameters.
 
     The schema follows the annotations. A docstring line `name: text` or `name (type): text` describes that parameter.
-    raises  InputError for parameters without an annotation, or of a type that JSON does not have
+    raises  InputError for parameters without an annotation, or of a type that JSON does not have, and where signature
+            or annotations cannot be read
     """
     name = getattr(function, "__name__", None)
-    if name is None or not callable(function):
+    if not isinstance(name, str) or not callable(function):
         raise InputError(f"a tool is a {type(function).__name__}; expected a Tool, a dict or a function")
-    hints, text = get_type_hints(function), inspect.getdoc(function) or ""
+    try:
+        hints, signature = get_type_hints(function), inspect.signature(function)
+    except Exception as error:  # annotations are evaluated, and may be any code
+        raise InputError(
+            f"the parameters of tool {name:.60} cannot be read ({type(error).__name__}: {error!s:.80}); declare it as "
+            "phi4mm.Tool, or define a function whose annotations are known types"
+        ) from error
+    text = inspect.getdoc(function) or ""
     properties: dict[str, Any] = {}
     required: list[str] = []
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in signature.parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name not in hints:
             raise InputError(f"parameter {parameter.name} of tool {name} needs a name and an annotation of its own")
         schema = _schema(hints[parameter.name], f"parameter {parameter.name} of tool {name}")
