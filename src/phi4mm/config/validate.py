@@ -6,7 +6,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeGuard
 
 from phi4mm.errors import ConfigError, InputError, PhiError
@@ -14,6 +14,7 @@ from phi4mm.errors import ConfigError, InputError, PhiError
 _USER = re.compile(r"://[^?#\s'\"]*@")
 _QUERY = re.compile(r"(?<=://)([^?#\s'\"]*)[?#][^\s'\"]*")
 SHOWN = 60  # characters of a wrong value in a message
+LISTED, SHOWN_LINE = 20, 200  # lines of a list in a message, and characters of each
 SHOWN_PATH = 80  # and of a path, whose end says most
 LFS_HEAD = b"version https://git-lfs"  # how the small files begin that git has in place of large ones
 
@@ -93,6 +94,13 @@ def shown_path(path: str | os.PathLike[str]) -> str:
     if len(text) > 4096:
         return shown(text)
     return repr(text if len(text) <= SHOWN_PATH else f"...{text[3 - SHOWN_PATH :]}")
+
+
+def listed(problems: Sequence[str]) -> str:
+    """Problems as indented lines: the first 20, each in part, and the number of the others."""
+    lines = [f"{problem:.{SHOWN_LINE}}" for problem in problems[:LISTED]]
+    more = len(problems) - LISTED
+    return "\n  ".join(["", *lines, *([f"and {more} more"] if more > 0 else [])])
 
 
 def _without_secrets(text: str) -> str:
