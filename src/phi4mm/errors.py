@@ -2,7 +2,7 @@
 
 PhiError
     ConfigError        a file or option is wrong; names the field, its value and the nearest valid name
-    CheckpointError    missing, unexpected or misshaped tensors, all of them listed
+    CheckpointError    missing, unexpected or misshaped tensors, counted and listed
     InputError         this request can never work
     CapacityError      the request could work later
     EngineError        a fault of phi4mm; has the request id

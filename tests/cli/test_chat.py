@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from types import TracebackType
 
 import pytest
 
+from phi4mm.cli import terminal
 from phi4mm.cli.chat import COMMANDS, completions
 from phi4mm.cli.main import main
 from phi4mm.errors import EngineError
@@ -329,3 +331,35 @@ def test_a_history_that_cannot_be_kept_is_said(
     assert main(["run", "nano"]) == 0
     assert "phi4mm run: what you type is not remembered: " in capsys.readouterr().err
     assert len(model.calls) == 1
+
+
+def test_case_c_a_history_whose_folder_goes_is_told_once(
+    model: FakeModel, type_lines: TypeLines, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The chat ended with a traceback."""
+    pytest.importorskip("readline")
+    folder = tmp_path / "state" / "phi4mm"
+
+    def remove(messages: Sequence[Message]) -> Iterator[str]:
+        shutil.rmtree(folder, ignore_errors=True)
+        yield "fine"
+
+    model.answer = remove
+    type_lines(["one", "two", "three"])
+    assert main(["run", "nano"]) == 0
+    assert len(model.calls) == 3
+    assert capsys.readouterr().err.count("what you type is not remembered") == 1
+
+
+def test_case_c_a_huge_history_is_cut_to_its_end(
+    model: FakeModel, type_lines: TypeLines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """240 MB of lines took 2.5 GB."""
+    pytest.importorskip("readline")
+    history = tmp_path / "state" / "phi4mm" / "history"
+    history.parent.mkdir(parents=True)
+    history.write_text("".join(f"line {number}\n" for number in range(100)))
+    monkeypatch.setattr(terminal, "HISTORY_BYTES", 20)
+    type_lines([])
+    assert main(["run", "nano"]) == 0
+    assert history.read_text() == "line 98\nline 99\n"

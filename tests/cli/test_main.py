@@ -229,3 +229,17 @@ def test_the_installed_command_is_this_program() -> None:
         [sys.executable, "-m", "phi4mm", "--version"], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert done.stdout == f"phi4mm {phi4mm.__version__}\n"
+
+
+def test_case_c_what_the_command_line_holds_is_quoted_in_part(capsys: pytest.CaptureFixture[str]) -> None:
+    """100 kB of an option or a value came back as an error of 100 kB."""
+    for argv in (["run", "nano", "--" + "x" * 100_000], ["run", "nano", "--dtype", "x" * 100_000]):
+        with pytest.raises(SystemExit):
+            main(argv)
+        assert len(capsys.readouterr().err) < 1000
+
+
+def test_case_c_importing_the_package_takes_no_numpy() -> None:
+    """A tenth of a second in which Ctrl-C ended the command with a traceback."""
+    code = "import sys, phi4mm.cli.main; print('numpy' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"

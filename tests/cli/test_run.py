@@ -25,6 +25,7 @@ from tests.cli.fake_model import FakeModel
 
 Pipe = Callable[[bytes], None]
 TypeLines = Callable[[Sequence[str | type[BaseException]]], None]
+SIGN = str(Path(__file__).parents[2] / "examples" / "stop_sign.png")
 
 
 def wrong_use(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -469,5 +470,70 @@ def test_case_c_an_image_that_is_refused_has_one_line(tmp_path: Path) -> None:
     PIL.Image.new("L", (12000, 9000)).save(tmp_path / "big.png")
     command = [sys.executable, "-m", "phi4mm", "run", "nano", "--image", str(tmp_path / "big.png"), "-p", "hi"]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    assert "12000 x 9000 pixels; expected at most 89478485" in done.stderr
+    assert "12000 x 9000 pixels; expected at least 1 and at most 89478485" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "option"), [(["a.PNG", "What?"], "--image"), (["my clip.wav"], "--audio"), ([SIGN], "--image")]
+)
+def test_case_c_a_file_in_place_of_the_prompt_is_refused(
+    words: list[str], option: str, model: FakeModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model was asked about the letters of the file's name, and answered."""
+    with pytest.raises(SystemExit) as exit:
+        main(["run", "nano", *words])
+    assert exit.value.code == 2
+    assert f"is a file's name; did you mean {option}?" in capsys.readouterr().err
+    assert model.calls == []
+
+
+def test_case_c_a_file_of_any_name_is_refused_as_prompt_but_not_after_p(model: FakeModel, tmp_path: Path) -> None:
+    """An image without an ending; -p says that it is text."""
+    (tmp_path / "image").touch()
+    with pytest.raises(SystemExit):
+        main(["run", "nano", str(tmp_path / "image")])
+    assert main(["run", "nano", "-p", "a.png"]) == 0
+    assert [call.messages for call in model.calls] == [[Message.user("a.png")]]
+
+
+def test_case_c_a_missing_file_whose_name_has_spaces_is_no_question(model: FakeModel) -> None:
+    """The image was left out, and the model asked about its name."""
+    assert main(["run", "nano", "--image", SIGN, "my holiday photo.png"]) == 0
+    assert [call.messages for call in model.calls] == [[Message.user(Image(SIGN), Image("my holiday photo.png"))]]
+
+
+@pytest.mark.parametrize(("data", "told"), [(b"x", 1), (b"", 0)])
+def test_case_c_data_that_stay_on_stdin_are_told(
+    data: bytes, told: int, model: FakeModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A piped document was ignored without a word. An open pipe with nothing in it is not waited for."""
+    receive, send = os.pipe()
+    os.write(send, data)
+    with os.fdopen(receive) as reader, os.fdopen(send, "w"):
+        monkeypatch.setattr(sys, "stdin", reader)
+        assert main(["run", "nano", "Hello."]) == 0
+        assert capsys.readouterr().err.count("stdin was not read; put - where it belongs") == told
+        assert not data or os.read(receive, 1) == data
+
+
+def test_case_c_an_endless_image_is_refused_at_the_size_of_images(
+    model: FakeModel, pipe: Pipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--image - < /dev/zero` read a gigabyte, the limit of sound."""
+    assert question.MAX_MEDIA_BYTES["image"] == 64 * 2**20
+    monkeypatch.setitem(question.MAX_MEDIA_BYTES, "image", 10)
+    pipe(b"x" * 11)
+    assert main(["run", "nano", "--image", "-", "What?"]) == 1
+    assert "longer than 10 bytes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("to", "code"), [("2>&-", 1), ("2>/dev/full", 1), ("2>&-", 0), ("2>/dev/full", 0)])
+def test_case_c_notes_that_stderr_cannot_take_are_dropped(to: str, code: int) -> None:
+    """With stderr closed, notes and errors came among the answers; with a full one, the answer was lost."""
+    asked = "--max-tokens 1 Hello." if code == 0 else "--image gone.png"
+    command = f"exec {shlex.quote(sys.executable)} -m phi4mm run nano {asked} {to}"
+    done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == code
+    assert len(done.stdout.splitlines()) == (1 if code == 0 else 0)
+    assert "phi4mm" not in done.stdout

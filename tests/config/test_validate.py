@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from phi4mm.config.validate import closest, integer, is_integer, is_number, nearest, number, one_of, shown
+from phi4mm.config.validate import closest, integer, is_integer, is_number, listed, nearest, number, one_of, shown
 from phi4mm.errors import ConfigError, InputError
 
 HUGE = 10**5000
@@ -64,3 +64,10 @@ def test_the_hint_for_an_unknown_name_is_the_nearest_known_one() -> None:
     assert closest("zzz", known) is None
     assert nearest("temprature", known) == "did you mean temperature?"
     assert nearest("zzz", known) == "expected one of temperature, top_p"
+
+
+def test_case_c_a_list_of_problems_is_shown_in_part() -> None:
+    """20,000 unexpected tensors were an error of 1.3 MB."""
+    lines = listed(["x" * 9999] * 25).splitlines()
+    assert lines[1:] == ["  " + "x" * 200] * 20 + ["  and 5 more"]
+    assert listed(["a", "b"]) == "\n  a\n  b"

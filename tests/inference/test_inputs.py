@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from phi4mm import ChatRequest, ConfigError, EngineArgs, InputError, Message, Sa
 from phi4mm.config.engine import as_engine_args
 from phi4mm.inference.model import Model
 from phi4mm.inference.resolve import device_name, dtype_name
+from phi4mm.processing.openai_messages import as_message
 
 LETTERS = 60  # at most, of what was given, in an error
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -86,6 +88,7 @@ def test_case_c_settings_of_another_type_are_a_config_error(arguments: dict[str,
         (lambda m: m.stream("Hello.", max_tokens=2).finish(), "Hello!"),
         (lambda m: m.chat("Hello.", stop="!"), "Hello"),
         (lambda m: m.chat("Hello.", params=SamplingParams(stop=["!"])), "Hello"),  # type: ignore[arg-type]
+        (lambda m: m.chat("Hello.", max_tokens=np.int64(2), temperature=np.float32(0), stop=None), "Hello!"),
         (lambda m: m.chat("Hello.", max_tokens=2, images=None, audios=None, tools=None), "Hello!"),
         (lambda m: m.chat(Message.user("Hello."), max_tokens=2), "Hello!"),
         (lambda m: m.chat([Message("user", ["Hello."])], max_tokens=2), "Hello!"),  # type: ignore[arg-type]
@@ -119,6 +122,7 @@ def test_case_c_requests_are_taken_in_other_forms(nano: Model, ask: Callable[[Mo
         ),
         (lambda m: m.chat("a", params=5), "params is 5; expected phi4mm.SamplingParams, or a dict of its fields"),
         (lambda m: m.chat("a", seed="x" * 9999), "seed is 'xxx"),
+        (lambda m: m.chat("a", stop=["\ud800"]), "a stop string holds a lone surrogate"),
         (lambda m: m.chat("a", system=5), "system is 5; expected text"),
         (lambda m: m.chat("a", tools=print), r"tools is one builtin_function_or_method; expected a list"),
         (lambda m: m.chat("a", tools=[{"name": "x" * 9999}]), "a tool is named 'xxx"),
@@ -196,3 +200,30 @@ def test_case_c_messages_that_are_not_in_openai_form_say_where(nano: Model, mess
     with pytest.raises(InputError, match=error) as caught:
         nano.chat([message])
     assert "x" * (LETTERS + 1) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "read"),
+    [
+        ({"type": "input_text", "text": "a", "cache_control": {"type": "ephemeral"}}, "a"),
+        ({"type": "input_image", "image_url": "a.png", "detail": "low"}, phi4mm.Image("a.png")),
+        ({"type": "input_audio", "input_audio": {"data": "data:;base64,AAAA"}}, phi4mm.Audio("data:;base64,AAAA")),
+    ],
+)
+def test_case_c_parts_in_other_forms_are_read(part: dict[str, Any], read: object) -> None:
+    """The names of OpenAI's newer interface, and keys that change nothing here."""
+    message = {"role": "user", "content": [part], "refusal": None}
+    assert as_message(message, 1) == Message("user", (read,))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "text", "text": "a", "image_url": "a.png"},
+        {"type": "image_url", "image_url": {"url": "a.png", "data": "a"}},
+    ],
+)
+def test_case_c_a_key_of_a_part_that_is_not_read_is_refused(part: dict[str, Any]) -> None:
+    """An image beside a text was left out without a word."""
+    with pytest.raises(InputError, match="part 1 of message 1 has the unknown key"):
+        as_message({"role": "user", "content": [part]}, 1)

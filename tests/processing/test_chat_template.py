@@ -191,3 +191,13 @@ def test_media_tags_are_found_in_linear_time(tokenizer: Tokenizer) -> None:
     start = time.process_time()
     resolve_media_tags("<|image_" * 200_000 + "1" * 1_000_000, tokenizer, 0, 0)
     assert time.process_time() - start < 2
+
+
+def test_case_c_many_tools_take_linear_time() -> None:
+    """20,000 names were each compared with all others."""
+    tools = [Tool(f"tool_{number}", "") for number in range(20_000)]
+    begin = time.process_time()
+    render([Message.user("hi")], tools)
+    assert time.process_time() - begin < 2
+    with pytest.raises(InputError, match="two tools are named tool_5"):
+        render([Message.user("hi")], [*tools, tools[5]])

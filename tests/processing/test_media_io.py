@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,11 @@ import pytest
 import soundfile
 import torch
 
-from phi4mm.errors import InputError
+from phi4mm.checkpoint.hub import resolve
+from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.audio import open_audio
 from phi4mm.processing.image import image_size, open_image
+from phi4mm.processing.openai_messages import as_message
 from phi4mm.processing.processor import Processor
 from phi4mm.processing.resampling import resample
 from phi4mm.protocol.messages import Audio, Image, Message
@@ -221,3 +225,56 @@ def test_a_filtered_clip_does_not_depend_on_its_blocks() -> None:
     whole = heard(samples, 96_000)
     assert len(whole) == -(-200_001 // 6)
     np.testing.assert_allclose(heard(file.getvalue()), whole, atol=1e-6)
+
+
+class Broken:
+    """Every way to read it fails, as somebody's own class may."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        if name not in self.names:
+            raise AttributeError(name)
+        return self._fail
+
+    def _fail(self, *_: object) -> object:
+        raise KeyError("mine")
+
+
+class BrokenPath(os.PathLike[str]):
+    def __fspath__(self) -> str:
+        raise KeyError("mine")
+
+
+@pytest.mark.parametrize("source", [Broken("read", "tell", "seek"), Broken("__array__"), BrokenPath()])
+def test_case_c_objects_that_fail_are_an_input_error(source: object) -> None:
+    """KeyError of somebody else's class; it is kept as the cause."""
+    for refused in (lambda: pixels(source), lambda: heard(source, None)):
+        with pytest.raises(InputError, match="mine") as caught:
+            refused()
+        assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_case_c_an_image_without_pixels_is_refused() -> None:
+    """It was divided by its height."""
+    for refused in (image_size, open_image):
+        with pytest.raises(InputError, match="the image has 0 x 0 pixels; expected at least 1 and"):
+            refused(Image(PIL.Image.new("RGB", (0, 0))))
+
+
+def test_case_c_samples_are_read_as_data_sets_give_them() -> None:
+    """With a path beside them, as they are stored."""
+    samples = sound(4_000)
+    np.testing.assert_array_equal(heard({"array": samples, "sampling_rate": 16_000, "path": None}), samples)
+
+
+def test_case_c_no_error_shows_the_secrets_of_a_url() -> None:
+    """Errors are logged, and sent to people who ask why."""
+    with pytest.raises(InputError, match="image 'https://host/x' is a URL"):
+        pixels("https://user:PW@host/x?token=PW")
+    with pytest.raises(ConfigError, match="model 'https://host/x' is a URL"):
+        resolve("https://user:PW@host/x?token=PW#PW")
+    with pytest.raises(InputError) as caught:
+        as_message({"role": "user", "content": [{"type": "x", "url": "https://user:PW@h/x?t=PW"}, 5]}, 1)
+    assert "PW" not in str(caught.value)

@@ -18,7 +18,7 @@ from phi4mm.errors import CheckpointError, ConfigError, InputError
 from phi4mm.processing.audio import log_mel
 from phi4mm.processing.image import ImageProcessor
 from phi4mm.processing.processor import Processor
-from phi4mm.processing.tokenizer import Special
+from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.protocol.inputs import AudioFrames, ImageCrops
 from phi4mm.protocol.messages import Audio, Image, Message
 from tests.processing.conftest import tokenizer_json
@@ -224,3 +224,15 @@ def test_the_limits_of_a_folder_are_read(tmp_path: Path) -> None:
         stated.write_text(text)
         with pytest.raises(ConfigError, match=message):
             Processor.from_folder(tmp_path, context=100)
+
+
+def test_case_b13_a_text_that_cannot_fit_is_refused_before_it_is_encoded(
+    processor: Processor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four megabytes took 8 s and a gigabyte before they were too many tokens."""
+    texts = ["a  b", "hello world " * 50, " " * 90, "\u00e9\U0001f600" * 30]
+    for text in texts:
+        assert processor.tokenizer.least_tokens([text]) <= len(processor.tokenizer.encode([text]))
+    monkeypatch.setattr(Tokenizer, "encode", None)
+    with pytest.raises(InputError, match="the text alone takes at least"):
+        processor.chat([Message.user("a " * 2**21)])

@@ -330,3 +330,17 @@ def test_case_a9_a_raw_prompt_declares_its_tools_too() -> None:
     assert declared_tools(f"<|system|><|tool|>{tools_json(tools)}<|/tool|><|end|><|user|>Hi<|end|>") == tools
     assert declared_tools("<|tool|>[{}, 3]<|/tool|><|tool|>not json<|/tool|><|tool|>") == []
     assert declared_tools("<|tool|>" * 100_000) == []
+
+
+def test_case_c_a_function_that_cannot_be_read_is_an_input_error() -> None:
+    """No signature, an unknown name, no Python at all, and code that fails."""
+
+    def with_annotation(annotation: str) -> Any:
+        def tool(city: Any) -> None: ...
+
+        tool.__annotations__["city"] = annotation
+        return tool
+
+    for function in (str, int, max, *map(with_annotation, ("Unknown", "1 +", "1 / 0"))):
+        with pytest.raises(InputError):
+            tool_from_function(function)

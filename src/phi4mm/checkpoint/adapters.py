@@ -22,6 +22,7 @@ from phi4mm.config.fields import Fields
 from phi4mm.config.json_file import read_json
 from phi4mm.config.model import Phi4MMConfig
 from phi4mm.config.transformers import PEFT_FIXED
+from phi4mm.config.validate import listed
 from phi4mm.errors import CheckpointError, ConfigError
 from phi4mm.model.adapter_weights import AdapterWeights, Target, projection_sizes
 
@@ -81,7 +82,7 @@ def read_adapter(folder: Path, config: Phi4MMConfig) -> AdapterWeights:
         f"{module(target)}.lora_{side}" for target, side, matrix in _matrices(weights) if not matrix.isfinite().all()
     ]
     if wrong:
-        raise CheckpointError(f"{folder} holds NaN or infinite numbers in:\n  " + "\n  ".join(wrong))
+        raise CheckpointError(f"{folder} holds NaN or infinite numbers in:" + listed(wrong))
     return weights
 
 
@@ -100,7 +101,7 @@ def write_adapter(weights: AdapterWeights, folder: Path, *, config: Phi4MMConfig
         expected = _shape(target, side, rank, config)
         problems += _problems(f"{target} {side}", tuple(matrix.shape), matrix.dtype, expected)
     if problems:
-        raise ConfigError("the adapter does not fit the model:\n  " + "\n  ".join(problems))
+        raise ConfigError("the adapter does not fit the model:" + listed(problems))
     tensors = {
         f"{PEFT_PREFIX}{module(target)}.lora_{side}.weight": tensor_source(matrix)
         for target, side, matrix in _matrices(weights)
@@ -177,7 +178,7 @@ def _checked(
             adapters.add(adapter)
             problems += _problems(name, tensor.shape, tensor.dtype, _shape(*key, settings.rank, config))
     if len(adapters) > 1:
-        problems.append(f"adapters of several names: {', '.join(sorted(adapters))}; expected one in a folder")
+        problems.append(f"adapters of several names: {', '.join(sorted(adapters)):.100}; expected one in a folder")
     targets = sorted({target for target, _ in matrices} | set(_expected(settings, config)))
     problems += [
         f"missing {module(target)}.lora_{side}.weight"
@@ -190,8 +191,7 @@ def _checked(
     if problems:
         raise CheckpointError(
             f"the tensors of {folder} are no LoRA of rank {settings.rank} over this model's decoder ({len(problems)}"
-            f" problems); expected A and B of {', '.join(_MODULES.values())} or some of them:\n  "
-            + "\n  ".join(problems)
+            f" problems); expected A and B of {', '.join(_MODULES.values())} or some of them:" + listed(problems)
         )
     return {target: (matrices[target, "A"], matrices[target, "B"]) for target in targets}
 

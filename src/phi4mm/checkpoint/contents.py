@@ -15,6 +15,7 @@ from phi4mm.checkpoint.shards import StoredTensor, stored_tensors
 from phi4mm.config.engine import Quantization
 from phi4mm.config.load import load_config
 from phi4mm.config.model import ADAPTER_FOLDERS, Phi4MMConfig
+from phi4mm.config.validate import listed
 from phi4mm.errors import CheckpointError, ConfigError
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.model.vision import FEATURE_LAYER
@@ -68,7 +69,7 @@ def skeleton(config: Phi4MMConfig, adapters: tuple[Adapter, ...] = ("vision", "s
 def read_contents(folder: Path) -> Contents:
     """Check `folder` by its configuration and headers. No weight is read, so NaN among the values is not found.
 
-    raises  ConfigError; CheckpointError that lists every missing, unexpected, misshaped and mistyped tensor
+    raises  ConfigError; CheckpointError that counts missing, unexpected, misshaped and mistyped tensors; 20 are named
     """
     config = load_config(folder)
     scheme = read_scheme(folder)
@@ -86,7 +87,7 @@ def read_contents(folder: Path) -> Contents:
         if tensor is None:
             missing.append(label)
         elif tensor.shape != expected.shape:
-            misshaped.append(f"{label} {tensor.shape}; expected {tuple(expected.shape)}")
+            misshaped.append(f"{label:.100} {tensor.shape}; expected {tuple(expected.shape)}")
         elif not _fits(tensor.dtype, expected.dtype):
             mistyped.append(f"{label} {tensor.dtype}; expected {expected.dtype}".replace("torch.", ""))
         else:
@@ -137,7 +138,7 @@ def _refuse(folder: Path, problems: dict[str, list[str]]) -> None:
         counts = ", ".join(f"{len(found)} {kind}" for kind, found in problems.items() if found)
         raise CheckpointError(
             f"the tensors of {folder} do not fit its config.json ({counts}); expected a whole Phi-4-multimodal "
-            "checkpoint:\n  " + "\n  ".join(lines)
+            "checkpoint:" + listed(lines)
         )
 
 

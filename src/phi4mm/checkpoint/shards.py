@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from phi4mm.config.json_file import read_json_as, regular_file_bytes
-from phi4mm.config.validate import LFS_HEAD, refuse_lfs_pointer, shown
+from phi4mm.config.validate import LFS_HEAD, listed, refuse_lfs_pointer, shown
 from phi4mm.errors import CheckpointError
 
 SHARD_BYTES = 5_000_000_000
@@ -84,7 +84,7 @@ def stored_tensors(folder: Path, name: str = "model") -> dict[str, StoredTensor]
         f"{name} is not in {shard}, where the index has it" for name, shard in weight_map.items() if name not in stored
     ]
     if problems:
-        raise CheckpointError(f"{index} does not fit its shards:\n  " + "\n  ".join(problems))
+        raise CheckpointError(f"{index} does not fit its shards:" + listed(problems))
     return stored
 
 
@@ -150,7 +150,9 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     stored = {name: _entry(path, name, entry, end) for name, entry in header.items()}
     for name, tensor in sorted(stored.items(), key=lambda item: (item[1].start, item[1].nbytes)):
         if tensor.start != end:
-            raise CheckpointError(f"{path}: {name} begins at byte {tensor.start}; expected {end}, no gap or overlap")
+            raise CheckpointError(
+                f"{path}: {name:.100} begins at byte {tensor.start}; expected {end}, no gap or overlap"
+            )
         end = tensor.start + tensor.nbytes
     if end != size:
         raise CheckpointError(f"{path} has {size} bytes and its header lists {end}; it is damaged, fetch it again")
@@ -160,16 +162,18 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
 def _entry(path: Path, name: str, entry: Any, data: int) -> StoredTensor:
     """One entry of a header. Its offsets count from byte `data` of the file."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise CheckpointError(f"{path}: {name} is {entry!r:.80}; expected dtype, shape and data_offsets")
+        raise CheckpointError(f"{path}: {name:.100} is {entry!r:.80}; expected dtype, shape and data_offsets")
     shape, offsets = entry["shape"], entry["data_offsets"]
     dtype = DTYPES.get(str(entry["dtype"]))
     if dtype is None:
-        raise CheckpointError(f"{path}: {name} has dtype {entry['dtype']!r:.20}; expected one of {', '.join(DTYPES)}")
+        raise CheckpointError(
+            f"{path}: {name:.100} has dtype {entry['dtype']!r:.20}; expected one of {', '.join(DTYPES)}"
+        )
     if not _are_sizes(shape) or len(shape) > 8:
-        raise CheckpointError(f"{path}: {name} has shape {shape!r:.80}; expected at most 8 whole numbers")
+        raise CheckpointError(f"{path}: {name:.100} has shape {shape!r:.80}; expected at most 8 whole numbers")
     stored = StoredTensor(path, dtype, tuple(shape), 0)
     if not _are_sizes(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != stored.nbytes:
-        raise CheckpointError(f"{path}: {name} needs {stored.nbytes} bytes; its data_offsets are {offsets!r:.80}")
+        raise CheckpointError(f"{path}: {name:.100} needs {stored.nbytes} bytes; its data_offsets are {offsets!r:.80}")
     return replace(stored, start=data + offsets[0])
 
 

@@ -2,7 +2,7 @@
 
 Each of these modules has `configure(parser)`, which declares the arguments, and `run(args)`, which returns the exit
 code: 0 fine, 1 failed, 2 wrong use, and 130 when Ctrl-C ended the program. Answers go to stdout, everything else to
-stderr. Output is never coloured, so NO_COLOR needs no handling.
+stderr; what stderr cannot take is dropped. Output is never coloured, so NO_COLOR needs no handling.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from phi4mm import __version__
 from phi4mm.config.validate import closest, nearest, shown
@@ -53,6 +53,7 @@ phi4mm: a command is missing. Try first:
 """
 USAGE = "phi4mm COMMAND MODEL [options]"
 INTERRUPTED = 130
+MAX_ERROR = 600  # characters
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     raises  SystemExit as argparse does: 0 after --help and --version, 2 after wrong use
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _stderr()
     if argv[:1] == ["help"]:
         argv = [*(word for word in argv[1:2] if word != "help"), "--help"]
     if sys.stdout is None:
@@ -94,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises OSError where help cannot be written, and names the option that an unknown one may mean."""
+    """Raises OSError where help cannot be written, names what an unknown option may mean, and bounds its errors."""
 
     def print_help(self, file: Any = None) -> None:
         """Print the help at once; argparse drops it without a word where that fails."""
@@ -109,6 +112,28 @@ class Parser(argparse.ArgumentParser):
             near = closest(option, self._option_string_actions)
             self.error(f"unrecognized arguments: {' '.join(unknown)}" + (f"; did you mean {near}?" if near else ""))
         return args
+
+    def error(self, message: str) -> NoReturn:
+        """As argparse does: print usage and message, and exit with code 2."""
+        short = message if len(message) <= MAX_ERROR else f"{message[: MAX_ERROR - 203]}...{message[-200:]}"
+        super().error(short)
+
+
+class _Stderr(io.FileIO):
+    """Drops what cannot be written: an answer is not lost because a note is."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def _stderr() -> io.TextIOWrapper:
+    """In place of sys.stderr, which is None when it is closed: `print` would then write to stdout."""
+    file: str | int = os.devnull if sys.stderr is None else sys.stderr.fileno()
+    raw = _Stderr(file, "w", closefd=sys.stderr is None)
+    return io.TextIOWrapper(io.BufferedWriter(raw), errors="backslashreplace", line_buffering=True)
 
 
 def load(name: str) -> tuple[ModuleType, Parser]:

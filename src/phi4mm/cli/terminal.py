@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 HISTORY_LINES = 1000
+HISTORY_BYTES = 2**20
 
 
 def lines(complete: Callable[[str], list[str]]) -> Iterator[str]:
@@ -27,7 +28,11 @@ def lines(complete: Callable[[str], list[str]]) -> Iterator[str]:
             print(file=sys.stderr)
             return
         else:
-            remember()
+            try:
+                remember()
+            except OSError as error:
+                _not_remembered(error)
+                remember = _nothing
             yield line
 
 
@@ -50,10 +55,11 @@ def _set_up(complete: Callable[[str], list[str]]) -> Callable[[], None]:
     path = history_file()
     try:
         _make_private(path)
+        _keep_end(path)
         readline.clear_history()
         readline.read_history_file(path)
     except OSError as error:
-        print(f"phi4mm run: what you type is not remembered: {error}", file=sys.stderr)
+        _not_remembered(error)
         return _nothing
     readline.set_history_length(HISTORY_LINES)
     return lambda: readline.write_history_file(path)
@@ -61,6 +67,20 @@ def _set_up(complete: Callable[[str], list[str]]) -> Callable[[], None]:
 
 def _nothing() -> None:
     """No history is kept."""
+
+
+def _not_remembered(error: OSError) -> None:
+    print(f"phi4mm run: what you type is not remembered: {error}", file=sys.stderr)
+
+
+def _keep_end(path: Path) -> None:
+    """Cut a file that something else made long to its last HISTORY_BYTES, from the start of a line."""
+    size = path.stat().st_size
+    if size > HISTORY_BYTES:
+        with path.open("rb") as file:
+            file.seek(size - HISTORY_BYTES)
+            end = file.read(HISTORY_BYTES)
+        path.write_bytes(end.partition(b"\n")[2])
 
 
 def _make_private(path: Path) -> None:

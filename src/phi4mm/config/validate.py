@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeGuard
 
 from phi4mm.errors import ConfigError, InputError, PhiError
 
+_USER = re.compile(r"://[^?#\s'\"]*@")
+_QUERY = re.compile(r"(?<=://)([^?#\s'\"]*)[?#][^\s'\"]*")
 SHOWN = 60  # characters of a wrong value in a message
+LISTED, SHOWN_LINE = 20, 200  # lines of a list in a message, and characters of each
 SHOWN_PATH = 80  # and of a path, whose end says most
 LFS_HEAD = b"version https://git-lfs"  # how the small files begin that git has in place of large ones
 
@@ -79,17 +83,29 @@ def closest(name: str, known: Collection[str]) -> str | None:
 def shown(value: object) -> str:
     """The first characters of a wrong value, for messages; safe for any value."""
     try:
-        return f"{value!r:.{SHOWN}}"
+        return _without_secrets(repr(value)[:1000])[:SHOWN]
     except ValueError:  # Python does not print whole numbers of more than 4,300 digits
         return f"{type(value).__name__} of too many digits to show"
 
 
 def shown_path(path: str | os.PathLike[str]) -> str:
     """A path for messages: of a long one the end, of a very long one, which is no path, the beginning."""
-    text = os.fspath(path)
+    text = _without_secrets(os.fspath(path))
     if len(text) > 4096:
         return shown(text)
     return repr(text if len(text) <= SHOWN_PATH else f"...{text[3 - SHOWN_PATH :]}")
+
+
+def listed(problems: Sequence[str]) -> str:
+    """Problems as indented lines: the first 20, each in part, and the number of the others."""
+    lines = [f"{problem:.{SHOWN_LINE}}" for problem in problems[:LISTED]]
+    more = len(problems) - LISTED
+    return "\n  ".join(["", *lines, *([f"and {more} more"] if more > 0 else [])])
+
+
+def _without_secrets(text: str) -> str:
+    """URLs in it without name, password and query, where tokens are."""
+    return _QUERY.sub(r"\1", _USER.sub("://", text))
 
 
 def refuse_lfs_pointer(name: str, head: bytes, error: type[PhiError]) -> None:

@@ -228,7 +228,7 @@ class Engine:
         """Remove an adapter. Raises ConfigError when there is none of that name, CapacityError while it is in use."""
         using = sum(request.adapter == name for requests in self._requests.values() for request in requests)
         if using:
-            raise CapacityError(f"{using} answers are running with adapter {name}; try again when they have ended")
+            raise CapacityError(f"{using} answers are running with adapter {name:.60}; try again when they have ended")
         self._model.remove_adapter(name)
         self._adapters_changed()
 

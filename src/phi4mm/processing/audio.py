@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from phi4mm.errors import InputError
 from phi4mm.processing.audio_file import MAX_CHANNELS, check_rate, decode
 from phi4mm.processing.containers.part import check_length
 from phi4mm.processing.media_io import as_array, open_source
-from phi4mm.processing.resampling import NARROW, WIDE, convert, resample, to_model_rate
+from phi4mm.processing.resampling import NARROW, WIDE, convert, to_model_rate
 from phi4mm.protocol.inputs import F32
 from phi4mm.protocol.messages import Audio
 
@@ -29,6 +30,7 @@ MAX_LEVEL = 8.0  # full scale is 1; beyond this the samples are integers that we
 MEL_BINS = 80
 
 _FRAMES = 4_096  # mel frames computed at a time
+_BLOCK = 65_536  # samples of an array converted at a time
 
 
 def open_audio(audio: Audio, *, max_seconds: float = MAX_SECONDS) -> tuple[F32, int]:
@@ -37,16 +39,19 @@ def open_audio(audio: Audio, *, max_seconds: float = MAX_SECONDS) -> tuple[F32, 
     Files and bytes, at most 1 GiB: WAV, RF64, W64, AIFF, AU, CAF, NIST, FLAC, Ogg Vorbis and Opus, MP3, in all codecs
     of libsndfile except IMA ADPCM; M4A, MP4, MOV, WebM, Matroska and MP2 with the extra `media`. Files of one format
     end to end are one audio clip. Arrays, torch tensors and lists, with their rate: (n,), (n, channels), or (channels,
-    n) where n is above 64; int16, int32 or floats in [-1, 1]. Channels are averaged, other rates resampled.
+    n) where n is above 64; int16, int32 or floats in [-1, 1]; or {"array": ..., "sampling_rate": ...}. Channels are
+    averaged, other rates resampled.
     raises  InputError for anything else: damaged, cut short, empty, not finite, or longer than `max_seconds`
     """
     source, rate = audio.source, audio.rate
     if isinstance(source, tuple) and len(source) == 2 and rate is None:
         source, rate = source
+    if isinstance(source, Mapping) and rate is None and {"array", "sampling_rate"} <= source.keys():
+        source, rate = source["array"], source["sampling_rate"]
     source = _of_list(source) if isinstance(source, list) else as_array(source)
     if isinstance(source, np.ndarray):
         whole = _whole_rate(rate)
-        return resample(_from_array(source, whole, max_seconds), whole)
+        return to_model_rate(_from_array(source, whole, max_seconds), whole)
     if rate is not None:
         raise InputError(
             f"rate {shown(rate)} was given with {_what(source)}; give a rate only with samples, as in (samples, rate)"
@@ -139,7 +144,8 @@ def _whole_rate(rate: object) -> int:
     return int(rate)
 
 
-def _from_array(array: npt.NDArray[Any], rate: int, max_seconds: float) -> F32:
+def _from_array(array: npt.NDArray[Any], rate: int, max_seconds: float) -> Iterator[F32]:
+    """(n,) float32 mono in blocks: a whole copy could be many times as large as the array."""
     if array.ndim == 2 and len(array) <= MAX_CHANNELS < array.shape[1]:
         array = array.T
     if array.ndim not in (1, 2) or 0 in array.shape or (array.ndim == 2 and array.shape[1] > MAX_CHANNELS):
@@ -148,8 +154,8 @@ def _from_array(array: npt.NDArray[Any], rate: int, max_seconds: float) -> F32:
             f"{MAX_CHANNELS} channels"
         )
     check_length(len(array), rate, max_seconds)
-    if array.dtype in (np.int16, np.int32):
-        array = array / np.float32(-float(np.iinfo(array.dtype).min))
-    elif array.dtype.kind != "f":
+    if array.dtype not in (np.int16, np.int32) and array.dtype.kind != "f":
         raise InputError(f"an audio array is {array.dtype}; expected int16, int32 or floats in [-1, 1]")
-    return _mono(array.reshape(len(array), -1))
+    full = np.float32(1 if array.dtype.kind == "f" else -float(np.iinfo(array.dtype).min))
+    blocks = (array[at : at + _BLOCK] for at in range(0, len(array), _BLOCK))
+    return (_mono((block if full == 1 else block / full).reshape(len(block), -1)) for block in blocks)

@@ -111,9 +111,11 @@ def _tag_pattern(tokenizer: Tokenizer) -> re.Pattern[str]:
 
 
 def _declaration(tools: Sequence[Tool]) -> str:
-    names = [tool.name for tool in tools]
-    if duplicate := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"two tools are named {duplicate}; give each tool its own name")
+    names: set[str] = set()
+    for tool in tools:
+        if tool.name in names:
+            raise InputError(f"two tools are named {tool.name}; give each tool its own name")
+        names.add(tool.name)
     return tools_json(tools)
 
 

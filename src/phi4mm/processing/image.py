@@ -5,7 +5,8 @@ Shape legend: X pixels along a crop's side.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -34,6 +35,8 @@ FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 _JPEGS = ("JPEG", "MPO")
 _SCALED = ("PNG", "PPM")  # whose grey of 32 bits in Pillow was 16 bits in the file
 _CHANNELS = (1, 3, 4)  # of an array
+MAX_CHUNKS = 65_536  # of a PNG
+MAX_HEADER = 4_096  # bytes of a PPM
 _BAND = 64  # rows converted at a time
 _BITS, _SAMPLES, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 258, 277, 278, 322, 323  # tags of TIFF
 _TURNS = {
@@ -188,6 +191,7 @@ def image_size(image: Image) -> tuple[int, int]:
         height, width = _channels_last(source).shape[:2]
         return width, height
     if isinstance(source, PIL.Image.Image):
+        _check_pixels(*source.size, "the image")
         return _upright_size(source)
     with open_source(source, "image", MAX_ENCODED) as file, _header(file) as (opened, _):
         return _upright_size(opened)
@@ -233,6 +237,7 @@ def _header(file: BinaryIO) -> Iterator[tuple[PIL.Image.Image, str]]:
     format = _signature(file.read(16))
     file.seek(0)
     name = f"the {format} image" if format else "the image"
+    _check_header(file, format)
     if format and format not in FORMATS:
         raise InputError(f"{format} is not supported; convert the image to one of {', '.join(FORMATS)}")
     try:
@@ -250,6 +255,26 @@ def _header(file: BinaryIO) -> Iterator[tuple[PIL.Image.Image, str]]:
         raise InputError(f"{name} {problem}; expected one of {', '.join(FORMATS)}") from None
     except Exception as error:
         raise _damaged(name, error) from error
+
+
+def _check_header(file: BinaryIO, format: str | None) -> None:
+    """Refuse what Pillow would read for seconds before it knows the size. Raises InputError."""
+    if format == "PNG":
+        at = 8
+        for _ in range(MAX_CHUNKS):
+            file.seek(at)
+            head = file.read(8)
+            if len(head) < 8 or head[4:] == b"IEND":
+                break
+            at += 12 + int.from_bytes(head[:4], "big")
+        else:
+            raise InputError(f"the PNG image has more than {MAX_CHUNKS} chunks; export it again")
+    elif format == "PPM":
+        head = file.read(MAX_HEADER)
+        words = re.sub(rb"#[^\r\n]*", b"", head).split()
+        if len(head) == MAX_HEADER and len(words) < (3 if head[1:2] in b"14" else 4):
+            raise InputError(f"the PPM image has a header of more than {MAX_HEADER} bytes; export it again")
+    file.seek(0)
 
 
 def _decode(image: PIL.Image.Image, name: str, full: int) -> tuple[PIL.Image.Image, int]:
@@ -283,12 +308,21 @@ def _pixels(image: PIL.Image.Image) -> int:
 
 def _to_rgb(image: PIL.Image.Image, full: int) -> PIL.Image.Image:
     """A new image, in bands of rows: a conversion of the whole would hold several copies of it."""
-    factor = 2 if _pixels(image) > full else 1
     top = _white(image)
-    out = PIL.Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
-    for start in range(0, image.height, _BAND):
-        band = image.crop((0, start, image.width, min(start + _BAND, image.height)))
-        rgb = _band_to_rgb(band) if top is None else _grey_to_rgb(band, top)
+
+    def band(start: int, end: int) -> PIL.Image.Image:
+        cropped = image.crop((0, start, image.width, end))
+        return _band_to_rgb(cropped) if top is None else _grey_to_rgb(cropped, top)
+
+    return _joined(*image.size, full, band)
+
+
+def _joined(width: int, height: int, full: int, band: Callable[[int, int], PIL.Image.Image]) -> PIL.Image.Image:
+    """The RGB image whose rows from start to end `band` makes; halved along each side above `full` pixels."""
+    factor = 2 if width * height > full else 1
+    out = PIL.Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    for start in range(0, height, _BAND):
+        rgb = band(start, min(start + _BAND, height))
         out.paste(rgb.reduce(factor) if factor > 1 else rgb, (0, start // factor))
     return out
 
@@ -332,11 +366,15 @@ def _from_array(array: npt.NDArray[Any], full: int) -> PIL.Image.Image:
     if array.dtype.kind == "f":
         if not (array.min() >= 0 and array.max() <= 1):
             raise InputError(f"a float image array runs from {array.min():g} to {array.max():g}; expected 0 to 1")
-        array = np.rint(array * 255)
     elif array.dtype != np.uint8:
         raise InputError(f"an image array is {array.dtype}; expected uint8, or floats in [0, 1]")
-    pixels = np.ascontiguousarray(array, np.uint8)
-    return _to_rgb(PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels), full)
+
+    def band(start: int, end: int) -> PIL.Image.Image:
+        rows = array[start:end, :, 0] if array.shape[2:] == (1,) else array[start:end]
+        level = np.rint(rows * 255) if rows.dtype.kind == "f" else rows
+        return _band_to_rgb(PIL.Image.fromarray(np.ascontiguousarray(level, np.uint8)))
+
+    return _joined(array.shape[1], array.shape[0], full, band)
 
 
 def _channels_last(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -409,8 +447,8 @@ def _holds_coefficients(file: BinaryIO) -> bool:
 
 
 def _check_pixels(width: int, height: int, name: str) -> None:
-    if width * height > MAX_PIXELS:
-        raise InputError(f"{name} has {width} x {height} pixels; expected at most {MAX_PIXELS}, so make it smaller")
+    if min(width, height) < 1 or width * height > MAX_PIXELS:
+        raise InputError(f"{name} has {width} x {height} pixels; expected at least 1 and at most {MAX_PIXELS}")
 
 
 def _damaged(name: str, error: Exception) -> InputError:

@@ -32,11 +32,13 @@ def open_source(source: object, kind: str, limit: int) -> Iterator[BinaryIO]:
     raises  InputError if it is none of these, a URL (nothing is fetched), missing, not a regular file, unreadable,
             empty or too large
     """
+    if isinstance(source, os.PathLike):
+        source = _as_text(source, kind)
     name = source if isinstance(source, (str, os.PathLike)) else getattr(source, "name", None)
     if isinstance(source, str) and source[:5].lower() == "data:":
         file: BinaryIO = io.BytesIO(_of_data_uri(source, kind, limit))
         name = None
-    elif isinstance(source, (str, os.PathLike)):
+    elif isinstance(source, str):
         file = _of_path(source, kind, limit)
     elif isinstance(source, (bytes, bytearray, memoryview)):
         _check_size(len(source), f"the {kind}", limit)
@@ -68,7 +70,7 @@ def as_array(source: object) -> object:
             tensor = tensor.detach().cpu()
             tensor = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
         return np.asarray(tensor)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever another library raises
         raise InputError(f"a {type(source).__name__} cannot be read as an array: {error!s:.80}") from error
 
 
@@ -91,9 +93,16 @@ def _of_data_uri(uri: str, kind: str, limit: int) -> bytes:
     return decoded
 
 
-def _of_path(source: str | os.PathLike[str], kind: str, limit: int) -> BinaryIO:
+def _as_text(path: os.PathLike[str], kind: str) -> str:
+    try:
+        return os.fsdecode(path)
+    except Exception as error:  # of somebody else's __fspath__
+        raise InputError(f"the {kind}'s {type(path).__name__} is no path ({error!s:.80}); give one as text") from error
+
+
+def _of_path(source: str, kind: str, limit: int) -> BinaryIO:
     name = f"{kind} {shown_path(source)}"
-    if isinstance(source, str) and _URL.match(source):
+    if _URL.match(source):
         raise InputError(f"{name} is a URL, and nothing is fetched here; download it, and give its path or its bytes")
     path = os.path.expanduser(source)
     try:
@@ -106,7 +115,7 @@ def _of_path(source: str | os.PathLike[str], kind: str, limit: int) -> BinaryIO:
     except InputError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if isinstance(source, str) and _BASE64.fullmatch(source):
+        if _BASE64.fullmatch(source):
             raise InputError(
                 f"{name} looks like base64, where a path is expected; give its bytes, as base64.b64decode makes them"
             ) from None
@@ -122,8 +131,8 @@ def _of_file_object(source: Any, kind: str, limit: int) -> bytes:
         position = source.tell()
         data = source.read(limit + 1)
         source.seek(position)
-    except (AttributeError, OSError, ValueError) as error:  # it cannot seek, or is closed
-        raise InputError(f"the {kind}'s file object cannot be read ({error}); give its bytes") from None
+    except Exception as error:  # it cannot seek, is closed, or is somebody's own
+        raise InputError(f"the {kind}'s file object cannot be read ({error!s:.80}); give its bytes") from error
     if not isinstance(data, bytes):
         raise InputError(f"the {kind}'s file object reads {type(data).__name__}; open the file in binary mode, 'rb'")
     _check_size(len(data), f"the {kind}'s file object, from where it stands,", limit)

@@ -1,6 +1,7 @@
 """Messages in OpenAI's form, as dicts, to `Message`s.
 
-Parts are text, `image_url` (a path or a data URI; nothing is fetched) and `input_audio` (base64). Calls of tools become
+Parts are text, `image_url` (a path or a data URI; nothing is fetched) and `input_audio` (base64 or a data URI), or
+`input_text` and `input_image`. Calls of tools become
 the text that the model writes for them. Names and ids have no place in the published format; they are left out.
 """
 
@@ -25,7 +26,14 @@ _ROLES: dict[str, Role] = {
 }
 KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
 # Part -> the key that holds it, and the key in there if that is an object.
-_PARTS = {"text": ("text", ""), "image_url": ("image_url", "url"), "input_audio": ("input_audio", "data")}
+_PARTS = {
+    "text": ("text", ""),
+    "input_text": ("text", ""),
+    "image_url": ("image_url", "url"),
+    "input_image": ("image_url", "url"),
+    "input_audio": ("input_audio", "data"),
+}
+_IGNORED = ("type", "detail", "format", "cache_control")  # keys of a part that change nothing here
 
 
 def as_message(given: object, number: int) -> Message:
@@ -82,16 +90,26 @@ def _part(part: object, name: str) -> Part:
         found = f"has type {shown(kind)}" if isinstance(part, Mapping) else f"is {shown(part)}"
         raise InputError(f"{name} {found}; expected a dict whose type is one of {', '.join(_PARTS)}")
     outer, inner = _PARTS[kind]
-    value: Any = part.get(outer)
+    value: Any = _value(part, outer, name)
     if inner and isinstance(value, Mapping):
-        value = value.get(inner)
+        value = _value(value, inner, name)
     if not isinstance(value, str):
         raise InputError(f"{name} has {outer} {shown(value)}; expected text{f' as its {inner}' if inner else ''}")
-    if kind == "text":
+    if not inner:
         return value
-    if kind == "image_url":
+    if outer == "image_url":
         return Image(value)
+    if value[:5].lower() == "data:":
+        return Audio(value)
     return Audio(decode_base64(value, f"the data of {name}", MAX_ENCODED))
+
+
+def _value(part: Mapping[str, Any], key: str, name: str) -> object:
+    known = (key, *_IGNORED)
+    for other, value in part.items():
+        if other not in known and value is not None:
+            raise InputError(f"{name} has the unknown key {shown(other)}; {nearest(str(other), known)}")
+    return part.get(key)
 
 
 def _call(call: object, number: int) -> ToolCall:

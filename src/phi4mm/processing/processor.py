@@ -62,6 +62,8 @@ class Processor:
         raises  InputError for invalid conversations, tools or media, and if the context is exceeded
         """
         pieces = render(messages, [as_tool(tool) for tool in tools], add_generation_prompt=add_generation_prompt)
+        least = self.tokenizer.least_tokens(piece for piece in pieces if isinstance(piece, str))
+        self._check_context(least, "the text alone")
         placeholder = {Image: Special.IMAGE, Audio: Special.AUDIO}
         ids = self.tokenizer.encode(placeholder[type(p)] if isinstance(p, (Image, Audio)) else p for p in pieces)
         images = [piece for piece in pieces if isinstance(piece, Image)]

@@ -66,6 +66,7 @@ class Tokenizer:
         self._added = dict(self._whole.get_added_tokens_decoder())
         self._special = _special_ids({token.content: id for id, token in self._added.items()})
         self._byte_of = {character: byte for byte, character in enumerate(_byte_alphabet())}
+        self._longest = max(map(len, self._whole.get_vocab(with_added_tokens=False)), default=1)  # bytes
         self.size: int = self._whole.get_vocab_size()
         # The same model without added tokens: text that spells a special token stays text.
         self._plain = tokenizers.Tokenizer(self._whole.model)
@@ -135,6 +136,12 @@ class Tokenizer:
                 piece = piece.rstrip(_WHITESPACE)
             ids.extend(self._plain.encode(piece, add_special_tokens=False).ids)
         return ids
+
+    def least_tokens(self, texts: Iterable[str]) -> int:
+        """A bound that `encode` cannot stay below for these texts: no token is longer than the longest one."""
+        if self._plain.normalizer is not None:  # which may make a text shorter
+            return 0
+        return -(-sum(len(text.strip(_WHITESPACE)) for text in texts) // self._longest)
 
     def token_bytes(self, id: int) -> bytes:
         """The bytes of a token, which may be part of a character; b"" for ids that the vocabulary does not use."""

@@ -44,7 +44,7 @@ def as_tool(tool: Tool | Mapping[str, Any] | Callable[..., Any]) -> Tool:
     try:
         json.dumps(tool.parameters, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"the parameters of tool {tool.name} are not JSON: {error}") from None
+        raise InputError(f"the parameters of tool {tool.name} are not JSON: {error!s:.200}") from None
     if not _shallow(tool.parameters):
         raise InputError(f"the parameters of tool {tool.name} are nested more than {MAX_DEPTH} deep")
     return tool
@@ -54,18 +54,28 @@ def tool_from_function(function: Callable[..., Any]) -> Tool:
     """Make a Tool from a function: its name, the first paragraph of its docstring, and a JSON schema of its parameters.
 
     The schema follows the annotations. A docstring line `name: text` or `name (type): text` describes that parameter.
-    raises  InputError for parameters without an annotation, or of a type that JSON does not have
+    raises  InputError for parameters without an annotation, or of a type that JSON does not have, and where signature
+            or annotations cannot be read
     """
     name = getattr(function, "__name__", None)
-    if name is None or not callable(function):
+    if not isinstance(name, str) or not callable(function):
         raise InputError(f"a tool is of type {type(function).__name__}; expected a Tool, a dict or a function")
-    hints, text = get_type_hints(function), inspect.getdoc(function) or ""
+    try:
+        hints, signature = get_type_hints(function), inspect.signature(function)
+    except Exception as error:  # annotations are evaluated, and may be any code
+        raise InputError(
+            f"the parameters of tool {name:.60} cannot be read ({type(error).__name__}: {error!s:.80}); declare it as "
+            "phi4mm.Tool, or define a function whose annotations are known types"
+        ) from error
+    text = inspect.getdoc(function) or ""
     properties: dict[str, Any] = {}
     required: list[str] = []
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in signature.parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name not in hints:
-            raise InputError(f"parameter {parameter.name} of tool {name} needs a name and an annotation of its own")
-        schema = _schema(hints[parameter.name], f"parameter {parameter.name} of tool {name}")
+            raise InputError(
+                f"parameter {parameter.name:.60} of tool {name:.60} needs a name and an annotation of its own"
+            )
+        schema = _schema(hints[parameter.name], f"parameter {parameter.name:.60} of tool {name:.60}")
         if line := re.search(rf"^[ \t]*{parameter.name}(?: \([^)\n]*\))?:[ \t]*(\S.*)$", text, re.MULTILINE):
             schema["description"] = line[1]
         if parameter.default is parameter.empty:
@@ -99,7 +109,7 @@ def arguments_schema(tool: Tool) -> dict[str, Any]:
     elif not given.keys() & {"properties", *_COMBINING}:
         if invalid := [name for name, value in given.items() if not isinstance(value, dict)]:
             raise InputError(
-                f"parameter {invalid[0]} of tool {tool.name} is not a JSON object; expected one with its type"
+                f"parameter {invalid[0]:.60} of tool {tool.name} is not a JSON object; expected one with its type"
             )
         given = {
             "properties": {name: _with_json_type(value) for name, value in given.items()},
@@ -243,7 +253,9 @@ def _schema(annotation: Any, name: str) -> dict[str, Any]:
     if origin in (Union, types.UnionType) and len(inner) == 2 and type(None) in inner:
         return _schema(next(kind for kind in inner if kind is not type(None)), name)
     if (kind := _TYPES.get(origin or annotation)) is None:
-        raise InputError(f"{name} is annotated {annotation}; expected str, int, float, bool, list, dict or Literal")
+        raise InputError(
+            f"{name} is annotated {annotation!s:.60}; expected str, int, float, bool, list, dict or Literal"
+        )
     return {"type": kind, "items": _schema(inner[0], name)} if origin is list else {"type": kind}
 
 

@@ -6,14 +6,15 @@ C crops of an image, the global view included; P patches and X pixels along a cr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # `import phi4mm` is quick without it
+    import numpy as np
+    import numpy.typing as npt
 
 Adapter: TypeAlias = str  # the name of a LoRA; `vision` and `speech` are built in
 AudioProjection: TypeAlias = Literal["speech", "vision"]
-F32: TypeAlias = npt.NDArray[np.float32]
+F32: TypeAlias = "npt.NDArray[np.float32]"
 
 
 @dataclass(frozen=True, eq=False)

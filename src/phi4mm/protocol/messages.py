@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from phi4mm.config.validate import shown
 from phi4mm.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 MediaSource: TypeAlias = "str | os.PathLike[str] | bytes | npt.NDArray[Any] | Any"

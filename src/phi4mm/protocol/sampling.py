@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
-from phi4mm.config.validate import integer, nearest, number, shown
+from phi4mm.config.validate import integer, nearest, number, shown, text
 from phi4mm.errors import InputError
 
 MAX_STOP_STRINGS = 64
@@ -26,7 +27,7 @@ class SamplingParams:
     repetition_penalty  divide positive and multiply negative logits of tokens that occur in prompt or answer (CTRL)
     presence_penalty    subtract once from the logits of tokens of the answer so far
     frequency_penalty   subtract for each occurrence of a token in the answer so far
-    stop                strings that end the answer; they are not part of it. One string, or a list, is made a tuple
+    stop                strings that end the answer; they are not part of it. One string, a list or None is made a tuple
     seed                of this request's random generator; None takes a random one
     max_tokens          the largest number of tokens to generate
     n                   number of answers to the prompt; answer i uses seed + i; they share the prompt's keys and values
@@ -47,6 +48,11 @@ class SamplingParams:
     logprobs: int | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, numbers.Real) and not isinstance(value, (int, float)):  # of NumPy
+                plain = int(value) if isinstance(value, numbers.Integral) else float(value)
+                object.__setattr__(self, field.name, plain)
         number("temperature", self.temperature, 0.0, 100.0)
         integer("top_k", self.top_k, 0, 2**31)
         number("top_p", self.top_p, 0.0, 1.0, above=True)
@@ -61,7 +67,7 @@ class SamplingParams:
         if self.logprobs is not None:
             integer("logprobs", self.logprobs, 0, MAX_LOGPROBS)
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
-        object.__setattr__(self, "stop", tuple(stop) if isinstance(stop, list) else stop)
+        object.__setattr__(self, "stop", tuple(stop or ()) if isinstance(stop, (list, type(None))) else stop)
         _stop_strings(self.stop)
 
 
@@ -70,9 +76,8 @@ def _stop_strings(stop: object) -> None:
         raise InputError(f"stop is {type(stop).__name__}; expected a tuple of strings")
     if len(stop) > MAX_STOP_STRINGS:
         raise InputError(f"stop has {len(stop)} strings; at most {MAX_STOP_STRINGS} are allowed")
-    for text in stop:
-        if not text or len(text) > MAX_STOP_LENGTH:
-            raise InputError(f"a stop string has {len(text)} characters; expected 1 to {MAX_STOP_LENGTH}")
+    for string in stop:
+        text("a stop string", string, MAX_STOP_LENGTH)
 
 
 GREEDY = SamplingParams()
