@@ -528,11 +528,11 @@ def test_case_c_an_endless_image_is_refused_at_the_size_of_images(
     assert "longer than 10 bytes" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("to", "code"), [("2>&-", 1), ("2>/dev/full", 1), ("2>&-", 0), ("2>/dev/full", 0)])
-def test_case_c_notes_that_stderr_cannot_take_are_dropped(to: str, code: int) -> None:
-    """With stderr closed, notes and errors came among the answers; with a full one, the answer was lost."""
+@pytest.mark.parametrize("code", [0, 1])
+def test_case_c_notes_for_a_closed_stderr_are_dropped(code: int) -> None:
+    """Notes and errors came among the answers."""
     asked = "--max-tokens 1 Hello." if code == 0 else "--image gone.png"
-    command = f"exec {shlex.quote(sys.executable)} -m phi4mm run nano {asked} {to}"
+    command = f"exec {shlex.quote(sys.executable)} -m phi4mm run nano {asked} 2>&-"
     done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == code
     assert len(done.stdout.splitlines()) == (1 if code == 0 else 0)

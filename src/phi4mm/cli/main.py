@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     raises  SystemExit as argparse does: 0 after --help and --version, 2 after wrong use
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    if sys.stderr is sys.__stderr__:
-        sys.stderr = _stderr()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  for the life of the process; `print` would write to stdout
     if argv[:1] == ["help"]:
         argv = [*(word for word in argv[1:2] if word != "help"), "--help"]
     if sys.stdout is None:
@@ -117,23 +117,6 @@ class Parser(argparse.ArgumentParser):
         """As argparse does: print usage and message, and exit with code 2."""
         short = message if len(message) <= MAX_ERROR else f"{message[: MAX_ERROR - 203]}...{message[-200:]}"
         super().error(short)
-
-
-class _Stderr(io.FileIO):
-    """Drops what cannot be written: an answer is not lost because a note is."""
-
-    def write(self, data: Any, /) -> int:
-        try:
-            return super().write(data)
-        except OSError:
-            return memoryview(data).nbytes
-
-
-def _stderr() -> io.TextIOWrapper:
-    """In place of sys.stderr, which is None when it is closed: `print` would then write to stdout."""
-    file: str | int = os.devnull if sys.stderr is None else sys.stderr.fileno()
-    raw = _Stderr(file, "w", closefd=sys.stderr is None)
-    return io.TextIOWrapper(io.BufferedWriter(raw), errors="backslashreplace", line_buffering=True)
 
 
 def load(name: str) -> tuple[ModuleType, Parser]:

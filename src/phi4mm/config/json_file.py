@@ -30,10 +30,11 @@ def read_json_as(path: Path, kind: type[T], expected: str, error: type[PhiError]
     try:
         with path.open("rb") as file:
             text = file.read(limit + 1)
-        refuse_lfs_pointer(str(path), text, error)
-        value = json.loads(text)
     except OSError as problem:
         raise error(f"{path} cannot be read: {problem.strerror}; expected {expected}") from problem
+    refuse_lfs_pointer(str(path), text, error)
+    try:
+        value = json.loads(text)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise error(f"{path} cannot be read as JSON: {problem}; expected {expected}") from problem
     except ValueError:  # Python's own text advises a setting of the interpreter
