@@ -22,7 +22,7 @@ test-native: .venv/dev.stamp
 
 # Fails below the floor in pyproject.toml. A run of its own: tracing makes the whole suite a third slower.
 test-coverage: .venv/dev.stamp
-	.venv/bin/python -m pytest -q tests/engine tests/processing tests/invariants --cov
+	.venv/bin/python -m pytest -q tests/engine tests/processing tests/invariants tests/inference/test_prompts.py tests/inference/test_inputs.py --cov
 
 # The wheel and the sdist, each installed in an empty environment and tried.
 test-packages: .venv/dev.stamp
