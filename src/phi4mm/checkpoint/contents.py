@@ -133,12 +133,12 @@ def _label(adapter: Adapter | None, name: str) -> str:
 
 
 def _refuse(folder: Path, problems: dict[str, list[str]]) -> None:
-    lines = [f"{kind} {line}" for kind, found in problems.items() for line in found]
+    lines = "".join(listed([f"{kind} {line}" for line in found]) for kind, found in problems.items() if found)
     if lines:
         counts = ", ".join(f"{len(found)} {kind}" for kind, found in problems.items() if found)
         raise CheckpointError(
             f"the tensors of {folder} do not fit its config.json ({counts}); expected a whole Phi-4-multimodal "
-            "checkpoint:" + listed(lines)
+            "checkpoint:" + lines
         )
 
 
