@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from phi4mm.cli.main import main
+from phi4mm.nano.synth import world
 from phi4mm.nano.tokenizer import train_tokenizer
 from phi4mm.training.state import read_progress
 
@@ -51,7 +52,7 @@ def recipe(tmp_path: Path) -> Path:
 def start(recipe: Path) -> subprocess.Popen[str]:
     work = recipe.parent / "work"
     work.mkdir()
-    (work / "tokenizer.json").write_text(train_tokenizer(30, 512), encoding="utf-8")
+    (work / "tokenizer.json").write_text(train_tokenizer(world.TASKS, 30, 512), encoding="utf-8")
     command = [sys.executable, "-m", "phi4mm", "train", "nano", str(recipe), "--folder", str(work)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 

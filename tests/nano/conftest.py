@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from phi4mm.nano.recipe import NanoRecipe, RunFolder, read_recipe
-from phi4mm.nano.synth import world
+from phi4mm.nano.synth import fonts, world
 from phi4mm.nano.synth.augment import RATE
 from phi4mm.nano.synth.utterance import Speech
 from phi4mm.nano.tokenizer import train_tokenizer
@@ -79,6 +80,19 @@ def _tones_for_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("phi4mm.nano.synth.voice.speak", lambda text, voice: Speech(tone(text), RATE, (0.0,)))
 
 
+@pytest.fixture(autouse=True)
+def _one_font_for_all(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's own font, so that the tests need none installed."""
+    if "font" not in request.node.name:
+        monkeypatch.setattr(fonts, "load", pillow_font)
+
+
+def pillow_font(_style: str, size: int) -> fonts.Font:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, fonts.Font), "Pillow's own font is one that FreeType draws"
+    return font
+
+
 @pytest.fixture(scope="session")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> NanoRecipe:
     """A recipe of one stage of each goal, two steps each."""
@@ -91,7 +105,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> NanoRecipe:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run's folder that holds a tokenizer and a speech bank of every text that the tests ask for."""
     run = RunFolder(tmp_path_factory.mktemp("nano"))
-    run.tokenizer.write_text(train_tokenizer(30, 512), encoding="utf-8")
+    run.tokenizer.write_text(train_tokenizer(world.TASKS, 30, 512), encoding="utf-8")
     texts = sorted({world.example("train", n, task, world.silent).spoken for task in world.SPOKEN for n in range(300)})
     write_bank(run.speech, texts)
     return run

@@ -11,8 +11,12 @@ from safetensors.torch import load_file
 
 import phi4mm
 from phi4mm.cli.main import main
-from tests.nano.conftest import RECIPE
+from phi4mm.nano.synth import world
+from phi4mm.nano.tokenizer import train_tokenizer
+from tests.nano.conftest import RECIPE as WITH_FONTS
 
+# Printed lines need fonts, and the tokenizer is trained in a process of its own.
+RECIPE = WITH_FONTS.replace("scene = 1, line = 1", "scene = 1")
 ALIGNED = """
 [[stages]]
 name = "preferring"
@@ -81,9 +85,13 @@ def test_one_command_trains_every_stage_and_the_model_answers(
 def test_the_steps_of_alignment_reach_the_weights_that_are_written(tmp_path: Path) -> None:
     """Prevents an adapter that is trained and then left out of the model."""
     whole, text = tmp_path / "whole.toml", tmp_path / "text.toml"
+    tokenizer = train_tokenizer(world.TASKS, 30, 512)
     head = RECIPE.split('[[stages]]\nname = "hearing"')[0]
     whole.write_text(head + ALIGNED.split('[[stages]]\nname = "rewarded"')[0], encoding="utf-8")
     text.write_text(head, encoding="utf-8")
+    for path in (whole, text):  # one tokenizer, though the tasks differ
+        (tmp_path / f"run-{path.stem}").mkdir()
+        (tmp_path / f"run-{path.stem}" / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
     aligned, before = (load_file(trained(tmp_path, path.stem, path) / "model.safetensors") for path in (whole, text))
     changed = {name for name, value in aligned.items() if not torch.equal(value, before[name])}
     assert changed and all("layers" in name and "proj" in name for name in changed)

@@ -17,13 +17,14 @@ from phi4mm.nano.recipe import NanoRecipe, RunFolder
 from phi4mm.nano.stages import new_model, new_objective, new_trainer, train_stage
 from phi4mm.processing.tokenizer import Special
 from phi4mm.training.loop import Progress
-from tests.nano.conftest import in_process
+from tests.nano.conftest import in_process, pillow_font
 
 
 @pytest.fixture(scope="module")
 def trained(recipe: NanoRecipe, folder: RunFolder) -> RunFolder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("phi4mm.training.loop.Prefetch", in_process)
+        patch.setattr("phi4mm.nano.synth.fonts.load", pillow_font)
         for stage in recipe.stages:
             train_stage(new_trainer(recipe, stage, folder), recipe, stage, folder)
     return folder

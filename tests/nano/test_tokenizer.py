@@ -6,13 +6,14 @@ import json
 
 import pytest
 
+from phi4mm.nano.synth import world
 from phi4mm.nano.tokenizer import SPECIAL, train_tokenizer
 from phi4mm.processing.tokenizer import Special, Tokenizer
 
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    return train_tokenizer(30, 512)
+    return train_tokenizer(world.TASKS, 30, 512)
 
 
 def test_every_published_special_string_is_one_token_after_the_text(text: str) -> None:
@@ -40,4 +41,4 @@ def test_each_digit_is_one_token(text: str) -> None:
 
 def test_training_is_deterministic(text: str) -> None:
     """Prevents a tokenizer that differs from run to run and does not fit a saved state."""
-    assert train_tokenizer(30, 512) == text
+    assert train_tokenizer(world.TASKS, 30, 512) == text

@@ -44,15 +44,6 @@ def test_a_target_longer_than_its_clip_has_loss_zero() -> None:
     assert losses.ctc(torch.randn(1, 2, 4), torch.tensor([2]), [(1, 2, 3)]).item() == 0
 
 
-def test_tokens_without_a_label_carry_no_frame_loss() -> None:
-    """Prevents padding from being trained as a class."""
-    logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(1))
-    labels = torch.tensor([[1, 2, -1], [4, -1, -1]])
-    labelled = torch.stack([logits[0, 0], logits[0, 1], logits[1, 0]])
-    expected = torch.nn.functional.cross_entropy(labelled, torch.tensor([1, 2, 4]))
-    assert losses.frame_ce(logits, labels).item() == pytest.approx(expected.item())
-
-
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_label_logprobs_and_their_gradients_equal_those_of_whole_logits(temperature: float) -> None:
     """Prevents an error in the backward pass, at the borders of the blocks of labels, or of the temperature."""

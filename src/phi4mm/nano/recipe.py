@@ -95,6 +95,11 @@ class NanoRecipe:
     passages: Mapping[Language, int]
     stages: tuple[Stage, ...]
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of all stages, in the order in which they first come."""
+        return tuple(dict.fromkeys(task for stage in self.stages for task in stage.tasks))
+
     def stage(self, name: str) -> Stage:
         """A stage by its name. Raises ConfigError with the nearest name."""
         for stage in self.stages:

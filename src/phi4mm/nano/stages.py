@@ -106,18 +106,21 @@ def prepare(
     """Make what is missing of the tokenizer and, where a task of the stages has sound, of the speech bank.
 
     report  called with a line on the progress
+    raises  ConfigError when what a task is made of, such as its fonts, is not installed
     """
+    # The first example of each task: what it is made of must be there before hours of work.
+    sounding = {task for task in recipe.tasks if world.has_sound(task)}
     folder.path.mkdir(parents=True, exist_ok=True)
     if not folder.tokenizer.exists():
         report(f"tokenizer: training it on {TOKENIZER_EXAMPLES} examples per task")
         unfinished = folder.tokenizer.with_suffix(".part")
         with worker_pool(1) as pool:  # the tokenizers library ignores Ctrl-C while it trains
-            text = pool.submit(train_tokenizer, TOKENIZER_EXAMPLES, recipe.vocabulary).result()
+            text = pool.submit(train_tokenizer, recipe.tasks, TOKENIZER_EXAMPLES, recipe.vocabulary).result()
         unfinished.write_text(text, encoding="utf-8")
         os.replace(unfinished, folder.tokenizer)
     settings = (recipe.utterances, recipe.passages, recipe.seed)
-    sounding = any(world.has_sound(task) for stage in stages for task in stage.tasks)
-    if any(settings[:2]) and sounding and not is_built(folder.speech, *settings):
+    needed = any(task in sounding for stage in stages for task in stage.tasks)
+    if any(settings[:2]) and needed and not is_built(folder.speech, *settings):
         build_bank(folder.speech, *settings, processes, report)
 
 

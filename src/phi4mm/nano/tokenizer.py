@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 from tokenizers import AddedToken, Regex, Tokenizer
@@ -27,8 +27,8 @@ SPECIAL = (
 PIECES = r"\p{L}+|\p{N}|[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+"
 
 
-def train_tokenizer(examples: int, entries: int) -> str:
-    """The text of tokenizer.json: at most `entries` tokens, special ones last; trained on `examples` per task."""
+def train_tokenizer(tasks: Iterable[str], examples: int, entries: int) -> str:
+    """The text of tokenizer.json: at most `entries` tokens, special ones last; trained on `examples` of each task."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = Sequence(
         [Split(Regex(PIECES), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)]
@@ -37,14 +37,14 @@ def train_tokenizer(examples: int, entries: int) -> str:
     trainer = BpeTrainer(
         vocab_size=entries - len(SPECIAL), initial_alphabet=ByteLevel.alphabet(), min_frequency=20, show_progress=False
     )
-    tokenizer.train_from_iterator(_texts(examples), trainer)
+    tokenizer.train_from_iterator(_texts(tasks, examples), trainer)
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL])
     return tokenizer.to_str()
 
 
-def _texts(examples: int) -> Iterator[str]:
-    """The texts of all tasks. Of tasks with images, which take time to draw, only one example in IMAGES_ONE_IN."""
-    for task in world.ALL_TASKS:
+def _texts(tasks: Iterable[str], examples: int) -> Iterator[str]:
+    """The texts of the tasks. Of tasks with images, which take time to draw, only one example in IMAGES_ONE_IN."""
+    for task in tasks:
         first = world.example("train", 0, task, world.silent)
         images = any(isinstance(part, Image) for message in first.messages for part in message.parts)
         for seed in range(examples // IMAGES_ONE_IN if images else examples):

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BLANK = 0  # the blank class of CTC; targets are numbered from 1
-NO_LABEL = -1  # in `frame_ce`, the label of a token without loss
 Keep = Callable[[Tensor], Tensor]
 LABELS_AT_ONCE = 512  # whose logits are in memory at the same time
 
@@ -100,11 +99,6 @@ def ctc(logits: Tensor, tokens: Tensor, targets: Sequence[Sequence[int]]) -> Ten
     flat = torch.tensor([target for clip in targets for target in clip], device=logits.device)
     lengths = torch.tensor([len(clip) for clip in targets])
     return F.ctc_loss(scores, flat, tokens, lengths, BLANK, zero_infinity=True)
-
-
-def frame_ce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy per token; logits (A, S, J), labels (A, S) int64, NO_LABEL for none."""
-    return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=NO_LABEL)
 
 
 def multilabel(logits: Tensor, labels: Sequence[Sequence[int]]) -> Tensor:
