@@ -189,6 +189,11 @@ def make_preferences(folder: Path, stage: Stage, seed: int, number: int) -> Pref
     return open_batch_maker(folder).preferences(stage, seed, number)
 
 
+def make_answers(folder: Path, stage: Stage, seed: int, number: int) -> TrainingBatch:
+    """The training batch of `BatchMaker.batch`, as a function that another process can import."""
+    return open_batch_maker(folder).batch(stage, seed, number).training
+
+
 def make_batch(folder: Path, stage: Stage, seed: int, number: int) -> NanoBatch:
     """`BatchMaker.batch` of a run's folder, as a function that another process can import."""
     return open_batch_maker(folder).batch(stage, seed, number)

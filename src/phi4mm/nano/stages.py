@@ -6,16 +6,15 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from phi4mm.kernels.precision import has_native_bf16
 from phi4mm.model.phi4mm import Phi4MM
 from phi4mm.nano.alignment import add_stage_adapter, policy_batches, policy_objective, preference_objective
-from phi4mm.nano.batches import NAMES, NanoBatch, make_batch, make_preferences, open_batch_maker
+from phi4mm.nano.batches import NAMES, make_answers, make_batch, make_preferences, open_batch_maker
 from phi4mm.nano.initialization import initialize, measure_mels
 from phi4mm.nano.pretraining import ShownTraining, TranscriptTraining
 from phi4mm.nano.recipe import NanoRecipe, RunFolder, Stage, nano_config
@@ -26,30 +25,12 @@ from phi4mm.training.checkpointing import checkpoint_layers
 from phi4mm.training.grpo import GroupPolicy
 from phi4mm.training.loop import Objective, Progress, Trainer
 from phi4mm.training.optimizers import ParameterGroup, make_adamw, select_trainable
-from phi4mm.training.sft import answer_loss
+from phi4mm.training.sft import AnswerTraining
 from phi4mm.training.state import load_trained
 from phi4mm.training.workers import worker_pool
 
 BETAS = (0.9, 0.98)
 TOKENIZER_EXAMPLES = 1500  # per task
-
-
-class NanoAnswers(Objective[NanoBatch]):
-    """Trains nano on the answers of its examples."""
-
-    weights: ClassVar = {"answer": 1.0}
-
-    def __init__(self, model: Phi4MM) -> None:
-        super().__init__()
-        self.model = model
-
-    def losses(self, batch: NanoBatch) -> dict[str, Tensor]:
-        """`answer`, a mean over labels."""
-        return {"answer": answer_loss(self.model, batch.training)}
-
-    def counts(self, batch: NanoBatch) -> dict[str, int]:
-        """Labels."""
-        return {"answer": len(batch.training.labels)}
 
 
 def new_model(recipe: NanoRecipe, folder: RunFolder) -> Phi4MM:
@@ -95,7 +76,7 @@ def _objective(recipe: NanoRecipe, stage: Stage, folder: RunFolder, model: Phi4M
     if stage.goal == "shown":
         return ShownTraining(model, len(NAMES))
     if stage.alignment is None:
-        return NanoAnswers(model)
+        return AnswerTraining(model)
     make = preference_objective if stage.goal == "preferences" else policy_objective
     return make(model, stage.alignment, recipe.seed)
 
@@ -156,5 +137,5 @@ def train_stage(
         assert isinstance(trainer.objective, GroupPolicy)
         maker = open_batch_maker(folder.path)
         return trainer.run(policy_batches(trainer.objective.model, maker, stage, recipe.seed), report, ahead=False)
-    make = make_preferences if stage.goal == "preferences" else make_batch
+    make: Any = {"answers": make_answers, "preferences": make_preferences}.get(stage.goal, make_batch)
     return trainer.run(functools.partial(make, folder.path, stage, recipe.seed), report)
