@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from phi4mm.protocol.inputs import published_adapter
 from phi4mm.protocol.messages import Audio, Image, Message, Part
 
 
@@ -69,6 +70,5 @@ def paths(text: str) -> list[str]:
 
 
 def _adapter(parts: Iterable[Part]) -> str | None:
-    """The published rule: vision with any image, speech with audio alone."""
-    kinds: Sequence[type[object]] = [type(part) for part in parts]
-    return "vision" if Image in kinds else "speech" if Audio in kinds else None
+    media = [part for part in parts if not isinstance(part, str)]
+    return published_adapter(["image" if isinstance(part, Image) else "audio" for part in media])

@@ -20,7 +20,7 @@ _PARTS = {"text": ("text",), "image": ("image", *_SOURCES), "audio": ("audio", *
 
 
 @dataclass
-class Conversation:
+class RenderedConversation:
     """A conversation as text in the published format, with media tags, and the media that its messages hold."""
 
     text: str = ""
@@ -28,7 +28,7 @@ class Conversation:
     audios: list[Audio] = field(default_factory=list)
 
 
-def read_conversation(messages: Iterable[Mapping[str, Any]], add_generation_prompt: bool) -> Conversation:
+def read_conversation(messages: Iterable[Mapping[str, Any]], add_generation_prompt: bool) -> RenderedConversation:
     """Render messages {"role": ..., "content": text or parts}; a system message may have JSON of tools under "tools".
 
     Parts are {"type": "text", "text": ...}, and {"type": "image"} or {"type": "audio"} with their source under that
@@ -41,14 +41,14 @@ def read_conversation(messages: Iterable[Mapping[str, Any]], add_generation_prom
     if not listed or not all(isinstance(message, Mapping) for message in listed):
         found = shown(listed or messages)
         raise InputError(f"the conversation is {found}; expected one list of messages, which are dicts")
-    result, tags = Conversation(), {"image": 0, "audio": 0}
+    result, tags = RenderedConversation(), {"image": 0, "audio": 0}
     for number, message in enumerate(listed, 1):
         result.text += _turn(message, number, result, tags)
     result.text += ending(add_generation_prompt).value
     return result
 
 
-def _turn(message: Mapping[str, Any], number: int, found: Conversation, tags: dict[str, int]) -> str:
+def _turn(message: Mapping[str, Any], number: int, found: RenderedConversation, tags: dict[str, int]) -> str:
     check_keys(message, _KEYS, f"message {number}")
     role, content, tools = message.get("role"), message.get("content"), message.get("tools")
     calls = called(message, number)
@@ -69,7 +69,7 @@ def _turn(message: Mapping[str, Any], number: int, found: Conversation, tags: di
     return "".join(piece.value if isinstance(piece, Special) else str(piece) for piece in pieces)
 
 
-def _part(part: object, number: int, found: Conversation, tags: dict[str, int]) -> str:
+def _part(part: object, number: int, found: RenderedConversation, tags: dict[str, int]) -> str:
     """The text of one part, or its media tag; its media item is added to `found`."""
     kind = part.get("type") if isinstance(part, Mapping) else None
     if not isinstance(part, Mapping) or not isinstance(kind, str) or kind not in _PARTS:

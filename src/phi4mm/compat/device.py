@@ -13,7 +13,7 @@ import torch
 from phi4mm.config.engine import EngineConfig
 from phi4mm.config.validate import is_integer, shown
 from phi4mm.errors import ConfigError
-from phi4mm.inference.resolve import resolve
+from phi4mm.inference.resolve import device_name, resolve
 
 Device: TypeAlias = "str | int | torch.device | Mapping[str, str | int | torch.device]"
 VARIABLE = "PHI4MM_DEVICE"
@@ -27,11 +27,9 @@ def resolved_device(device: object) -> str:
     """
     if isinstance(device, Mapping) and set(device) == {""}:
         device = device[""]
-    if isinstance(device, bool) or not isinstance(device, (str, int, torch.device)):
-        raise ConfigError(f"device is {shown(device)}; expected 'cpu', 'cuda', 'cuda:1' or 'auto'")
-    if is_integer(device) and not 0 <= device < MAX_DEVICES:
-        raise ConfigError(f"device is {shown(device)}; expected the number of a GPU, from 0")
-    name = f"cuda:{device}" if isinstance(device, int) else str(device)
+    if device is None or (is_integer(device) and not 0 <= device < MAX_DEVICES):
+        raise ConfigError(f"device is {shown(device)}; expected 'cpu', 'cuda', 'auto', or the number of a GPU, from 0")
+    name = device_name(device)
     chosen = os.environ.get(VARIABLE, "")
     if chosen not in ("", "cpu"):
         raise ConfigError(f"{VARIABLE} is {shown(chosen)}; expected cpu, or leave it unset")

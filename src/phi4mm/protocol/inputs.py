@@ -5,6 +5,7 @@ C crops of an image, the global view included; P patches and X pixels along a cr
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -89,6 +90,11 @@ class MediaSpan:
     data: MediaData
 
 
+def published_adapter(kinds: Collection[Literal["image", "audio"]]) -> Adapter | None:
+    """The adapter for these kinds of media by the published rule: vision with any image, speech with audio alone."""
+    return "vision" if "image" in kinds else "speech" if "audio" in kinds else None
+
+
 @dataclass(frozen=True)
 class Prompt:
     """Token ids with placeholders expanded, and the media that fill them, in order of appearance."""
@@ -98,14 +104,8 @@ class Prompt:
 
     @property
     def adapter(self) -> Adapter | None:
-        """The adapter by the published rule: vision if there is any image, else speech if any audio, else none.
-
-        A request may choose another one.
-        """
-        kinds = {span.kind for span in self.spans}
-        if "image" in kinds:
-            return "vision"
-        return "speech" if "audio" in kinds else None
+        """The adapter by the published rule; a request may choose another one."""
+        return published_adapter({span.kind for span in self.spans})
 
     @property
     def audio_projection(self) -> AudioProjection:
