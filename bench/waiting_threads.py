@@ -2,7 +2,8 @@
 
 Each way runs in fresh processes, in turn, alone, beside one busy process for each core, and under a quota of half the
 cores, which the other two ways do not count (this needs root): tokens a second of nano's answers and, with a FOLDER of
-published sizes, seconds for a prompt of 100 tokens and 24 answered ones.
+published sizes, seconds for a prompt of 100 tokens and 24 answered ones. FOLDER is one of bench/make_published.py, with
+a tokenizer such as that of bench/turns/vocabulary.py.
 
     python bench/waiting_threads.py [FOLDER] [--turns 3]
 
