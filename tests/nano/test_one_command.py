@@ -28,14 +28,24 @@ rate = 1e-2
 tokens = 200
 tasks = { refusal = 1, innocent = 1 }
 [[stages]]
+name = "scoring"
+goal = "scores"
+train = ["score"]
+adapters = ["scores"]
+alignment = { adapter = "scores" }
+steps = 2
+rate = 1e-2
+tokens = 200
+tasks = { refusal = 1, innocent = 1 }
+[[stages]]
 name = "rewarded"
 goal = "rewards"
 adapters = ["alignment"]
-alignment = { adapter = "alignment", answers = 2, max_tokens = 3, uses = 2 }
+alignment = { adapter = "alignment", answers = 2, max_tokens = 3, uses = 2, scored_by = "scoring" }
 steps = 2
 rate = 1e-2
 tokens = 80
-tasks = { chat = 1 }
+tasks = { chat = 1, refusal = 1 }
 [[stages]]
 name = "preferring-spoken"
 goal = "preferences"
@@ -68,7 +78,7 @@ def test_one_command_trains_every_stage_and_the_model_answers(
     out = trained(tmp_path, "nano", recipe)
     said = capsys.readouterr()
     assert said.out.splitlines() == [str(out)]
-    for stage in ("text", "hearing", "seeing", "all", "preferring", "rewarded", "preferring-spoken"):
+    for stage in ("text", "hearing", "seeing", "all", "preferring", "scoring", "rewarded", "preferring-spoken"):
         assert f"stage {stage}: " in said.err
     assert "stage rewarded: text LoRA alignment: " in said.err and " learn" in said.err
     assert "reward 0." in said.err and "kl " in said.err
@@ -77,8 +87,9 @@ def test_one_command_trains_every_stage_and_the_model_answers(
     record = json.loads((out / "training.json").read_text(encoding="utf-8"))
     assert record["stages"]["rewarded"]["steps_taken"] == 2
     assert record["stages"]["preferring"]["alignment"]["beta"] == 0.2
+    assert record["stages"]["rewarded"]["alignment"]["scored_by"] == "scoring"
     first, again = (load_file(folder / "model.safetensors") for folder in (out, trained(tmp_path, "again", recipe)))
-    assert first.keys() == again.keys() and not any("alignment" in name for name in first)
+    assert first.keys() == again.keys() and not any("alignment" in name or "scores" in name for name in first)
     assert all(torch.equal(value, again[name]) for name, value in first.items())
 
 
@@ -87,7 +98,7 @@ def test_the_steps_of_alignment_reach_the_weights_that_are_written(tmp_path: Pat
     whole, text = tmp_path / "whole.toml", tmp_path / "text.toml"
     tokenizer = train_tokenizer(world.TASKS, 30, 512)
     head = RECIPE.split('[[stages]]\nname = "hearing"')[0]
-    whole.write_text(head + ALIGNED.split('[[stages]]\nname = "rewarded"')[0], encoding="utf-8")
+    whole.write_text(head + ALIGNED.split('[[stages]]\nname = "scoring"')[0], encoding="utf-8")
     text.write_text(head, encoding="utf-8")
     for path in (whole, text):  # one tokenizer, though the tasks differ
         (tmp_path / f"run-{path.stem}").mkdir()

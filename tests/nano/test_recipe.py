@@ -83,6 +83,11 @@ def test_a_recipe_holds_the_values_of_the_file(tmp_path: Path) -> None:
         ('adapters = ["speech"]', 'adapters = "speech"', "adapters is 'speech'; expected a list of strings"),
         ("pool = 2", "shape = 'square'", "shape is 'square'; expected one of cosine, linear, constant"),
         ("pool = 2", "checkpointing = 1", "checkpointing is 1; expected true or false"),
+        (
+            'goal = "answers"\nbegin',
+            'goal = "rewards"\nalignment = { adapter = "speech", scored_by = "text" }\nbegin',
+            "stage speech: scored_by is 'text'; it begins with no stage of goal `scores`",
+        ),
     ],
 )
 def test_a_mistake_is_reported_with_its_key(tmp_path: Path, old: str, new: str, message: str) -> None:

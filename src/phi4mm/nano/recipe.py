@@ -24,7 +24,8 @@ from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.training.config import TrainingConfig, read_toml, read_training
 
 RECIPE = Path(__file__).parent / "recipe.toml"
-Goal: TypeAlias = Literal["answers", "transcripts", "shown", "preferences", "rewards"]
+Goal: TypeAlias = Literal["answers", "transcripts", "shown", "preferences", "scores", "rewards"]
+ALIGNED: tuple[Goal, ...] = ("preferences", "scores", "rewards")  # goals that need an adapter to learn
 GOALS: tuple[Goal, ...] = get_args(Goal)
 IMAGES = ImageProcessor(crop_size=224, patch_size=14, max_crops=36)
 ORIGINAL_CONTEXT, CONTEXT = 4096, 32768  # tokens, before and with LongRoPE's long factors
@@ -43,6 +44,7 @@ class Alignment:
     temperature  of GRPO: that they are drawn with
     max_tokens   of GRPO: of an answer
     uses         of GRPO: steps that learn from the same answers
+    scored_by    of GRPO: the stage whose reward model scores answers where a worse one is known; "" for none
     """
 
     adapter: str
@@ -51,6 +53,7 @@ class Alignment:
     temperature: float = 1.0
     max_tokens: int = 64
     uses: int = 1
+    scored_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,13 @@ class Stage:
 
     name       its own, and that of its files
     goal       what is learned: `answers`; for an encoder alone `transcripts` (CTC) or `shown` (words that describe an
-               image, and printed lines); `preferences` by DPO; `rewards` by GRPO
+               image, and printed lines); `preferences` by DPO; `scores` of a reward model; `rewards` by GRPO
     begin      earlier stages whose weights it begins with, in this order
     tasks      the weight with which each task is drawn
     tokens     about how many tokens of text and media each micro batch holds; of GRPO, of the prompts
     pool       micro batches whose examples are sorted by length together: clips of one batch then need little padding
     training   what learns, how long and how fast
-    alignment  for the last two goals: the adapter that learns, and how
+    alignment  for the last three goals: the adapter that learns, and how
     """
 
     name: str
@@ -134,7 +137,7 @@ def read_recipe(path: Path = RECIPE) -> NanoRecipe:
     top = read_toml(path)
     stages: list[Stage] = []
     for fields in top.list_of_sections("stages"):
-        stages.append(_read_stage(fields, [stage.name for stage in stages]))
+        stages.append(_read_stage(fields, stages))
     utterances, passages = top.section("utterances"), top.section("passages")
     recipe = NanoRecipe(
         seed=top.integer("seed", low=0),
@@ -147,7 +150,8 @@ def read_recipe(path: Path = RECIPE) -> NanoRecipe:
     return recipe
 
 
-def _read_stage(fields: Fields, earlier: Sequence[str]) -> Stage:
+def _read_stage(fields: Fields, before: Sequence[Stage]) -> Stage:
+    earlier = [stage.name for stage in before]
     name, goal = fields.text("name"), fields.text("goal")
     if name in earlier or not name.replace("-", "").isalnum():
         raise ConfigError(f"a stage is named {name!r:.40}; expected a new name of letters, digits and `-`")
@@ -162,6 +166,7 @@ def _read_stage(fields: Fields, earlier: Sequence[str]) -> Stage:
     for task in shares.raw:
         if task not in world.ALL_TASKS:
             raise ConfigError(f"stage {name}: no task is called {task!r:.40}; {nearest(task, world.ALL_TASKS)}")
+    scorers = [stage.name for stage in before if stage.goal == "scores" and stage.name in begin]
     return Stage(
         name=name,
         goal=next(known for known in GOALS if known == goal),
@@ -170,13 +175,11 @@ def _read_stage(fields: Fields, earlier: Sequence[str]) -> Stage:
         tokens=fields.integer("tokens"),
         pool=fields.integer("pool") if "pool" in fields else 1,
         training=read_training(fields),
-        alignment=_read_alignment(name, goal, fields),
+        alignment=_read_alignment(name, fields, scorers) if goal in ALIGNED else None,
     )
 
 
-def _read_alignment(stage: str, goal: str, fields: Fields) -> Alignment | None:
-    if goal not in ("preferences", "rewards"):
-        return None
+def _read_alignment(stage: str, fields: Fields, scorers: Sequence[str]) -> Alignment:
     section = fields.section("alignment")
     found: dict[str, Any] = {"adapter": section.text("adapter")}
     for name in ("answers", "max_tokens", "uses"):
@@ -185,6 +188,11 @@ def _read_alignment(stage: str, goal: str, fields: Fields) -> Alignment | None:
     for name in ("beta", "temperature"):
         if name in section:
             found[name] = section.number(name, high=10.0)
+    if "scored_by" in section:
+        found["scored_by"] = section.text("scored_by")
+        if found["scored_by"] not in scorers:
+            known = nearest(found["scored_by"], scorers) if scorers else "it begins with no stage of goal `scores`"
+            raise ConfigError(f"stage {stage}: scored_by is {shown(found['scored_by'])}; {known}")
     if not NAME.fullmatch(found["adapter"]):
         raise ConfigError(f"stage {stage}: adapter is {shown(found['adapter'])}; expected letters, digits, `_` and `-`")
     return Alignment(**found)

@@ -13,7 +13,14 @@ import torch.distributed as dist
 
 from phi4mm.kernels.precision import has_native_bf16
 from phi4mm.model.phi4mm import Phi4MM
-from phi4mm.nano.alignment import add_stage_adapter, policy_batches, policy_objective, preference_objective
+from phi4mm.nano.alignment import (
+    add_stage_adapter,
+    policy_batches,
+    policy_objective,
+    preference_objective,
+    score_objective,
+    trained_scorer,
+)
 from phi4mm.nano.batches import NAMES, make_answers, make_batch, make_preferences, open_batch_maker
 from phi4mm.nano.initialization import initialize, measure_mels
 from phi4mm.nano.pretraining import ShownTraining, TranscriptTraining
@@ -25,6 +32,7 @@ from phi4mm.training.checkpointing import checkpoint_layers
 from phi4mm.training.grpo import GroupPolicy
 from phi4mm.training.loop import Objective, Progress, Trainer
 from phi4mm.training.optimizers import ParameterGroup, make_adamw, select_trainable
+from phi4mm.training.preference import RewardTraining
 from phi4mm.training.sft import AnswerTraining
 from phi4mm.training.state import load_trained
 from phi4mm.training.workers import worker_pool
@@ -45,8 +53,12 @@ def new_model(recipe: NanoRecipe, folder: RunFolder) -> Phi4MM:
 def load_stage(recipe: NanoRecipe, stage: Stage, folder: RunFolder, model: Phi4MM) -> None:
     """Load what a stage trained, in place; an adapter that was made for the stage is added to the base weights.
 
+    A reward model is no part of nano: its stage changes nothing here.
+
     raises  CheckpointError when the state does not fit
     """
+    if stage.goal == "scores":
+        return
     made = stage.alignment is not None and add_stage_adapter(model, stage.alignment, recipe.seed)
     load_trained(folder.state(stage.name), model, "model")
     if made and stage.alignment is not None:
@@ -77,8 +89,9 @@ def _objective(recipe: NanoRecipe, stage: Stage, folder: RunFolder, model: Phi4M
         return ShownTraining(model, len(NAMES))
     if stage.alignment is None:
         return AnswerTraining(model)
-    make = preference_objective if stage.goal == "preferences" else policy_objective
-    return make(model, stage.alignment, recipe.seed)
+    make: Any = {"preferences": preference_objective, "scores": score_objective, "rewards": policy_objective}
+    objective: Objective[Any] = make[stage.goal](model, stage.alignment, recipe.seed)
+    return objective
 
 
 def prepare(
@@ -135,7 +148,18 @@ def train_stage(
     """Run a stage to its end; False when it was told to stop. `report` is as in Trainer.run."""
     if stage.goal == "rewards":
         assert isinstance(trainer.objective, GroupPolicy)
-        maker = open_batch_maker(folder.path)
-        return trainer.run(policy_batches(trainer.objective.model, maker, stage, recipe.seed), report, ahead=False)
-    make: Any = {"answers": make_answers, "preferences": make_preferences}.get(stage.goal, make_batch)
+        model, maker = trainer.objective.model, open_batch_maker(folder.path)
+        batches = policy_batches(model, maker, stage, recipe.seed, _scorer(recipe, stage, folder, model))
+        return trainer.run(batches, report, ahead=False)
+    makers: Any = {"answers": make_answers, "preferences": make_preferences, "scores": make_preferences}
+    make = makers.get(stage.goal, make_batch)
     return trainer.run(functools.partial(make, folder.path, stage, recipe.seed), report)
+
+
+def _scorer(recipe: NanoRecipe, stage: Stage, folder: RunFolder, model: Phi4MM) -> RewardTraining | None:
+    """The reward model that scores a stage's answers, if the recipe names one."""
+    if stage.alignment is None or not stage.alignment.scored_by:
+        return None
+    scoring = recipe.stage(stage.alignment.scored_by)
+    assert scoring.alignment is not None, "the recipe's reader gives every stage of this goal its alignment"
+    return trained_scorer(model, scoring.alignment, folder.state(scoring.name))

@@ -109,13 +109,15 @@ class RewardTraining(Objective[PreferenceBatch]):
     """Trains a reward model: the score of an answer is a linear function of the hidden state before its last token.
 
     The loss is that of Bradley and Terry: minus the log-sigmoid of the difference of the scores of a pair.
+
+    adapter  with which all answers are scored; None for no adapter
     """
 
     weights: ClassVar = {"reward": 1.0}
 
-    def __init__(self, model: Phi4MM) -> None:
+    def __init__(self, model: Phi4MM, adapter: Adapter | None = None) -> None:
         super().__init__()
-        self.model = model
+        self.model, self._adapter = model, adapter
         self.score = nn.Linear(model.config.text.hidden_size, 1, bias=False)
 
     def losses(self, batch: PreferenceBatch) -> dict[str, Tensor]:
@@ -130,5 +132,6 @@ class RewardTraining(Objective[PreferenceBatch]):
     def scores(self, batch: TrainingBatch, lengths: Sequence[int]) -> Tensor:
         """(answers,) float32 score of each answer; `lengths` are the labels of each."""
         last = torch.tensor(lengths, device=batch.labels.device).cumsum(0) - 1
-        scores: Tensor = self.score(forward(self.model, batch).hidden[last])[:, 0]
+        hidden = forward(self.model, with_adapter(batch, self._adapter)).hidden
+        scores: Tensor = self.score(hidden[last])[:, 0]
         return scores.float()

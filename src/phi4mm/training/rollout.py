@@ -104,17 +104,12 @@ def sample_batch(
 
     score  the reward of an answer to example number i
     """
-    prompts = [replace(e.prompt, ids=e.prompt.ids[: e.label_mask.index(True)]) for e in examples]
+    prompts = [question(example) for example in examples]
     groups = rollouts.sample(prompts, adapter, params, [seed + n * params.n for n in range(len(prompts))])
     rewards = torch.tensor([[score(n, answer) for answer in group] for n, group in enumerate(groups)])
     answers = [
-        TrainingExample(
-            replace(prompt, ids=(*prompt.ids, *answer.ids)),
-            (*(False,) * len(prompt.ids), *(True,) * len(answer.ids)),
-            adapter,
-            example.name,
-        )
-        for example, prompt, group in zip(examples, prompts, groups, strict=True)
+        with_answer(example, answer, adapter)
+        for example, group in zip(examples, groups, strict=True)
         for answer in group
     ]
     lengths = torch.tensor([len(answer.ids) for group in groups for answer in group])
@@ -124,6 +119,18 @@ def sample_batch(
         torch.tensor([logprob for group in groups for answer in group for logprob in answer.logprobs]),
         tuple(rewards.flatten().tolist()),
     )
+
+
+def question(example: TrainingExample) -> Prompt:
+    """The prompt of an example: what comes before its first label."""
+    return replace(example.prompt, ids=example.prompt.ids[: example.label_mask.index(True)])
+
+
+def with_answer(example: TrainingExample, answer: Rollout, adapter: Adapter | None) -> TrainingExample:
+    """The prompt of an example with a sampled answer, whose tokens are the labels."""
+    prompt = question(example)
+    mask = (*(False,) * len(prompt.ids), *(True,) * len(answer.ids))
+    return TrainingExample(replace(prompt, ids=(*prompt.ids, *answer.ids)), mask, adapter, example.name)
 
 
 def check_sampling(params: SamplingParams) -> None:
