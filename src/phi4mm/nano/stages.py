@@ -31,6 +31,7 @@ from phi4mm.nano.tokenizer import train_tokenizer
 from phi4mm.training.checkpointing import checkpoint_layers
 from phi4mm.training.grpo import GroupPolicy
 from phi4mm.training.loop import Objective, Progress, Trainer
+from phi4mm.training.muon import Muon
 from phi4mm.training.optimizers import ParameterGroup, make_adamw, select_trainable
 from phi4mm.training.preference import RewardTraining
 from phi4mm.training.sft import AnswerTraining
@@ -125,7 +126,12 @@ def new_trainer(recipe: NanoRecipe, stage: Stage, folder: RunFolder) -> Trainer[
     engine draws answers in it, and both must compute the same probabilities.
     """
     objective, training = new_objective(recipe, stage, folder), stage.training
-    optimizer = make_adamw(objective, (ParameterGroup(weight_decay=training.weight_decay),), betas=BETAS)
+    decay = training.weight_decay
+    optimizer: torch.optim.Optimizer = (
+        Muon(objective, weight_decay=decay, betas=BETAS)
+        if training.optimizer == "muon"
+        else make_adamw(objective, (ParameterGroup(weight_decay=decay),), betas=BETAS)
+    )
     processes = dist.get_world_size() if dist.is_initialized() else 1
     trainer = Trainer(
         objective,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from phi4mm.config.fields import Fields
 from phi4mm.config.json_file import regular_file_bytes
@@ -14,6 +14,8 @@ from phi4mm.errors import ConfigError
 from phi4mm.training.optimizers import SHAPES, Schedule, Shape
 
 MAX_CONFIG_BYTES = 2**20
+OptimizerName: TypeAlias = Literal["adamw", "muon"]
+OPTIMIZERS: tuple[OptimizerName, ...] = ("adamw", "muon")
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class TrainingConfig:
     train          prefixes of the names of the parameters that learn
     adapters       whose LoRA matrices learn
     accumulate     micro batches per step, divided among the processes
-    weight_decay   of AdamW
+    optimizer      adamw, or muon: AdamW with Muon for the matrices of layers
+    weight_decay   of the optimizer
     checkpointing  compute the activations of a layer again in the backward pass, to save memory
     """
 
@@ -40,12 +43,14 @@ class TrainingConfig:
     train: tuple[str, ...] = ()
     adapters: tuple[str, ...] = ()
     accumulate: int = 1
+    optimizer: OptimizerName = "adamw"
     weight_decay: float = 0.01
     checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ConfigError for an unknown shape, or when nothing learns."""
+        """Raises ConfigError for an unknown shape or optimizer, or when nothing learns."""
         one_of("shape", self.shape, SHAPES)
+        one_of("optimizer", self.optimizer, OPTIMIZERS)
         if not self.train and not self.adapters:
             raise ConfigError("nothing learns: give `train`, prefixes of parameter names, or `adapters`")
 
@@ -73,8 +78,9 @@ def read_training(fields: Fields) -> TrainingConfig:
     for name in ("floor", "weight_decay"):
         if name in fields:
             found[name] = fields.number(name, low=0.0, high=1.0)
-    if "shape" in fields:
-        found["shape"] = fields.text("shape")
+    for name in ("shape", "optimizer"):
+        if name in fields:
+            found[name] = fields.text(name)
     if "checkpointing" in fields:
         found["checkpointing"] = fields.flag("checkpointing")
     return TrainingConfig(**found)
