@@ -3,8 +3,9 @@ PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # PyTorch's own index of builds without CUDA, as its documentation names it.
 CPU_INDEX = https://download.pytorch.org/whl/cpu
+TRACED = tests/engine tests/processing tests/invariants tests/inference/test_prompts.py tests/inference/test_inputs.py
 
-.PHONY: demo test test-fast test-native test-coverage test-packages prove prove-list check format docs docs-serve clean
+.PHONY: demo test test-fast test-native test-coverage test-others test-packages prove prove-list check format docs docs-serve clean
 
 demo: .venv/core.stamp
 	.venv/bin/python examples/demo.py
@@ -20,9 +21,13 @@ test-fast: .venv/dev.stamp
 test-native: .venv/dev.stamp
 	.venv/bin/python -m tests.kernels.builds
 
-# Fails below the floor in pyproject.toml. A run of its own: tracing makes the whole suite a third slower.
+# Fails below the floor in pyproject.toml. A run of its own: tracing makes tests a third slower.
 test-coverage: .venv/dev.stamp
-	.venv/bin/python -m pytest -q tests/engine tests/processing tests/invariants tests/inference/test_prompts.py tests/inference/test_inputs.py --cov
+	.venv/bin/python -m pytest -q $(TRACED) --cov
+
+# All tests that test-coverage does not run.
+test-others: .venv/dev.stamp
+	.venv/bin/python -m pytest $(addprefix --ignore=,$(TRACED))
 
 # The wheel and the sdist, each installed in an empty environment and tried.
 test-packages: .venv/dev.stamp
