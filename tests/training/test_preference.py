@@ -76,13 +76,17 @@ def test_only_the_policys_adapter_learns_and_prefers_the_better_answers(model: P
     """Prevents training the reference, and learning the worse answers."""
     add_policy(model)
     before = {name: value.clone() for name, value in model.state_dict().items() if ".policy" not in name}
-    objective, optimizer = DirectPreference(model, "policy"), make_adamw(model)
+    objective, optimizer = DirectPreference(model, "policy", beta=0.5), make_adamw(model)
     optimizer.param_groups[0]["lr"] = 2e-2
-    for _ in range(30):
+    loss = float("inf")
+    for _ in range(60):
         optimizer.zero_grad()
-        objective.losses(batch)["dpo"].backward()
+        total = objective.losses(batch)["dpo"]
+        if (loss := total.item()) < 0.01:
+            break
+        total.backward()
         optimizer.step()
-    assert objective.losses(batch)["dpo"].item() < 0.1
+    assert loss < 0.01
     after = model.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
@@ -108,9 +112,10 @@ def test_a_reward_model_learns_to_score_the_better_answer_higher(model: Phi4MM, 
     objective = RewardTraining(model)
     select_trainable(objective, prefixes=("score", "model.text.layers"))
     optimizer = make_adamw(objective)
-    for _ in range(40):
+    for _ in range(80):
         optimizer.zero_grad()
         objective.losses(batch)["reward"].backward()
         optimizer.step()
+    assert objective.losses(batch)["reward"].item() < 0.01
     better, worse = objective.scores(batch.training, batch.lengths).chunk(2)
-    assert (better > worse + 1).all()
+    assert (better > worse + 4).all()
