@@ -106,7 +106,7 @@ def test_the_same_question_has_the_same_answer_in_the_whole_world() -> None:
     answers: dict[str, str] = {}
     typed = [task for task in world.MAKERS if task not in drawings.TASKS]
     for task in (*typed, "chat", "repeat"):
-        for example in examples("train", task, 2000):
+        for example in examples("train", task, 1000):
             if len(example.messages) > 1 or example.tools or not isinstance(example.messages[0].parts[0], str):
                 continue
             question = last(example)

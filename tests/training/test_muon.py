@@ -46,19 +46,19 @@ class Small(nn.Module):
 def test_matrices_of_layers_move_by_one_size_and_all_else_as_adamw_moves_it() -> None:
     """Prevents embeddings and heads in Muon, and a first step of another size than the learning rate says."""
     torch.manual_seed(0)
-    module, twin = Small(), Small()
-    twin.load_state_dict(module.state_dict())
+    module, plain = Small(), Small()
+    plain.load_state_dict(module.state_dict())
     optimizer, reference = (
         Muon(module, weight_decay=0.0),
-        torch.optim.AdamW(twin.parameters(), 0.01, (0.9, 0.95), 1e-8, 0),
+        torch.optim.AdamW(plain.parameters(), 0.01, (0.9, 0.95), 1e-8, 0),
     )
     for group in optimizer.param_groups:
         group["lr"] = 0.01
-    for model, rule in ((module, optimizer), (twin, reference)):
+    for model, rule in ((module, optimizer), (plain, reference)):
         model(torch.arange(7)).square().sum().backward()
         before = {name: value.detach().clone() for name, value in model.named_parameters()}
         rule.step()
-    for (name, value), (_, other) in zip(module.named_parameters(), twin.named_parameters(), strict=True):
+    for (name, value), (_, other) in zip(module.named_parameters(), plain.named_parameters(), strict=True):
         if name in ("layers.0.weight", "layers.1.weight"):
             assert float((value - before[name]).detach().square().mean().sqrt()) == pytest.approx(
                 0.01 * UPDATE_SIZE, rel=0.35
