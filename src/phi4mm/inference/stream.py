@@ -13,6 +13,7 @@ from phi4mm.engine.client import EngineClient
 from phi4mm.engine.messages import EngineFinishReason, EngineOutput, EngineRequest
 from phi4mm.errors import InputError, PhiError
 from phi4mm.processing.detokenizer import TextStream
+from phi4mm.processing.grammar import allows_words
 from phi4mm.processing.tokenizer import Tokenizer
 from phi4mm.processing.tool_calls import find_tool_calls
 from phi4mm.protocol.inputs import Prompt
@@ -68,7 +69,7 @@ class Stream:
         self._client = client
         self._eos_ids = eos_ids
         self._tools = tools
-        self._has_grammar = request.grammar is not None
+        self._allows_words = allows_words(request.grammar)
         self._prompt = request.prompt
         self._id = request.id
         self._answers = [
@@ -186,7 +187,7 @@ class Stream:
             raise InputError("the answer has not ended; iterate to the end first, or call finish()")
         text = answer.text.text
         calls, content = find_tool_calls(text, self._tools) if self._tools else ([], text)
-        if self._has_grammar and content:  # what stands in a structured output's strings calls nothing
+        if content and not self._allows_words:  # what stands in a structured output's strings calls nothing
             calls, content = [], text
         length = last.finish_reason == "length" and not answer.text.stopped
         reason: FinishReason = "tool_calls" if calls else "length" if length else "stop"
