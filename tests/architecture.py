@@ -67,7 +67,7 @@ WITHOUT_TORCH = ("values", "processing", "metrics", "nano.synth", "public")
 MODULES_WITHOUT_TORCH = (
     *(f"engine.{name}" for name in ("messages", "request", "kv_pages", "encoder_cache", "speculative", "scheduler")),
     "engine.transport",
-    *(f"cli.{name}" for name in ("main", "run", "chat")),
+    *(f"cli.{name}" for name in ("main", "run", "chat", "serve")),
     *(f"training.{name}" for name in ("data", "workers")),
     *(f"evaluation.{name}" for name in ("comparison", "evaluate", "intervals", "records", "rows", "scoring", "units")),
     "nano.evaluation",
@@ -87,6 +87,9 @@ AREAS_OF = {
     "espeakng_loader": ("nano",),
     "onnxruntime": ("nano",),
     "sacrebleu": ("metrics",),
+    "starlette": ("server",),
+    "uvicorn": ("server",),
+    "msgspec": ("server",),
 }
 WITH_PUBLIC_INIT = {"compat"}  # packages, besides phi4mm itself, whose __init__ imports their public names
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "shared", "tools_common"}

@@ -123,7 +123,8 @@ def _portable(error: Exception) -> Exception:
 
 def main() -> None:
     """Serve on the socket whose descriptor is the program's argument."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the program that started this one
+    for sent_to_all in (signal.SIGINT, signal.SIGTERM):  # the program that started this one handles them
+        signal.signal(sent_to_all, signal.SIG_IGN)
     transport = Transport(socket.socket(fileno=int(sys.argv[1])))
     # When the other side is closed, there is nothing left to do.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):

@@ -21,6 +21,19 @@ from phi4mm.protocol.messages import Tool
 from phi4mm.protocol.response import FinishReason, Reply, TokenLogprobs, Usage
 
 
+@dataclass(frozen=True)
+class Piece:
+    """What is new in one of a request's answers: text, and the log-probabilities of new tokens if they were asked for.
+
+    reply  the whole answer, in its last piece
+    """
+
+    index: int
+    text: str
+    logprobs: tuple[TokenLogprobs, ...]
+    reply: Reply | None
+
+
 @dataclass(eq=False)
 class _Answer:
     """One of the request's answers. `pieces` is text that is complete and was not yet read."""
@@ -101,6 +114,24 @@ class Stream:
         if not piece:
             raise StopAsyncIteration
         return piece
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """All answers of the request as they grow, in place of the first one's text. A piece may have no text.
+
+        raises  the request's error if it failed
+        """
+        while not self._ended:
+            output = await self._outputs.aget()
+            self._take(output)
+            answer = self._answers[output.index]
+            if answer.error is not None:
+                raise answer.error
+            if self._closed:
+                return
+            text = "".join(answer.pieces)
+            answer.pieces.clear()
+            reply = None if output.finish_reason is None else self._reply(answer)
+            yield Piece(output.index, text, output.logprobs, reply)
 
     def token_ids(self) -> Iterator[int]:
         """The token ids of the answer as they arrive, the one that ends it included; in place of its text.

@@ -1,0 +1,56 @@
+"""The ASGI application: which route is answered where."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from phi4mm.errors import PhiError
+from phi4mm.server.chat import chat_completions
+from phi4mm.server.context import RequestContext
+from phi4mm.server.errors import ApiError, error_response
+from phi4mm.server.health import health, version
+from phi4mm.server.models import model, models
+from phi4mm.server.service import Service
+from phi4mm.server.waiting import ClientLeft
+
+ROUTES = [
+    Route("/v1/chat/completions", chat_completions, methods=["POST"]),
+    Route("/v1/models", models, methods=["GET"]),
+    Route("/v1/models/{name:path}", model, methods=["GET"]),
+    Route("/health", health, methods=["GET"]),
+    Route("/version", version, methods=["GET"]),
+]
+
+
+def make_app(service: Service) -> ASGIApp:
+    """The application over a service, which may still be loading."""
+    app = Starlette(
+        routes=ROUTES,
+        exception_handlers={
+            HTTPException: _http_error,
+            ClientLeft: _left,
+            ApiError: error_response,
+            PhiError: error_response,
+            Exception: error_response,
+        },
+    )
+    app.state.service = service
+    return RequestContext(app, service)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    texts = {404: f"there is no route {request.url.path:.100}", 405: f"the route does not take {request.method:.20}"}
+    return ApiError(
+        error.status_code, texts.get(error.status_code, error.detail), headers=dict(error.headers or {})
+    ).response
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    """Nobody reads this; it only ends the request."""
+    return Response(status_code=499)

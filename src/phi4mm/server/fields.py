@@ -1,0 +1,32 @@
+"""What this server does with each field of a request: one table, from which docs/serving.md is checked.
+
+A field of a request's Struct that is not in ACCEPTED is implemented.
+"""
+
+from __future__ import annotations
+
+# Struct of a request -> field -> why it has no effect. The values are checked and then dropped.
+ACCEPTED: dict[str, dict[str, str]] = {
+    "ChatBody": {
+        "metadata": "nothing is stored",
+        "prompt_cache_key": "prefixes are found by their tokens",
+        "prompt_cache_options": "prefixes are found by their tokens",
+        "prompt_cache_retention": "prefixes stay as long as there is memory",
+        "reasoning_effort": "the model does not reason apart from its answer",
+        "safety_identifier": "nothing is stored",
+        "service_tier": "there is one tier",
+        "user": "nothing is stored",
+        "verbosity": "ask for it in the prompt",
+    },
+}
+# Struct of a request -> field -> why it is refused, and what to do.
+REFUSED: dict[str, dict[str, str]] = {
+    "ChatBody": {
+        "audio": "the model answers in text",
+        "function_call": "use tool_choice",
+        "functions": "use tools",
+        "moderation": "this server has no moderation model",
+        "prediction": "repeated text is predicted by itself",
+        "web_search_options": "this server does not search",
+    },
+}

@@ -1,0 +1,72 @@
+"""What the routes share: the loaded model, the settings, and whether the server takes requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+from phi4mm.config.engine import EngineArgs, EngineConfig
+from phi4mm.inference.load import load_model
+from phi4mm.inference.model import Model
+from phi4mm.server.errors import ApiError
+from phi4mm.server.preparing import Preparer
+from phi4mm.server.settings import ServerSettings
+
+log = logging.getLogger("phi4mm.server")
+RETRY_SECONDS = 5  # what a client is told to wait while the model loads or the server stops
+
+
+class Service:
+    """One server's state, for its event loop."""
+
+    def __init__(self, model: str, settings: ServerSettings, engine_args: EngineArgs) -> None:
+        self.source, self.settings, self.engine_args = model, settings, engine_args
+        self.name = settings.served_model_name or (Path(model).resolve().name if Path(model).is_dir() else model)
+        self.started = int(time.time())
+        self.stopping = asyncio.Event()  # what runs is cancelled
+        self.draining = False  # what comes is refused
+        self.running = 0  # requests
+        self._loaded: tuple[Model, Preparer] | None = None
+
+    async def load(self) -> None:
+        """Load the model beside the event loop. Raises ConfigError, CheckpointError."""
+        config = EngineConfig(
+            self.settings.device,
+            self.settings.dtype,
+            quantize=self.settings.quantize or None,  # type: ignore[arg-type]  # EngineConfig checks it
+            engine_args=self.engine_args,
+        )
+        model = await asyncio.to_thread(
+            load_model, self.source, config, adapters=self.settings.adapters, engine="process", kind=Model
+        )
+        self._loaded = model, Preparer(model.processor)
+        log.info("%s is loaded: %s", self.name, "; ".join(model.settings.reasons))
+
+    @property
+    def state(self) -> str:
+        """`loading`, `draining` or `ready`."""
+        return "draining" if self.draining else "ready" if self._loaded else "loading"
+
+    @property
+    def model(self) -> Model:
+        """The model. Raises ApiError while it loads."""
+        return self._ready()[0]
+
+    @property
+    def preparer(self) -> Preparer:
+        """What makes prompts. Raises ApiError while the model loads."""
+        return self._ready()[1]
+
+    def close(self) -> None:
+        """Stop the model's process and those that decode media."""
+        if self._loaded is not None:
+            model, preparer = self._loaded
+            preparer.close()
+            model.close()
+
+    def _ready(self) -> tuple[Model, Preparer]:
+        if self._loaded is None:
+            raise ApiError(503, "the model is loading; try again soon", code="loading", retry_after=RETRY_SECONDS)
+        return self._loaded
