@@ -90,6 +90,7 @@ AREAS_OF = {
     "starlette": ("server",),
     "uvicorn": ("server",),
     "msgspec": ("server",),
+    "prometheus_client": ("server",),
 }
 WITH_PUBLIC_INIT = {"compat"}  # packages, besides phi4mm itself, whose __init__ imports their public names
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "shared", "tools_common"}

@@ -11,17 +11,24 @@ from starlette.types import ASGIApp
 
 from phi4mm.errors import PhiError
 from phi4mm.server.chat import chat_completions
+from phi4mm.server.completions import completions
 from phi4mm.server.context import RequestContext
 from phi4mm.server.errors import ApiError, error_response
 from phi4mm.server.health import health, version
+from phi4mm.server.metrics import metrics
 from phi4mm.server.models import model, models
 from phi4mm.server.service import Service
+from phi4mm.server.tokenization import detokenize, tokenize
 from phi4mm.server.waiting import ClientLeft
 
 ROUTES = [
     Route("/v1/chat/completions", chat_completions, methods=["POST"]),
+    Route("/v1/completions", completions, methods=["POST"]),
     Route("/v1/models", models, methods=["GET"]),
     Route("/v1/models/{name:path}", model, methods=["GET"]),
+    Route("/tokenize", tokenize, methods=["POST"]),
+    Route("/detokenize", detokenize, methods=["POST"]),
+    Route("/metrics", metrics, methods=["GET"]),
     Route("/health", health, methods=["GET"]),
     Route("/version", version, methods=["GET"]),
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
-from phi4mm.protocol.response import Usage
+from phi4mm.protocol.response import Reply
 
 
 class PromptTokensDetails(msgspec.Struct, frozen=True):
@@ -139,10 +140,19 @@ class Chunk(msgspec.Struct, frozen=True):
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
 
 
-def usage_body(first: Usage, completion_tokens: int) -> UsageBody:
-    """The usage of a request from that of its first answer, and the tokens of all its answers."""
-    media = first.image_tokens + first.audio_tokens
-    details = PromptTokensDetails(
-        first.prompt_tokens - media, first.image_tokens, first.audio_tokens, first.cached_tokens
+def usage_body(prompt: int, completion: int, *, image: int = 0, audio: int = 0, cached: int = 0) -> UsageBody:
+    """The usage of a request: tokens of its prompt, with those of images and audio, and of all its answers."""
+    details = PromptTokensDetails(prompt - image - audio, image, audio, cached)
+    return UsageBody(prompt, completion, prompt + completion, details)
+
+
+def usage_of(replies: Sequence[Reply]) -> UsageBody:
+    """The usage of all answers to one prompt."""
+    first = replies[0].usage
+    return usage_body(
+        first.prompt_tokens,
+        sum(reply.usage.completion_tokens for reply in replies),
+        image=first.image_tokens,
+        audio=first.audio_tokens,
+        cached=first.cached_tokens,
     )
-    return UsageBody(first.prompt_tokens, completion_tokens, first.prompt_tokens + completion_tokens, details)

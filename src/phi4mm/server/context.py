@@ -40,6 +40,7 @@ class RequestContext:
         if self._service.draining and scope["path"] not in OPEN_WHILE_DRAINING:
             await stopped().response(scope, receive, send_with_id)
             return
+        scope["state"]["watch"] = self._service.metrics.watch()
         self._service.running += 1
         try:
             await self._app(scope, receive, send_with_id)

@@ -18,6 +18,7 @@ ACCEPTED: dict[str, dict[str, str]] = {
         "user": "nothing is stored",
         "verbosity": "ask for it in the prompt",
     },
+    "CompletionBody": {"user": "nothing is stored"},
 }
 # Struct of a request -> field -> why it is refused, and what to do.
 REFUSED: dict[str, dict[str, str]] = {
@@ -29,4 +30,5 @@ REFUSED: dict[str, dict[str, str]] = {
         "prediction": "repeated text is predicted by itself",
         "web_search_options": "this server does not search",
     },
+    "CompletionBody": {"suffix": "the model was not trained to fill in"},
 }

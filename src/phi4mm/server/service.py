@@ -12,6 +12,7 @@ from phi4mm.inference.load import load_model
 from phi4mm.inference.model import Model
 from phi4mm.server.errors import ApiError
 from phi4mm.server.preparing import Preparer
+from phi4mm.server.request_metrics import Metrics
 from phi4mm.server.settings import ServerSettings
 
 log = logging.getLogger("phi4mm.server")
@@ -28,6 +29,7 @@ class Service:
         self.stopping = asyncio.Event()  # what runs is cancelled
         self.draining = False  # what comes is refused
         self.running = 0  # requests
+        self.metrics = Metrics(self.name)
         self._loaded: tuple[Model, Preparer] | None = None
 
     async def load(self) -> None:
