@@ -71,7 +71,8 @@ MODULES_WITHOUT_TORCH = (
     *(f"training.{name}" for name in ("data", "workers")),
     *(f"evaluation.{name}" for name in ("comparison", "evaluate", "intervals", "records", "rows", "scoring", "units")),
     "nano.evaluation",
-    *(f"server.{name}" for name in ("fetching", "local_media", "media_error", "media_policy")),
+    *(f"server.{name}" for name in ("decoding", "fetching", "local_media", "media_error", "media_policy")),
+    *(f"server.{name}" for name in ("preparing", "prompt_wire")),
 )
 # Other packages and the areas that may import them; None: all areas. `torch` has its own test.
 AREAS_OF = {
