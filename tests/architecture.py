@@ -71,6 +71,8 @@ MODULES_WITHOUT_TORCH = (
     *(f"training.{name}" for name in ("data", "workers")),
     *(f"evaluation.{name}" for name in ("comparison", "evaluate", "intervals", "records", "rows", "scoring", "units")),
     "nano.evaluation",
+    *(f"server.{name}" for name in ("decoding", "fetching", "local_media", "media_error", "media_policy")),
+    *(f"server.{name}" for name in ("preparing", "prompt_wire")),
 )
 # Other packages and the areas that may import them; None: all areas. `torch` has its own test.
 AREAS_OF = {
@@ -83,6 +85,7 @@ AREAS_OF = {
     "tokenizers": ("processing", "nano"),
     "safetensors": ("checkpoint", "training", "nano"),
     "huggingface_hub": ("checkpoint",),
+    "h11": ("server",),
     "llguidance": ("processing",),
     "espeakng_loader": ("nano",),
     "onnxruntime": ("nano",),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import logging
 import os
 import sys
 from pathlib import Path
@@ -23,8 +22,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for each, help in table():
         flag = "--" + each.name.replace("_", "-")
         shown = each.name in ("host", "port")
-        repeated = "append" if isinstance(each.default, tuple) else "store"
-        parser.add_argument(flag, action=repeated, help=help if shown else argparse.SUPPRESS)
+        text = help if shown else argparse.SUPPRESS
+        if isinstance(each.default, bool):
+            parser.add_argument(flag, nargs="?", const="true", help=text)
+        else:
+            parser.add_argument(flag, action="append" if isinstance(each.default, tuple) else "store", help=text)
         flags += [] if shown else [flag]
     parser.epilog = (
         "every setting is a flag, a variable of the environment (PHI4MM_PORT) and an\nentry of the file; "
@@ -37,21 +39,19 @@ def run(args: argparse.Namespace) -> int:
     flags = {each.name: getattr(args, each.name) for each, _ in table()}
     settings, engine_args, sources = read_settings(flags, os.environ, Path(args.config) if args.config else None)
     try:
+        from phi4mm.server.access_log import set_up_logging
         from phi4mm.server.lifecycle import bind, serve
     except ModuleNotFoundError as error:
         raise ConfigError(f"the server needs {error.name}; pip install 'phi4mm[serve]'") from None
     listener = bind(settings.host, settings.port)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    set_up_logging()
     for config in (settings, engine_args):
         for each in dataclasses.fields(config):
-            value = getattr(config, each.name)
+            value = "***" if each.name == "api_key" and settings.api_key else getattr(config, each.name)
             print(f"  {each.name} = {value!r} ({sources.get(each.name, 'default')})", file=sys.stderr)
     host, port = listener.getsockname()[:2]
-    print(
-        f"phi4mm serves {args.model} at http://{f'[{host}]' if ':' in host else host}:{port}",
-        file=sys.stderr,
-        flush=True,
-    )
+    scheme, address = "https" if settings.ssl_certfile else "http", f"[{host}]" if ":" in host else host
+    print(f"phi4mm serves {args.model} at {scheme}://{address}:{port}", file=sys.stderr, flush=True)
     serve(args.model, settings, engine_args, listener)
     return 0
 

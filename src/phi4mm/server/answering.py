@@ -12,8 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from phi4mm.inference.stream import Piece, Stream
+from phi4mm.protocol.inputs import Adapter, Prompt
 from phi4mm.protocol.messages import Tool
 from phi4mm.protocol.response import Reply
+from phi4mm.protocol.sampling import SamplingParams
 from phi4mm.server.errors import json_response
 from phi4mm.server.sse import EventStream, begin
 from phi4mm.server.waiting import unless_left
@@ -67,6 +69,21 @@ async def merged(requests: Sequence[Running]) -> AsyncIterator[tuple[int, Piece]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def send(
+    request: Request,
+    prompt: Prompt,
+    params: SamplingParams,
+    *,
+    adapter: Adapter | None,
+    tools: Sequence[Tool] = (),
+    grammar: str | None = None,
+) -> Running:
+    """Send a prompt to the engine. Raises InputError."""
+    stream = request.app.state.service.model.submit(prompt, params, tools=tools, grammar=grammar, adapter=adapter)
+    request.state.watch.sends(prompt)
+    return Running(stream, request.state.watch.saw, tools, grammar)
 
 
 def new_id(prefix: str) -> str:

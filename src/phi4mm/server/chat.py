@@ -20,7 +20,7 @@ from phi4mm.protocol.messages import Tool
 from phi4mm.protocol.request import ResponseFormat
 from phi4mm.protocol.response import Reply
 from phi4mm.server.answer_split import AnswerSplit
-from phi4mm.server.answering import Running, answer, new_id, stream_of
+from phi4mm.server.answering import Running, answer, new_id, send, stream_of
 from phi4mm.server.chat_answer import (
     AnswerMessage,
     CalledFunction,
@@ -80,8 +80,7 @@ async def submit(request: Request, body: ChatBody) -> Running:
     tools = [] if body.tool_choice == "none" else tools
     messages = await asyncio.to_thread(read_messages, body.messages)
     prompt = await service.preparer.chat(messages, tools)
-    stream = service.model.submit(prompt, params, tools=tools, grammar=grammar, adapter=adapter)
-    return Running(stream, request.state.watch.saw, tools, grammar)
+    return send(request, prompt, params, adapter=adapter, tools=tools, grammar=grammar)
 
 
 async def _completion(request: Request, body: ChatBody) -> Completion:

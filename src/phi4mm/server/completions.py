@@ -13,7 +13,7 @@ from starlette.responses import Response
 from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.protocol.inputs import Adapter, Prompt
 from phi4mm.protocol.response import Reply, TokenLogprobs
-from phi4mm.server.answering import Running, answer, merged, new_id, stream_of
+from phi4mm.server.answering import Running, answer, merged, new_id, send, stream_of
 from phi4mm.server.chat_answer import UsageBody, usage_body
 from phi4mm.server.completion_schema import MAX_PROMPTS, CompletionBody, Logprobs, TextChoice, TextCompletion
 from phi4mm.server.errors import ApiError
@@ -69,8 +69,7 @@ async def _submit(request: Request, body: CompletionBody, prompts: Sequence[Prom
     running: list[Running] = []
     try:
         for prompt in prompts:
-            stream = service.model.submit(prompt, params, adapter=adapter)
-            running.append(Running(stream, request.state.watch.saw))
+            running.append(send(request, prompt, params, adapter=adapter))
     except BaseException:
         for each in running:
             each.stream.close()

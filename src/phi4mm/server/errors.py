@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from phi4mm.errors import CapacityError, CheckpointError, ConfigError, InputError
+from phi4mm.server.media_error import MediaError
 
 RETRY_SECONDS = 1  # what a refused client is told to wait
 TYPES = {
@@ -76,6 +77,8 @@ def as_api_error(error: Exception, request_id: str) -> ApiError:
     """The answer to a request that failed with `error`. Texts of faults stay in the log."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, MediaError):
+        return ApiError(error.status, error.message, param="messages", code="invalid_media")
     if isinstance(error, (InputError, ConfigError, CheckpointError)):
         return ApiError(400, str(error))
     if isinstance(error, CapacityError):

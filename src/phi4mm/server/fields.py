@@ -32,3 +32,8 @@ REFUSED: dict[str, dict[str, str]] = {
     },
     "CompletionBody": {"suffix": "the model was not trained to fill in"},
 }
+
+
+def refused(kind: type) -> dict[str, str]:
+    """The refused fields of a Struct, those of its bases among them."""
+    return {name: why for base in kind.__mro__ for name, why in REFUSED.get(base.__name__, {}).items()}

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from phi4mm.config.validate import nearest, shown
 from phi4mm.server.errors import ApiError
-from phi4mm.server.fields import REFUSED
+from phi4mm.server.fields import refused
 
 S = TypeVar("S", bound=msgspec.Struct)
 BODY_SECONDS = 60.0  # until the whole body has arrived
@@ -65,7 +65,7 @@ def _invalid(message: str, kind: type[msgspec.Struct]) -> ApiError:
     if unknown := _UNKNOWN.match(text):
         name = unknown["name"]
         where = f"{path}.{name:.60}".lstrip(".")
-        if not path and (reason := REFUSED.get(kind.__name__, {}).get(name)):
+        if not path and (reason := refused(kind).get(name)):
             return ApiError(400, f"{name} is not supported: {reason}", param=name, code="unsupported_parameter")
         known = f"; {nearest(name[:60], kind.__struct_fields__)}" if not path else ""
         return ApiError(400, f"unknown field {shown(name)}{known}", param=where, code="unknown_parameter")

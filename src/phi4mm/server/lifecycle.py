@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import signal
 import socket
 from types import FrameType
 
@@ -13,6 +14,7 @@ import uvicorn
 from phi4mm.config.engine import EngineArgs
 from phi4mm.errors import ConfigError, PhiError
 from phi4mm.server.app import make_app
+from phi4mm.server.keys import Keys
 from phi4mm.server.service import Service
 from phi4mm.server.settings import ServerSettings
 
@@ -34,17 +36,19 @@ def bind(host: str, port: int) -> socket.socket:
 
 def serve(model: str, settings: ServerSettings, engine_args: EngineArgs, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError or CheckpointError where the model cannot be loaded."""
-    service = Service(model, settings, engine_args)
+    service, keys = Service(model, settings, engine_args), Keys(settings)
     config = uvicorn.Config(
-        make_app(service),
+        make_app(service, keys),
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=1,
+        ssl_certfile=settings.ssl_certfile or None,
+        ssl_keyfile=settings.ssl_keyfile or None,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    server = Server(config, service)
+    server = Server(config, service, keys)
     try:
         server.run(sockets=[listener])
     finally:
@@ -56,9 +60,9 @@ def serve(model: str, settings: ServerSettings, engine_args: EngineArgs, listene
 class Server(uvicorn.Server):
     """A server that loads its model once it listens, and finishes what runs before it ends."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, keys: Keys) -> None:
         super().__init__(config)
-        self._service = service
+        self._service, self._keys = service, keys
         self.failure: PhiError | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -66,6 +70,7 @@ class Server(uvicorn.Server):
         """Listen, and begin to load."""
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
+        self._loop.add_signal_handler(signal.SIGHUP, self._read_keys)
         self._tasks.append(asyncio.create_task(self._load()))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -75,6 +80,14 @@ class Server(uvicorn.Server):
             return
         self._service.draining = True
         self._loop.call_soon_threadsafe(lambda: self._tasks.append(asyncio.ensure_future(self._drain())))
+
+    def _read_keys(self) -> None:
+        try:
+            self._keys.read()
+        except ConfigError as error:
+            log.error("the keys stay as they are: %s", error)
+        else:
+            log.info("the keys were read again")
 
     async def _load(self) -> None:
         try:

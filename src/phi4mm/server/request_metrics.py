@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from phi4mm.inference.stream import Piece
+from phi4mm.protocol.inputs import Prompt
 
 _SECONDS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000)
@@ -36,9 +39,9 @@ class Metrics:
             "phi4mm:http_requests", "Requests by route and status", ["route", "status"], registry=self.registry
         )
 
-    def watch(self) -> Watch:
-        """What observes one request from now on."""
-        return Watch(self)
+    def watch(self, state: Mapping[str, Any]) -> Watch:
+        """What observes one request from now on; `state` is the request's, which gets the account of its key later."""
+        return Watch(self, state)
 
     def finish(self, reason: str) -> None:
         """Count an answer."""
@@ -48,9 +51,21 @@ class Metrics:
 class Watch:
     """Observes the answers of one request."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics, self._start = metrics, time.monotonic()
+    def __init__(self, metrics: Metrics, state: Mapping[str, Any]) -> None:
+        self._metrics, self._state, self._start = metrics, state, time.monotonic()
+        self.tokens = 0  # of prompts and answers that were run
         self._last: dict[int, float] = {}
+
+    def sends(self, prompt: Prompt) -> None:
+        """A prompt goes to the engine."""
+        self._spend(len(prompt.ids))
+        if (account := self._state.get("account")) is not None:
+            account.spend_audio(prompt)
+
+    def _spend(self, tokens: int) -> None:
+        self.tokens += tokens
+        if (account := self._state.get("account")) is not None:
+            account.spend_tokens(tokens)
 
     def saw(self, piece: Piece) -> None:
         """An output of the engine arrived."""
@@ -65,4 +80,5 @@ class Watch:
             self._metrics.whole.observe(now - self._start)
             self._metrics.prompt.observe(piece.reply.usage.prompt_tokens)
             self._metrics.generated.observe(piece.reply.usage.completion_tokens)
+            self._spend(piece.reply.usage.completion_tokens)
             self._metrics.finish(piece.reply.finish_reason)

@@ -11,6 +11,7 @@ from phi4mm.config.engine import EngineArgs, EngineConfig
 from phi4mm.inference.load import load_model
 from phi4mm.inference.model import Model
 from phi4mm.server.errors import ApiError
+from phi4mm.server.media_policy import MediaPolicy
 from phi4mm.server.preparing import Preparer
 from phi4mm.server.request_metrics import Metrics
 from phi4mm.server.settings import ServerSettings
@@ -43,8 +44,18 @@ class Service:
         model = await asyncio.to_thread(
             load_model, self.source, config, adapters=self.settings.adapters, engine="process", kind=Model
         )
-        self._loaded = model, Preparer(model.processor)
+        self._loaded = model, self._preparer(model)
         log.info("%s is loaded: %s", self.name, "; ".join(model.settings.reasons))
+
+    def _preparer(self, model: Model) -> Preparer:
+        settings = self.settings
+        policy = MediaPolicy(
+            allowed_domains=settings.allowed_media_domains,
+            local_folder=Path(settings.allowed_local_media_path) if settings.allowed_local_media_path else None,
+            max_items=settings.max_media_items,
+            max_item_bytes=settings.max_media_bytes,
+        )
+        return Preparer(model.processor, policy, processes=settings.media_processes, seconds=settings.media_timeout)
 
     @property
     def state(self) -> str:

@@ -34,19 +34,57 @@ class ServerSettings:
     dtype: str = _setting("auto", "auto, float32, bfloat16 or float16")
     quantize: str = _setting("", "int8 or int4")
     adapter: tuple[str, ...] = _setting((), "NAME=FOLDER of a LoRA in PEFT's format; repeatable")
+    api_key: str = _setting("", "the one key that clients send, with every scope")
+    api_keys: str = _setting("", "file of keys, each with a name, scopes and limits; read again at SIGHUP")
+    without_key: bool = _setting(False, "listen beyond loopback without a key")
+    allowed_origins: tuple[str, ...] = _setting((), "origins whose pages may send requests (CORS); repeatable")
+    ssl_certfile: str = _setting("", "certificate for HTTPS")
+    ssl_keyfile: str = _setting("", "its key")
+    allowed_media_domains: tuple[str, ...] = _setting((), "hosts from which media URLs are fetched; repeatable")
+    allowed_local_media_path: str = _setting("", "folder below which file: URLs are read")
+    max_media_items: int = _setting(64, "most images and audio clips of a request")
+    max_media_bytes: int = _setting(64 * 2**20, "most bytes of one of them")
+    media_timeout: float = _setting(30.0, "seconds to decode the media of a request")
+    media_processes: int = _setting(2, "requests whose media are decoded at once")
     max_tokens: int = _setting(1024, "most tokens of an answer whose request says nothing")
     max_body_bytes: int = _setting(64 * 2**20, "most bytes of a request's body")
     shutdown_timeout: float = _setting(30.0, "seconds that running requests get after SIGTERM")
 
     def __post_init__(self) -> None:
-        integer("port", self.port, 0, 65535, error=ConfigError)
-        integer("max_tokens", self.max_tokens, 1, 2**31, error=ConfigError)
-        integer("max_body_bytes", self.max_body_bytes, 1, 2**40, error=ConfigError)
-        if not is_number(self.shutdown_timeout) or not 0 <= self.shutdown_timeout <= 86400:
-            raise ConfigError(f"shutdown_timeout is {shown(self.shutdown_timeout)}; expected a number from 0 to 86400")
+        for name, low, high in (
+            ("port", 0, 65535),
+            ("max_tokens", 1, 2**31),
+            ("max_body_bytes", 1, 2**40),
+            ("max_media_items", 0, 128),
+            ("max_media_bytes", 1, 2**30),
+            ("media_processes", 1, 64),
+        ):
+            integer(name, getattr(self, name), low, high, error=ConfigError)
+        for name, least in (("shutdown_timeout", 0), ("media_timeout", 0.1)):
+            if not is_number(value := getattr(self, name)) or not least <= value <= 86400:
+                raise ConfigError(f"{name} is {shown(value)}; expected a number from {least} to 86400")
+        if bool(self.ssl_certfile) != bool(self.ssl_keyfile):
+            raise ConfigError("ssl_certfile and ssl_keyfile belong together; give both or none")
+        if self.api_key and not 8 <= len(self.api_key) <= 1024:
+            raise ConfigError(f"api_key has {len(self.api_key)} characters; expected 8 to 1024")
+        if not (self.is_loopback or self.has_keys or self.without_key):
+            raise ConfigError(
+                f"host {self.host:.100} can be reached from other machines and there is no key; give --api-key or"
+                " --api-keys, or say --without-key"
+            )
         for adapter in self.adapter:
             if not all(adapter.partition("=")):
                 raise ConfigError(f"adapter is {shown(adapter)}; expected NAME=FOLDER")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs of this machine can reach the server."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether clients need a key."""
+        return bool(self.api_key or self.api_keys)
 
     @property
     def adapters(self) -> dict[str, str]:
