@@ -16,7 +16,8 @@ import httpx2 as httpx
 import openai
 import pytest
 
-SRC = Path(__file__).parent.parent.parent / "src"
+ROOT = Path(__file__).parent.parent.parent
+SRC = ROOT / "src"
 START_SECONDS = 60
 
 

@@ -11,34 +11,21 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from phi4mm.errors import PhiError
-from phi4mm.server import azure
 from phi4mm.server.access import Access
-from phi4mm.server.adapters import load_adapter, unload_adapter
-from phi4mm.server.chat import chat_completions
-from phi4mm.server.completions import completions
 from phi4mm.server.context import RequestContext
+from phi4mm.server.endpoints import ENDPOINTS
 from phi4mm.server.errors import ApiError, error_response
-from phi4mm.server.health import health, version
 from phi4mm.server.keys import Keys
-from phi4mm.server.metrics import metrics
-from phi4mm.server.models import model, models
+from phi4mm.server.openapi import openapi
+from phi4mm.server.refused_routes import REFUSED_ROUTES, refuse
 from phi4mm.server.service import Service
-from phi4mm.server.tokenization import detokenize, tokenize
 from phi4mm.server.waiting import ClientLeft
 
 ROUTES = [
-    Route("/v1/chat/completions", chat_completions, methods=["POST"]),
-    Route("/v1/completions", completions, methods=["POST"]),
-    Route("/v1/models", models, methods=["GET"]),
-    Route("/v1/models/{name:path}", model, methods=["GET"]),
-    Route("/openai/deployments/{name}/chat/completions", azure.chat_completions, methods=["POST"]),
-    Route("/v1/load_lora_adapter", load_adapter, methods=["POST"]),
-    Route("/v1/unload_lora_adapter", unload_adapter, methods=["POST"]),
-    Route("/tokenize", tokenize, methods=["POST"]),
-    Route("/detokenize", detokenize, methods=["POST"]),
-    Route("/metrics", metrics, methods=["GET"]),
-    Route("/health", health, methods=["GET"]),
-    Route("/version", version, methods=["GET"]),
+    *(Route(each.path, each.handler, methods=[each.method]) for each in ENDPOINTS),
+    Route("/openapi.json", openapi, methods=["GET"]),
+    *(Route(path, refuse, methods=["GET", "POST"]) for path in REFUSED_ROUTES),
+    *(Route(f"{path}/{{rest:path}}", refuse, methods=["GET", "POST", "DELETE"]) for path in REFUSED_ROUTES),
 ]
 
 

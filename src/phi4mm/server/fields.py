@@ -19,6 +19,16 @@ ACCEPTED: dict[str, dict[str, str]] = {
         "verbosity": "ask for it in the prompt",
     },
     "CompletionBody": {"user": "nothing is stored"},
+    "ResponseBody": {
+        "metadata": "it comes back in the answer; nothing is stored",
+        "prompt_cache_key": "prefixes are found by their tokens",
+        "prompt_cache_options": "prefixes are found by their tokens",
+        "prompt_cache_retention": "prefixes stay as long as there is memory",
+        "reasoning": "the model does not reason apart from its answer",
+        "safety_identifier": "nothing is stored",
+        "service_tier": "there is one tier",
+        "user": "nothing is stored",
+    },
 }
 # Struct of a request -> field -> why it is refused, and what to do.
 REFUSED: dict[str, dict[str, str]] = {
@@ -29,6 +39,17 @@ REFUSED: dict[str, dict[str, str]] = {
         "moderation": "this server has no moderation model",
         "prediction": "repeated text is predicted by itself",
         "web_search_options": "this server does not search",
+    },
+    "ResponseBody": {
+        "access_programs": "there are none here",
+        "background_options": "an answer ends with its connection",
+        "context_management": "send the context that is to be read",
+        "conversation": "nothing is stored; send the conversation as input",
+        "image": "images are read as they are",
+        "max_tool_calls": "the server calls no tools itself",
+        "moderation": "this server has no moderation model",
+        "previous_response_id": "nothing is stored; send the conversation as input",
+        "prompt": "prompts are not stored here; send instructions and input",
     },
     "CompletionBody": {"suffix": "the model was not trained to fill in"},
 }

@@ -108,3 +108,4 @@ class Server(uvicorn.Server):
         while self._service.running and self._loop.time() < end:
             await asyncio.sleep(POLL_SECONDS)
         self.should_exit = True
+        await asyncio.to_thread(self._service.close)  # beside the end of the connections

@@ -73,9 +73,10 @@ class Service:
         return self._ready()[1]
 
     def close(self) -> None:
-        """Stop the model's process and those that decode media."""
-        if self._loaded is not None:
-            model, preparer = self._loaded
+        """Stop the model's process and those that decode media. May be called twice."""
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            model, preparer = loaded
             preparer.close()
             model.close()
 
