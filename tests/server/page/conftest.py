@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from tests.server.page.chromium import Browser, Page, found
 from tests.server.page.fake_server import FakeServer
 
 TONE = 440.0  # Hz, what the fake microphone hears
+SEEN = Path(__file__).parents[3] / "examples" / "stop_sign.png"  # what the fake camera sees
+SIZE = (320, 240)
 Opened = Callable[..., Page]
 
 
@@ -26,11 +29,13 @@ def write_tone(path: Path, seconds: float = 2.0, rate: int = 48000) -> None:
         file.writeframes(samples.tobytes())
 
 
-def write_video(path: Path, size: tuple[int, int] = (320, 240)) -> None:
-    """Frames of one green (Y'CbCr 150, 60, 60) in the plain format that Chromium takes as a camera."""
-    width, height = size
-    frame = b"FRAME\n" + bytes([150]) * (width * height) + bytes([60]) * (width * height // 2)
-    path.write_bytes(f"YUV4MPEG2 W{width} H{height} F20:1 Ip A1:1 C420jpeg\n".encode() + frame * 4)
+def write_video(path: Path) -> None:
+    """Frames of one image in the plain format that Chromium takes as a camera: Y'CbCr, colour at half the size."""
+    with PIL.Image.open(SEEN) as image:
+        planes = image.convert("RGB").resize(SIZE).convert("YCbCr").split()
+    half = (SIZE[0] // 2, SIZE[1] // 2)
+    frame = b"FRAME\n" + planes[0].tobytes() + b"".join(plane.resize(half).tobytes() for plane in planes[1:])
+    path.write_bytes(f"YUV4MPEG2 W{SIZE[0]} H{SIZE[1]} F20:1 Ip A1:1 C420jpeg\n".encode() + frame * 4)
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +45,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
     folder = tmp_path_factory.mktemp("chromium")
     write_tone(folder / "tone.wav")
-    write_video(folder / "green.y4m")
-    browser = Browser(program, folder / "profile", folder / "tone.wav", folder / "green.y4m")
+    write_video(folder / "camera.y4m")
+    browser = Browser(program, folder / "profile", folder / "tone.wav", folder / "camera.y4m")
     yield browser
     browser.close()
 

@@ -11,12 +11,11 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
-from phi4mm.server.page_headers import MEDIA_TYPES, PAGE_HEADERS
+from phi4mm.server.page_files import page_files
 
-PAGE = Path(__file__).parents[3] / "src" / "phi4mm" / "server" / "page"
+FILES = page_files()
 USAGE = {"prompt_tokens": 12, "completion_tokens": 34, "total_tokens": 46}
 
 
@@ -112,7 +111,7 @@ class FakeServer:
         self.keys: list[str] = []
         self.others: list[str] = []  # paths that nothing here has
         self.key = ""
-        self.models: list[dict[str, str]] = [{"id": "nano"}, {"id": "poet", "parent": "nano"}]
+        self.models: list[dict[str, str]] = [{"id": "nano", "owned_by": "phi4mm"}, {"id": "poet", "owned_by": "nano"}]
         self.paths = ["/v1/chat/completions", "/v1/models"]
         self.left = threading.Event()  # a client that leaves before the end
 
@@ -152,18 +151,16 @@ class Handler(BaseHTTPRequestHandler):
         return
 
     def do_GET(self) -> None:
-        path = self.path.partition("?")[0].lstrip("/") or "index.html"
         state = self.server_state
-        if path in ("v1/models", "openapi.json"):
-            value: dict[str, Any] = {"data": state.models} if path == "v1/models" else {"paths": {path: {} for path in state.paths}}
+        if self.path in ("/v1/models", "/openapi.json"):
+            value: dict[str, Any] = {"data": state.models, "paths": {path: {} for path in state.paths}}
             self.guarded(lambda: self.reply(200, json.dumps(value).encode(), {"Content-Type": "application/json"}))
             return
-        file = PAGE / path
-        if "/" in path or not file.is_file():
+        if file := FILES.get(self.path):
+            self.reply(200, file.body, dict(file.headers))
+        else:
             state.others.append(self.path)
             self.reply(404, b"", {})
-            return
-        self.reply(200, file.read_bytes(), {"Content-Type": MEDIA_TYPES[file.suffix], **PAGE_HEADERS})
 
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers["Content-Length"]))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.server.page.chromium import SHIFT, Page
 from tests.server.page.conftest import Opened, ask
 from tests.server.page.fake_server import Answer, FakeServer
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def test_an_answer_streams_into_the_page(page: Page, server: FakeServer) -> None:
@@ -242,3 +245,41 @@ def test_ten_thousand_pieces_are_drawn_without_a_long_pause(page: Page, server: 
     ask(page, "Hello")
     assert page.js("document.querySelectorAll('.prose p').length") == 2500
     assert time.monotonic() - start < 8
+
+
+def test_what_the_reader_uses_stays_while_an_answer_ends(page: Page, server: FakeServer) -> None:
+    """A clip that plays, an open edit and the focus in the list were lost when the page was drawn anew."""
+    page.files("#files", EXAMPLES / "speech.flac")
+    page.wait("document.querySelector('#attachments audio')")
+    ask(page, "One")
+    server.answers.append(Answer(("a", "b", "c"), pause=0.1))
+    page.type("Two", into="#message")
+    page.press("Enter")
+    page.wait("document.querySelector('.streaming')")
+    page.js("window.player = document.querySelector('.user audio'); window.player.loop = true; window.player.play()")
+    page.js("document.querySelectorAll('.user [aria-label=Edit]')[1].click()")
+    page.type("Three", into=".editor textarea")
+    page.js("document.querySelector('.open').focus()")
+    page.wait("document.querySelectorAll('.answer:not(.streaming)').length === 2")
+    assert page.js("window.player.isConnected && !window.player.paused") is True
+    assert page.js("document.querySelector('.editor textarea').value") == "Three"
+    assert page.js("document.activeElement.className") == "open"
+
+
+def test_an_edit_during_an_answer_waits(page: Page, server: FakeServer) -> None:
+    """Two answers at once into one conversation would mix; what was written must not be lost."""
+    ask(page, "One")
+    server.answers.append(Answer(("a", "b", "c"), pause=0.2))
+    page.type("Two", into="#message")
+    page.press("Enter")
+    page.wait("document.querySelector('.streaming')")
+    page.js("document.querySelector('.user [aria-label=Edit]').click()")
+    page.type("Three", into=".editor textarea")
+    page.click(".editor .primary")
+    page.wait("document.querySelector('#notice').innerText.includes('An answer is coming')")
+    assert page.js("document.querySelector('.editor textarea').value") == "Three"
+    page.wait("!document.querySelector('.streaming')")
+    page.click(".editor .primary")
+    page.wait("document.querySelector('.versions')?.innerText.includes('2 / 2')")
+    page.wait("document.querySelector('.answer:not(.streaming)')")
+    assert server.requests[-1]["messages"] == [{"role": "user", "content": "Three"}]

@@ -71,7 +71,7 @@ def test_a_conversation_is_renamed_and_deleted_and_brought_back(page: Page, serv
     page.press("Enter")
     page.wait(f"{TITLES}.length === 0 && document.querySelector('.welcome')")
     page.click("#notice .button")
-    page.wait(f"{TITLES}[0] === 'Waters'")
+    page.wait("import('./store.js').then((store) => store.all()).then((all) => all.length === 1)")
     page.open(server.address)
     assert page.js(TITLES) == ["Waters"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from phi4mm.server.page_files import FOLDER, page_files
 from phi4mm.server.page_headers import CONTENT_SECURITY_POLICY, MEDIA_TYPES, PAGE_HEADERS
-from tests.server.page.fake_server import PAGE
 
-FILES = sorted(PAGE.iterdir())
+FILES = sorted(FOLDER.iterdir())
 SCRIPTS = [path for path in FILES if path.suffix == ".js"]
-HTML = (PAGE / "index.html").read_text(encoding="utf-8")
+HTML = (FOLDER / "index.html").read_text(encoding="utf-8")
 
 
 class Tags(HTMLParser):
@@ -43,7 +43,7 @@ def test_nothing_is_inline() -> None:
 
 def test_every_file_is_served_with_its_type_and_kept_for_offline() -> None:
     """A file that the service worker does not keep breaks the page when the server is down."""
-    worker = (PAGE / "service_worker.js").read_text()
+    worker = (FOLDER / "service_worker.js").read_text()
     listed = re.findall(r'"([^"]+)"', re.search(r"const FILES = \[(.*?)\];", worker, re.DOTALL)[1])  # type: ignore[index]
     assert sorted(listed) == sorted(
         ["./", *(path.name for path in FILES if path.name not in ("index.html", "service_worker.js"))]
@@ -60,17 +60,17 @@ def test_a_script_reads_no_html_and_names_only_what_is_there(path: Path) -> None
     )
     ids = set(re.findall(r'id="([^"]+)"', HTML)) | {"tools-button"}
     assert [name for name in re.findall(r'byId\("([^"]+)"\)', text) if name not in ids] == []
-    symbols = set(re.findall(r'<symbol id="([^"]+)"', (PAGE / "icons.svg").read_text()))
+    symbols = set(re.findall(r'<symbol id="([^"]+)"', (FOLDER / "icons.svg").read_text()))
     used = re.findall(r'(?:icon|iconButton|act|step)\("([a-z]+)"', text)
     assert [name for name in used if name not in symbols] == []
     for name in re.findall(r'from "\./([^"]+)"', text):
-        assert (PAGE / name).is_file()
+        assert (FOLDER / name).is_file()
     assert len(text.splitlines()) <= 250
 
 
 def test_the_symbols_of_the_html_are_there() -> None:
     """A missing symbol is an empty button."""
-    symbols = set(re.findall(r'<symbol id="([^"]+)"', (PAGE / "icons.svg").read_text()))
+    symbols = set(re.findall(r'<symbol id="([^"]+)"', (FOLDER / "icons.svg").read_text()))
     assert set(re.findall(r"icons\.svg#([a-z]+)", HTML)) <= symbols
 
 
@@ -83,8 +83,8 @@ def test_no_file_names_another_host() -> None:
 
 def test_the_manifest_names_files_that_are_there() -> None:
     """An icon that is missing makes the page not installable."""
-    manifest = json.loads((PAGE / "manifest.webmanifest").read_text())
-    assert all((PAGE / icon["src"]).is_file() for icon in manifest["icons"])
+    manifest = json.loads((FOLDER / "manifest.webmanifest").read_text())
+    assert all((FOLDER / icon["src"]).is_file() for icon in manifest["icons"])
     assert {"name", "short_name", "start_url", "display", "icons", "theme_color"} <= set(manifest)
 
 
@@ -99,3 +99,12 @@ def test_a9_the_policy_allows_this_origin_alone() -> None:
     )
     assert policy["frame-ancestors"] == policy["object-src"] == policy["base-uri"] == "'none'"
     assert PAGE_HEADERS["X-Content-Type-Options"] == "nosniff"
+
+
+def test_each_path_gives_its_file_with_the_headers() -> None:
+    """A path without the policy would be a way around it; two versions must not share a tag."""
+    served = page_files()
+    assert set(served) == {"/", *(f"/{path.name}" for path in FILES if path.name != "index.html")}
+    assert served["/"].body == (FOLDER / "index.html").read_bytes()
+    assert all(PAGE_HEADERS.items() <= file.headers.items() for file in served.values())
+    assert len({file.headers["ETag"] for file in served.values()}) == len(served)

@@ -99,7 +99,7 @@ def test_a9_hostile_answers_run_nothing_and_fetch_nothing(page: Page, server: Fa
 
 def test_hostile_names_of_models_are_text(opened: Opened, server: FakeServer) -> None:
     """A server's list, too, is only text."""
-    server.models = [{"id": HOSTILE[1]}, {"id": "a", "parent": HOSTILE[0]}, {"id": 3}, None]  # type: ignore[dict-item, list-item]
+    server.models = [{"id": HOSTILE[1]}, {"id": "a", "parent": HOSTILE[1]}, {"id": 3}, None]  # type: ignore[dict-item, list-item]
     page = opened()
     assert page.js("document.querySelector('#model').options.length") == 2
     assert (

@@ -87,3 +87,15 @@ def test_calls_out_of_order_end_the_answer(page: Page, server: FakeServer) -> No
         server.answers.append(Answer(raw=chunk))
         ask(page, "Hello")
         assert "out of order" in page.text(".message:last-child .failure")
+
+
+def test_calls_of_the_same_ids_in_two_answers_are_two(page: Page, server: FakeServer) -> None:
+    """Some servers number the calls of each answer from 0: the second one waits for its own result."""
+    server.answers.extend([Answer(calls=(("first", "{}"),)), Answer(calls=(("second", "{}"),)), Answer(("Done.",))])
+    ask(page, "Hello")
+    for n, text in enumerate(("one", "two"), 2):
+        page.type(text, into="#result-0")
+        page.click(".results .primary")
+        page.wait(f"document.querySelectorAll('.answer:not(.streaming)').length === {n}")
+    sent = [(message["role"], message.get("content")) for message in server.requests[2]["messages"]]
+    assert sent == [("user", "Hello"), ("assistant", ""), ("tool", "one"), ("assistant", ""), ("tool", "two")]

@@ -3,7 +3,7 @@
 import { element, icon, iconButton } from "./element.js";
 import { newId } from "./conversation.js";
 
-export const MAX_BYTES = 100 * 2 ** 20; // of one file
+export const MAX_BYTES = 64 * 2 ** 20; // of one file
 export const MAX_FILES = 64; // in a message, as many as the model takes images
 /** Media types by kind. SVG is not among them: it is a program, not pixels. */
 export const KINDS = {

@@ -44,7 +44,10 @@ export class Chat {
   }
 
   ready() {
-    if (this.answer) return false;
+    if (this.answer) {
+      notify("An answer is coming: wait for it, or stop it.");
+      return false;
+    }
     if (!this.model()) {
       notify("The server cannot be reached, so nothing was sent.");
       return false;
@@ -61,11 +64,12 @@ export class Chat {
     return true;
   }
 
-  /** Put an edited message beside the old one, and answer it. */
+  /** Put an edited message beside the old one, and answer it; false where it cannot be sent. */
   edit(message, text) {
-    if (!this.ready()) return;
+    if (!this.ready()) return false;
     append(this.conversation, newMessage("user", { text, attachments: message.attachments }), message.parent);
     this.run();
+    return true;
   }
 
   /** Another answer beside this one. */

@@ -54,14 +54,16 @@ async function refusal(response) {
   return new ServerError(response.status, message, { retryAfter, code: said?.code ?? null });
 }
 
-/** The models and adapters: [{id, parent}]; parent is null for a model. */
+/** The models, {id, parent: null}, and adapters, whose parent is the model that the server calls parent or owner. */
 export async function models() {
   const { data } = await (await ask("v1/models")).json();
   if (!Array.isArray(data)) throw new ServerError(502, "The server's list of models is not one.");
-  return data
-    .filter((one) => typeof one?.id === "string")
-    .slice(0, 1000)
-    .map(({ id, parent }) => ({ id, parent: typeof parent === "string" ? parent : null }));
+  const named = data.filter((one) => typeof one?.id === "string").slice(0, 1000);
+  const ids = new Set(named.map(({ id }) => id));
+  return named.map(({ id, parent, owned_by: owner }) => ({
+    id,
+    parent: [parent, owner].find((one) => ids.has(one)) ?? null,
+  }));
 }
 
 /** The paths that the server describes in /openapi.json; none where it describes nothing. */

@@ -75,12 +75,18 @@ export function remove(conversation, message) {
   conversation.leaf = message.parent;
 }
 
-/** The calls of the last shown answer that have no result yet. */
+/** The results that follow an answer, by the ids of its calls. Another answer may have calls of the same ids. */
+export function results(shown, answer) {
+  const found = new Map();
+  for (let at = shown.indexOf(answer) + 1; shown[at]?.role === "tool"; at += 1)
+    found.set(shown[at].call, shown[at].text);
+  return found;
+}
+
+/** The calls of an answer at the end that have no result. */
 export function openCalls(conversation) {
-  const shown = path(conversation);
-  const answer = shown.findLast((message) => message.role === "assistant");
-  const answered = new Set(shown.filter((message) => message.role === "tool").map((message) => message.call));
-  return answer ? answer.calls.filter((call) => !answered.has(call.id)) : [];
+  const last = path(conversation).at(-1);
+  return last?.role === "assistant" ? last.calls : [];
 }
 
 /** The title: the given one, else the first words of the first message. */
@@ -96,6 +102,7 @@ export function titleOf(conversation) {
 /** Whether all words of the query are in the title or in a message. */
 export function matches(conversation, query) {
   const words = query.toLocaleLowerCase().split(/\s+/).filter(Boolean);
+  if (!words.length) return true;
   const text = [titleOf(conversation), ...conversation.messages.map((message) => message.text)]
     .join("\n")
     .toLocaleLowerCase();
@@ -105,8 +112,10 @@ export function matches(conversation, query) {
 /** What a request holds: the messages down to `last`, without failed answers and calls that were never answered. */
 export function history(conversation, last) {
   const shown = path({ ...conversation, leaf: last });
-  const answered = new Set(shown.filter((message) => message.role === "tool").map((message) => message.call));
   return shown
-    .map((message) => ({ ...message, calls: message.calls.filter((call) => answered.has(call.id)) }))
+    .map((message) => {
+      const answered = results(shown, message);
+      return { ...message, calls: message.calls.filter((call) => answered.has(call.id)) };
+    })
     .filter((message) => message.role !== "assistant" || message.text || message.calls.length);
 }

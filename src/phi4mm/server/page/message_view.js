@@ -6,110 +6,97 @@ import { element, icon, iconButton } from "./element.js";
 import { render } from "./markdown.js";
 import { callView } from "./tool_call.js";
 
+const ENDS = {
+  length: "The answer reached its longest length.",
+  stopped: "Stopped.",
+  content_filter: "The server ended the answer.",
+};
+
 /** A user's message: attachments, text as it was typed, edit and copy. */
-export function userView(message, around) {
-  const view = element("article", { class: "message user", aria: { label: "You" }, data: { id: message.id } });
-  if (message.attachments.length) {
-    view.append(
-      element(
-        "ul",
-        { class: "attachments", aria: { label: "Attachments" } },
-        ...message.attachments.map((one) => preview(one)),
-      ),
+export class UserView {
+  constructor(message) {
+    this.message = message;
+    this.actions = element("div", { class: "actions" });
+    const attachments = message.attachments.map((one) => preview(one));
+    this.parts = [
+      attachments.length ? element("ul", { class: "attachments", aria: { label: "Attachments" } }, ...attachments) : "",
+      message.text ? element("div", { class: "bubble", dir: "auto", text: message.text }) : "",
+      this.actions,
+    ];
+    this.node = element(
+      "article",
+      { class: "message user", aria: { label: "You" }, data: { id: message.id } },
+      ...this.parts,
     );
   }
-  if (message.text) view.append(element("div", { class: "bubble", dir: "auto", text: message.text }));
-  const edit = iconButton("edit", "Edit", () => view.replaceWith(editor(message, view, around.edit)), {
-    disabled: around.busy,
-  });
-  view.append(
-    element(
-      "div",
-      { class: "actions" },
-      ...versions(message, around),
-      copyButton(() => message.text, "Copy"),
-      edit,
-    ),
-  );
-  return view;
+
+  update(around) {
+    const edit = iconButton("edit", "Edit", () => this.edit(around));
+    const copied = copyButton(() => this.message.text, "Copy");
+    this.actions.replaceChildren(...versions(this.message, around), copied, edit);
+  }
+
+  edit(around) {
+    const close = () => {
+      this.node.replaceChildren(...this.parts);
+      this.actions.querySelector("[aria-label=Edit]").focus();
+    };
+    const sent = (text) => around.edit(this.message, text) && close();
+    this.node.replaceChildren(editor(this.message, sent, close));
+    this.node.querySelector("textarea").focus();
+  }
 }
 
-function editor(message, view, edited) {
+function editor(message, sent, close) {
   const id = `edit-${message.id}`;
   const field = element("textarea", { id, value: message.text, rows: 4, dir: "auto" });
+  const cancel = element("button", { type: "button", class: "button", text: "Cancel", on: { click: close } });
   const form = element(
     "form",
-    { class: "message editor" },
+    { class: "editor" },
     element("label", { htmlFor: id, text: "Edit the message" }),
     field,
-    element(
-      "div",
-      { class: "row end" },
-      element("button", { type: "button", class: "button", text: "Cancel", on: { click: cancel } }),
-      element("button", { class: "button primary", text: "Send" }),
-    ),
+    element("div", { class: "row end" }, cancel, element("button", { class: "button primary", text: "Send" })),
   );
-  function cancel() {
-    form.replaceWith(view);
-    view.querySelector("button").focus();
-  }
   form.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") cancel();
+    if (event.key === "Escape") close();
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (field.value.trim() || message.attachments.length) edited(message, field.value.trim());
+    if (field.value.trim() || message.attachments.length) sent(field.value.trim());
   });
-  requestAnimationFrame(() => field.focus());
   return form;
 }
 
-/** An answer. `update` draws what has come since; `results` maps a call's id to its result. */
+/** An answer. `update` draws what has come since. */
 export class AnswerView {
-  constructor(message, around) {
-    Object.assign(this, { message, around });
+  constructor(message) {
+    this.message = message;
     this.body = element("div", { class: "prose" });
-    this.foot = element("div", {});
-    this.node = element(
-      "article",
-      { class: "message answer", aria: { label: "Answer" }, data: { id: message.id } },
-      this.body,
-      this.foot,
-    );
-    this.update(around.streaming);
+    this.foot = element("div");
+    const named = { class: "message answer", aria: { label: "Answer" }, data: { id: message.id } };
+    this.node = element("article", named, this.body, this.foot);
   }
 
-  update(streaming) {
-    const { message, around } = this;
+  update(around, streaming) {
+    const { message } = this;
     render(this.body, message.text);
     this.node.setAttribute("aria-busy", String(streaming));
     this.node.classList.toggle("streaming", streaming);
-    const calls = message.calls.map((call) => callView(call, around.results.get(call.id) ?? null));
-    const waiting =
-      streaming && !message.text && !calls.length
-        ? [element("span", { class: "waiting", role: "img", aria: { label: "Waiting for the answer" } })]
-        : [];
-    this.foot.replaceChildren(...waiting, ...calls, ...(streaming ? [] : this.ending()));
+    const calls = message.calls.map((call) => callView(call, around.results(message).get(call.id) ?? null));
+    const label = "Waiting for the answer";
+    const waiting = element("span", { class: "waiting", role: "img", aria: { label } });
+    const silent = streaming && !message.text && !calls.length;
+    this.foot.replaceChildren(...(silent ? [waiting] : []), ...calls, ...(streaming ? [] : this.ending(around)));
   }
 
-  ending() {
-    const { message, around } = this;
-    const again = iconButton("again", "Answer again", () => around.regenerate(message), { disabled: around.busy });
+  ending(around) {
+    const { message } = this;
+    const again = iconButton("again", "Answer again", () => around.regenerate(message));
+    const copied = message.text ? copyButton(() => message.text, "Copy answer") : "";
     const figures = element("span", { class: "muted figures", text: figuresOf(message) });
-    const actions = element(
-      "div",
-      { class: "actions" },
-      ...versions(message, around),
-      copyButton(() => message.text, "Copy answer"),
-      again,
-      figures,
-    );
-    const ends = {
-      length: "The answer reached its longest length.",
-      stopped: "Stopped.",
-      content_filter: "The server ended the answer.",
-    };
-    const note = ends[message.finish] ? [element("p", { class: "muted", text: ends[message.finish] })] : [];
+    const actions = element("div", { class: "actions" }, ...versions(message, around), copied, again, figures);
+    const note = ENDS[message.finish] ? [element("p", { class: "muted", text: ENDS[message.finish] })] : [];
     return [...note, ...(message.error ? [failure(message, around)] : []), actions];
   }
 }
@@ -128,7 +115,6 @@ function failure(message, around) {
     type: "button",
     class: "button",
     text: "Try again",
-    disabled: around.busy,
     on: { click: () => around.retry(message) },
   });
   const buttons = [retry];
@@ -168,8 +154,7 @@ function versions(message, around) {
   const all = around.siblings(message);
   if (all.length < 2) return [];
   const at = all.indexOf(message);
-  const step = (name, label, to) =>
-    iconButton(name, label, () => around.choose(all[to]), { disabled: around.busy || !(to in all) });
+  const step = (name, label, to) => iconButton(name, label, () => around.choose(all[to]), { disabled: !(to in all) });
   const count = element("span", { class: "muted", text: `${at + 1} / ${all.length}` });
   return [
     element(

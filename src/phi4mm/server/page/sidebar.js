@@ -10,7 +10,7 @@ const NARROW = matchMedia("(max-width: 760px)");
 export class Sidebar {
   /** `actions`: open, rename, remove, exportOne. */
   constructor(actions) {
-    Object.assign(this, { actions, conversations: [], current: null });
+    Object.assign(this, { actions, conversations: [], current: null, seen: [] });
     this.node = byId("sidebar");
     this.list = byId("conversation-list");
     this.search = byId("search");
@@ -51,6 +51,10 @@ export class Sidebar {
 
   draw() {
     const found = this.conversations.filter((one) => matches(one, this.search.value));
+    const seen = [this.search.value, this.current, ...found.flatMap((one) => [one, titleOf(one), age(one.updated)])];
+    // Drawn only when it looks another way: a growing answer must not take the focus from the list.
+    if (seen.length === this.seen.length && seen.every((one, n) => one === this.seen[n])) return;
+    this.seen = seen;
     const groups = Map.groupBy(found, (one) => age(one.updated));
     const nodes = [...groups].map(([name, members]) =>
       element("section", {}, element("h2", { text: name }), element("ul", {}, ...members.map((one) => this.item(one)))),

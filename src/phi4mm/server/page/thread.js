@@ -1,8 +1,8 @@
 // The messages of the open conversation. Follows a growing answer while the reader is at its end.
 
-import { openCalls, path, siblings } from "./conversation.js";
+import { openCalls, path, results, siblings } from "./conversation.js";
 import { byId, element, icon } from "./element.js";
-import { AnswerView, userView } from "./message_view.js";
+import { AnswerView, UserView } from "./message_view.js";
 import { resultForm } from "./tool_call.js";
 
 const NEAR = 80; // pixels from the end that count as its end
@@ -19,7 +19,8 @@ export class Thread {
     this.scroller = byId("thread");
     this.list = byId("messages");
     this.toEnd = byId("to-end");
-    this.last = null;
+    this.views = new Map(); // by message
+    this.growing = null;
     this.pending = false;
     this.following = true; // until the reader scrolls up
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
@@ -33,37 +34,51 @@ export class Thread {
     this.toEnd.hidden = this.following;
   }
 
-  /** Draw a conversation; `streaming` is the message that grows, or null. */
+  /** Draw a conversation; `streaming` is the message that grows, or null. What is unchanged stays as it is. */
   draw(conversation, streaming) {
     const shown = path(conversation);
-    const results = new Map(shown.filter((one) => one.role === "tool").map((one) => [one.call, one.text]));
     const around = {
       ...this.actions,
-      busy: streaming !== null,
-      results,
+      results: (message) => results(shown, message),
       siblings: (message) => siblings(conversation, message),
     };
-    this.last = null;
-    const views = shown
-      .filter((one) => one.role !== "tool")
-      .map((message) => {
-        if (message.role === "user") return userView(message, around);
-        const view = new AnswerView(message, { ...around, streaming: message === streaming });
-        if (message === streaming) this.last = view;
-        return view.node;
-      });
+    const kept = this.views;
+    this.views = new Map();
+    for (const message of shown.filter((one) => one.role !== "tool")) {
+      const growing = message === streaming;
+      const state = JSON.stringify([
+        growing,
+        message,
+        around.siblings(message).map(({ id }) => id),
+        [...around.results(message)],
+      ]);
+      const entry = kept.get(message) ?? { view: new (message.role === "user" ? UserView : AnswerView)(message) };
+      if (entry.state !== state) entry.view.update(around, growing);
+      this.views.set(message, { view: entry.view, state });
+      if (growing) this.growing = () => entry.view.update(around, true);
+    }
+    if (!streaming) this.growing = null;
+    const nodes = [...this.views.values()].map(({ view }) => view.node);
     const calls = streaming ? [] : openCalls(conversation);
-    if (calls.length && shown.at(-1).role === "assistant") views.push(resultForm(calls, this.actions.sendResults));
-    this.list.replaceChildren(...(views.length ? views : [this.welcome()]));
+    if (calls.length) nodes.push(resultForm(calls, this.actions.sendResults));
+    this.place(nodes.length ? nodes : [this.welcome()]);
+  }
+
+  /** Put the nodes into the list; those that stand right are not touched, so they keep focus and go on playing. */
+  place(nodes) {
+    for (const child of [...this.list.childNodes]) if (!nodes.includes(child)) child.remove();
+    nodes.forEach((node, n) => {
+      if (this.list.childNodes[n] !== node) this.list.insertBefore(node, this.list.childNodes[n] ?? null);
+    });
   }
 
   /** Draw what has come of the growing answer, once a frame. */
   grow() {
-    if (this.pending || !this.last) return;
+    if (this.pending) return;
     this.pending = true;
     requestAnimationFrame(() => {
       this.pending = false;
-      this.last?.update(true);
+      this.growing?.();
     });
   }
 
