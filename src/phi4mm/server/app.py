@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -17,6 +19,7 @@ from phi4mm.server.endpoints import ENDPOINTS
 from phi4mm.server.errors import ApiError, error_response
 from phi4mm.server.keys import Keys
 from phi4mm.server.openapi import openapi
+from phi4mm.server.page_files import PageFile, page_files
 from phi4mm.server.refused_routes import REFUSED_ROUTES, refuse
 from phi4mm.server.service import Service
 from phi4mm.server.waiting import ClientLeft
@@ -31,8 +34,9 @@ ROUTES = [
 
 def make_app(service: Service, keys: Keys) -> ASGIApp:
     """The application over a service, which may still be loading."""
+    page = page_files()
     app = Starlette(
-        routes=ROUTES,
+        routes=[*ROUTES, *(Route(path, _page(file), methods=["GET"]) for path, file in page.items())],
         exception_handlers={
             HTTPException: _http_error,
             ClientLeft: _left,
@@ -42,7 +46,7 @@ def make_app(service: Service, keys: Keys) -> ASGIApp:
         },
     )
     app.state.service = service
-    checked: ASGIApp = Access(app, service.settings, keys, ())
+    checked: ASGIApp = Access(app, service.settings, keys, page)
     if service.settings.allowed_origins:
         checked = CORSMiddleware(
             checked,
@@ -52,6 +56,15 @@ def make_app(service: Service, keys: Keys) -> ASGIApp:
             expose_headers=["x-request-id", "retry-after"],
         )
     return RequestContext(checked, service)
+
+
+def _page(file: PageFile) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        if request.headers.get("if-none-match") == file.headers["ETag"]:
+            return Response(status_code=304, headers=file.headers)
+        return Response(file.body, headers=file.headers)
+
+    return answer
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""All routes: address, method, handler, and the forms of body and answer. The application and /openapi.json are made of it."""
+"""All routes, with the forms of their bodies and answers. The application and /openapi.json are made of them."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from msgspec import Meta
 from phi4mm.config.json_file import regular_file_bytes
 from phi4mm.config.validate import shown_path
 from phi4mm.errors import ConfigError
-from phi4mm.server.limits import Account, Limits
+from phi4mm.server.limits import Account, KeyLimits
 from phi4mm.server.settings import ServerSettings
 
 MAX_FILE = 4 * 2**20  # bytes
@@ -76,7 +76,7 @@ class Keys:
             keys = [_key(entry, accounts) for entry in _read(Path(self._settings.api_keys))]
         if self._settings.api_key:
             digest = _digest(self._settings.api_key)
-            account = accounts.get("api-key") or Account(Limits())
+            account = accounts.get("api-key") or Account(KeyLimits())
             keys.append(Key("api-key", digest, None, frozenset(SCOPES), account))
         self._keys = keys
 
@@ -113,7 +113,7 @@ def _read(path: Path) -> list[_Entry]:
 
 def _key(entry: _Entry, accounts: dict[str, Account]) -> Key:
     digest = bytes.fromhex(entry.sha256) if entry.sha256 else _digest(entry.key or "")
-    limits = Limits(entry.concurrent, entry.tokens_per_minute, entry.audio_seconds_per_minute)
+    limits = KeyLimits(entry.concurrent, entry.tokens_per_minute, entry.audio_seconds_per_minute)
     before = accounts.get(entry.name)
     account = before if before is not None and before.limits == limits else Account(limits)
     return Key(entry.name, digest, entry.expires, frozenset(entry.scopes), account)

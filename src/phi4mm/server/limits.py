@@ -1,4 +1,4 @@
-"""Limits of one key: requests at once, tokens and seconds of audio a minute."""
+"""KeyLimits of one key: requests at once, tokens and seconds of audio a minute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MINUTE = 60.0  # seconds
 
 
 @dataclass(frozen=True)
-class Limits:
+class KeyLimits:
     """None is no limit."""
 
     concurrent: int | None = None
@@ -50,7 +50,7 @@ class Allowance:
 class Account:
     """What one key has used."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: KeyLimits) -> None:
         self.limits = limits
         self._running = 0
         self._tokens = Allowance(limits.tokens_per_minute) if limits.tokens_per_minute else None

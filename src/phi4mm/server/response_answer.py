@@ -22,17 +22,16 @@ class OutputText(msgspec.Struct):
     type: Literal["output_text"] = "output_text"
 
 
-class MessageItem(msgspec.Struct):
+class MessageItem(msgspec.Struct, tag_field="type", tag="message"):
     """A message of the model."""
 
     id: str
     content: list[OutputText] = msgspec.field(default_factory=list)
     status: str = "in_progress"
     role: Literal["assistant"] = "assistant"
-    type: Literal["message"] = "message"
 
 
-class CallItem(msgspec.Struct):
+class CallItem(msgspec.Struct, tag_field="type", tag="function_call"):
     """A call of a tool."""
 
     id: str
@@ -40,7 +39,6 @@ class CallItem(msgspec.Struct):
     name: str
     arguments: str = ""
     status: str = "in_progress"
-    type: Literal["function_call"] = "function_call"
 
 
 class InputDetails(msgspec.Struct, frozen=True):
@@ -84,9 +82,9 @@ class ResponseObject(msgspec.Struct):
     model: str
     instructions: str | None
     tools: list[ResponseTool]
-    tool_choice: object
+    tool_choice: Any
     parallel_tool_calls: bool
-    text: object
+    text: Any
     temperature: float
     top_p: float
     presence_penalty: float
@@ -133,7 +131,7 @@ def begin_response(body: ResponseBody) -> ResponseObject:
         tools=[_tool(tool) for tool in body.tools or ()],
         tool_choice=body.tool_choice or "auto",
         parallel_tool_calls=body.parallel_tool_calls is not False,
-        text={"format": form, "verbosity": (body.text and body.text.verbosity) or "medium"},
+        text={"format": form},
         temperature=body.temperature or 0.0,
         top_p=1.0 if body.top_p is None else body.top_p,
         presence_penalty=body.presence_penalty or 0.0,

@@ -46,7 +46,7 @@ class TextConfig(Strict):
     """The form of the answer."""
 
     format: TextFormat | JSONObjectFormat | JSONSchemaFormat | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
+    verbosity: str | None = None
 
 
 class StreamOptions(Strict):
