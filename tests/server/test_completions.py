@@ -42,14 +42,9 @@ def test_echo_scores_the_prompt_as_its_own_answer_was_scored(server: RunningServ
 
 def test_a10_token_ids_outside_the_vocabulary_and_placeholders_are_refused(server: RunningServer) -> None:
     """One such id would end the step of every other request."""
-    placeholder = server.http.post("/tokenize", json={"prompt": "<|endoftext10|>"})
-    for prompt in (
-        [99999999],
-        [-1],
-        [[1, 2], 3],
-        [[]],
-        [placeholder.json()["tokens"][0] if placeholder.is_success else 0],
-    ):
+    ids = server.http.post("/tokenize", json={"prompt": "<|endoftext10|>"}).json()["tokens"]
+    prompts: list[list[object]] = [[99999999], [-1], [[1, 2], 3], [[]], ids]
+    for prompt in prompts:
         answer = server.http.post("/v1/completions", json={"model": "nano", "prompt": prompt})
-        assert answer.status_code == 400 or prompt == [0], (prompt, answer.text)
+        assert answer.status_code == 400, (prompt, answer.text)
     assert server.chat().status_code == 200

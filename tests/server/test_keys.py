@@ -118,7 +118,7 @@ def test_beyond_loopback_a_key_is_needed() -> None:
     with pytest.raises(ConfigError, match="no key"):
         ServerSettings(host="0.0.0.0")
     for more in ({"api_key": "sk-12345678"}, {"without_key": True}):
-        ServerSettings(host="0.0.0.0", **more)  # type: ignore[arg-type]
+        ServerSettings(host="0.0.0.0", **more)
 
 
 def test_settings_come_from_flags_before_the_environment_before_the_file(tmp_path: Path) -> None:

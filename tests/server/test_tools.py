@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.server.conftest import RunningServer
 
-WEATHER: dict[str, Any] = {
+WEATHER: Any = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -26,7 +26,8 @@ def test_a_call_streams_as_it_comes_whole(server: RunningServer) -> None:
     assert whole.message.tool_calls is not None
     call = whole.message.tool_calls[0]
     assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"city": "Paris"})
-    deltas, finish = [], None
+    deltas: list[Any] = []
+    finish = None
     for chunk in server.client.chat.completions.create(**asked, stream=True):
         deltas += chunk.choices[0].delta.tool_calls or []
         assert not chunk.choices[0].delta.content

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from phi4mm.errors import ConfigError
-from phi4mm.server.settings import read_settings, table
+from phi4mm.server.settings import ServerSettings, read_settings, table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,22 +38,46 @@ def run(args: argparse.Namespace) -> int:
     """Print the settings to stderr, and serve until a signal comes."""
     flags = {each.name: getattr(args, each.name) for each, _ in table()}
     settings, engine_args, sources = read_settings(flags, os.environ, Path(args.config) if args.config else None)
+    from phi4mm.checkpoint.hub import resolve
+
     try:
         from phi4mm.server.access_log import set_up_logging
         from phi4mm.server.lifecycle import bind, serve
     except ModuleNotFoundError as error:
         raise ConfigError(f"the server needs {error.name}; pip install 'phi4mm[serve]'") from None
+    folder = resolve(args.model)
+    name = settings.served_model_name or (folder.resolve().name if Path(args.model).is_dir() else args.model)
     listener = bind(settings.host, settings.port)
     set_up_logging()
     for config in (settings, engine_args):
         for each in dataclasses.fields(config):
             value = "***" if each.name == "api_key" and settings.api_key else getattr(config, each.name)
             print(f"  {each.name} = {value!r} ({sources.get(each.name, 'default')})", file=sys.stderr)
+    print(_memory_plan(folder, settings), file=sys.stderr)
     host, port = listener.getsockname()[:2]
     scheme, address = "https" if settings.ssl_certfile else "http", f"[{host}]" if ":" in host else host
     print(f"phi4mm serves {args.model} at {scheme}://{address}:{port}", file=sys.stderr, flush=True)
-    serve(args.model, settings, engine_args, listener)
+    serve(folder, name, settings, engine_args, listener)
     return 0
+
+
+def _memory_plan(folder: Path, settings: ServerSettings) -> str:
+    """What the weights will take, and a thousand tokens of keys and values, beside what is free."""
+    from phi4mm.config.engine import EngineConfig
+    from phi4mm.config.load import load_config
+    from phi4mm.diagnostics.footprint import kv_cache_bytes, weight_bytes
+    from phi4mm.inference.resolve import resolve_in
+    from phi4mm.machine import memory
+
+    config = load_config(folder)
+    chosen = EngineConfig(settings.device, settings.dtype, quantize=settings.quantize or None)  # type: ignore[arg-type]
+    resolved = resolve_in(folder, chosen)
+    form = resolved.quantize or resolved.dtype
+    weights, cache = weight_bytes(config)[form], kv_cache_bytes(config.text).get(resolved.dtype, 0)
+    return (
+        f"memory: {weights / 2**30:.2f} GiB of weights in {form}, {cache * 1000 / 2**20:.1f} MiB for each 1000 tokens "
+        f"of keys and values; {memory().free / 2**30:.1f} GiB of main memory are free"
+    )
 
 
 def _wrapped(flags: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import queue
 import signal
@@ -129,3 +130,4 @@ def main() -> None:
     # When the other side is closed, there is nothing left to do.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         serve(transport)
+    os._exit(0)  # the program waits for this process, and to take down torch lasts a second on a busy machine

@@ -7,6 +7,7 @@ import errno
 import logging
 import signal
 import socket
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -34,9 +35,12 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigError(f"cannot listen on {host:.100} port {port}: {hint}") from None
 
 
-def serve(model: str, settings: ServerSettings, engine_args: EngineArgs, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigError or CheckpointError where the model cannot be loaded."""
-    service, keys = Service(model, settings, engine_args), Keys(settings)
+def serve(folder: Path, name: str, settings: ServerSettings, engine_args: EngineArgs, listener: socket.socket) -> None:
+    """Serve the checkpoint in `folder` until SIGTERM or SIGINT; clients ask for it by `name`.
+
+    raises  ConfigError or CheckpointError where the model cannot be loaded
+    """
+    service, keys = Service(folder, name, settings, engine_args), Keys(settings)
     config = uvicorn.Config(
         make_app(service, keys),
         lifespan="off",

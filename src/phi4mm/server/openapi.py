@@ -10,6 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from phi4mm.server.access import OPEN
 from phi4mm.server.endpoints import ENDPOINTS, Endpoint
 from phi4mm.server.errors import ErrorBody, json_response
 
@@ -18,12 +19,12 @@ REFERENCE = "#/components/schemas/{name}"
 
 async def openapi(request: Request) -> Response:
     """The description, in OpenAPI 3.1."""
-    return json_response(description())
+    return json_response(description(request.app.state.service.settings.has_keys))
 
 
 @cache
-def description() -> dict[str, Any]:
-    """The whole document."""
+def description(has_keys: bool) -> dict[str, Any]:
+    """The whole document; whether clients need a key depends on the server."""
     kinds = [kind for each in ENDPOINTS for kind in (each.body, each.answer) if kind is not None]
     kinds = [*dict.fromkeys(kinds), ErrorBody]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
@@ -31,16 +32,16 @@ def description() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for each in ENDPOINTS:
         paths.setdefault(each.path.replace(":path", ""), {})[each.method.lower()] = _operation(each, found)
-    return {
+    document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "phi4mm", "version": version("phi4mm")},
         "paths": paths,
-        "components": {
-            "schemas": components,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-        },
-        "security": [{"key": []}],
+        "components": {"schemas": components},
     }
+    if has_keys:
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+    return document
 
 
 def _operation(endpoint: Endpoint, schemas: dict[type[msgspec.Struct], dict[str, Any]]) -> dict[str, Any]:
@@ -55,6 +56,8 @@ def _operation(endpoint: Endpoint, schemas: dict[type[msgspec.Struct], dict[str,
         "summary": endpoint.summary,
         "responses": {"200": content, "default": error},
     }
+    if endpoint.path in OPEN:
+        operation["security"] = []
     parameters = []
     if "{name" in endpoint.path:
         parameters.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})

@@ -23,9 +23,9 @@ RETRY_SECONDS = 5  # what a client is told to wait while the model loads or the 
 class Service:
     """One server's state, for its event loop."""
 
-    def __init__(self, model: str, settings: ServerSettings, engine_args: EngineArgs) -> None:
-        self.source, self.settings, self.engine_args = model, settings, engine_args
-        self.name = settings.served_model_name or (Path(model).resolve().name if Path(model).is_dir() else model)
+    def __init__(self, folder: Path, name: str, settings: ServerSettings, engine_args: EngineArgs) -> None:
+        self.name, self.settings = name, settings
+        self._folder, self._engine_args = folder, engine_args
         self.started = int(time.time())
         self.stopping = asyncio.Event()  # what runs is cancelled
         self.draining = False  # what comes is refused
@@ -39,10 +39,10 @@ class Service:
             self.settings.device,
             self.settings.dtype,
             quantize=self.settings.quantize or None,  # type: ignore[arg-type]  # EngineConfig checks it
-            engine_args=self.engine_args,
+            engine_args=self._engine_args,
         )
         model = await asyncio.to_thread(
-            load_model, self.source, config, adapters=self.settings.adapters, engine="process", kind=Model
+            load_model, self._folder, config, adapters=self.settings.adapters, engine="process", kind=Model
         )
         self._loaded = model, self._preparer(model)
         log.info("%s is loaded: %s", self.name, "; ".join(model.settings.reasons))
