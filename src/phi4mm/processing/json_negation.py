@@ -91,6 +91,23 @@ class Negation:
         raise CannotNegate(key)
 
 
+def names_pattern(schema: dict[str, Any]) -> str | None:
+    """A regular expression for the texts that fit a schema of a pattern, of a few texts or of lengths; else None."""
+    keywords = {
+        key: value for key, value in schema.items() if key not in _SILENT and (key, value) != ("type", "string")
+    }
+    if keywords.keys() == {"pattern"} and isinstance(keywords["pattern"], str):
+        return keywords["pattern"]
+    if keywords.keys() in ({"const"}, {"enum"}):
+        values = keywords.get("enum", [keywords.get("const")])
+        if isinstance(values, (list, tuple)) and values and all(isinstance(value, str) for value in values):
+            return f"^(?:{'|'.join(''.join(map(_code, value)) for value in values)})$"
+    low, high = keywords.get("minLength", 0), keywords.get("maxLength", "")
+    if keywords.keys() <= {"minLength", "maxLength"} and is_integer(low) and (high == "" or is_integer(high)):
+        return f"^(?s:.){{{low},{high}}}$"
+    return None
+
+
 def _any(parts: list[Any]) -> Any:
     parts = [part for part in parts if part is not False]
     return parts[0] if len(parts) == 1 else {"anyOf": parts} if parts else False

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phi4mm.errors import InputError
-from phi4mm.processing.json_negation import CannotNegate, Negation
+from phi4mm.processing.json_negation import CannotNegate, Negation, names_pattern
 from phi4mm.processing.tool_calls import MAX_DEPTH
 
 MAX_SCHEMA = 2**16  # bytes of JSON
@@ -35,7 +35,8 @@ _TYPE_OF = {dict: "object", list: "array", str: "string", bool: "boolean", int: 
 def schema_text(schema: dict[str, Any], name: str) -> str:
     """The schema as JSON, with our own options for the library in place of any that it contains.
 
-    `oneOf`, `not`, `if` and dependencies become `anyOf` and `allOf`, where these can say exactly the same.
+    `oneOf`, `not`, `if`, dependencies and `propertyNames` become `anyOf`, `allOf` and `patternProperties`, where these
+    can say exactly the same.
     raises  InputError, in which the schema is called `name`, for one that is too large or is no JSON
     """
     level: list[Any] = [schema]
@@ -90,6 +91,7 @@ class _Rewriter:
             (("if", "then", "else"), self._if),
             (("oneOf",), self._one_of),
             (("dependentRequired", "dependentSchemas", "dependencies"), self._dependent),
+            (("propertyNames",), self._property_names),
         ):
             if schema.keys() & set(keywords) and isinstance(schema.get("allOf", ()), (list, tuple)):
                 with contextlib.suppress(CannotNegate):  # the library refuses the keyword by its name
@@ -144,6 +146,16 @@ class _Rewriter:
                 then = {"required": needed} if isinstance(needed, (list, tuple)) else needed
                 more.append({"anyOf": [{"properties": {name: False}}, then]})
         return more
+
+    def _property_names(self, schema: dict[str, Any]) -> list[Any]:
+        """No property but those whose name fits one regular expression."""
+        names = self._resolved(schema["propertyNames"])
+        if isinstance(names, bool):
+            return [] if names else [{"additionalProperties": False}]
+        pattern = names_pattern(names) if isinstance(names, dict) else None
+        if pattern is None:
+            raise CannotNegate("propertyNames")
+        return [{"patternProperties": {pattern: {}}, "additionalProperties": False}]
 
     def _exclusive(self, one: Any, other: Any) -> bool:
         """Whether no value fits both: by their constants or types, or by those of a property that both require."""
