@@ -12,19 +12,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from phi4mm.processing.grammar import grammar_source
+from phi4mm.processing.structured import Grammars
+from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.processing.tool_calls import MAX_DEPTH, MAX_MISSES, find_tool_calls
-from phi4mm.processing.tool_stream import CallDelta, Delta, ToolStream
+from phi4mm.processing.tool_stream import CallDelta, Delta, StructuredToolStream, ToolStream
 from phi4mm.protocol.messages import Tool, ToolCall
+from tests.processing.test_structured import random_answer
 
 PLOT = Tool("plot", "", {"type": "object", "properties": {}, "additionalProperties": True})
 WEATHER = Tool("weather", "", {"city": {"type": "str"}, "days": {"type": "int", "default": 1}})
-TOOLS = (PLOT, WEATHER)
+NOTE = Tool(
+    "note", "", {"lines": {"type": "array", "items": {"type": "array", "items": {"maxLength": 6, "type": "string"}}}}
+)
+TOOLS = (PLOT, WEATHER, NOTE)
 NESTED = {"points": [[1, 2], [3, [4, {"a": [5.5e-3]}]]], "text": 'a ] } " ⟨\\', "none": None, "yes": True}
 QUOTED = {"text": 'functools[{"name": "weather", "arguments": {"city": "x"}}] <|tool_call|>[', "é\n": "\ud800"}
 
 
-def deltas(pieces: Iterable[str], tools: Sequence[Tool] = TOOLS) -> list[Delta]:
-    stream = ToolStream(tools)
+def deltas(pieces: Iterable[str], *, held_by_grammar: bool = False) -> list[Delta]:
+    stream = ToolStream(TOOLS, held_by_grammar=held_by_grammar)
     return [*itertools.chain.from_iterable(map(stream.push, pieces)), *stream.finish()]
 
 
@@ -205,3 +212,80 @@ def test_hostile_answers_take_linear_time_letter_by_letter(answer: str) -> None:
     assert found == find_tool_calls(answer, TOOLS)
     cuts = sorted(random.Random(1).sample(range(len(answer)), 50))
     assert joined(deltas(answer[a:b] for a, b in itertools.pairwise([0, *cuts, len(answer)]))) == found
+
+
+@pytest.fixture(scope="module")
+def grammars(tokenizer: Tokenizer) -> Grammars:
+    return Grammars(tokenizer, tokenizer.size, (tokenizer.id(Special.END),))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("choice", "parallel"), [("required", True), ("weather", True), ("auto", False)])
+def test_calls_of_a_grammar_are_sent_while_they_grow(
+    grammars: Grammars, choice: str, parallel: bool, seed: int
+) -> None:
+    """Any answer of the grammar, cut anywhere: joined as in the whole, and sent in the same parts up to the cut."""
+    source = grammar_source(None, (WEATHER, NOTE), choice, parallel)
+    assert source is not None
+    matcher = grammars.start(source)
+    for token in grammars.tokenizer.encode_text("functools["):
+        matcher.accept(token)
+    rest = random_answer(grammars, matcher, seed, 3000)
+    assert rest is not None
+    answer = f"functools[{rest}"
+    calls, text = find_tool_calls(answer, TOOLS)
+    assert calls
+    assert (
+        joined(deltas(answer, held_by_grammar=True)) == joined(deltas([answer], held_by_grammar=True)) == (calls, text)
+    )
+    for cut in random.Random(seed).sample(range(len(answer)), 20):
+        assert joined(deltas([answer[:cut], answer[cut:]], held_by_grammar=True)) == (calls, text)
+        begun = [delta for delta in deltas(answer[:cut], held_by_grammar=True) if isinstance(delta, CallDelta)]
+        whole = [delta for delta in deltas(answer, held_by_grammar=True) if isinstance(delta, CallDelta)]
+        assert begun[:-1] == whole[: len(begun[:-1])]
+
+
+def test_arguments_are_sent_at_each_piece_under_a_grammar() -> None:
+    """A file that is written by a call would else arrive at its end; words and other marks are text."""
+    stream = ToolStream(TOOLS, held_by_grammar=True)
+    assert stream.push("My functools is. func") == ["My functools is."]
+    assert stream.push('tools[{"name": "plot", "argum') == []
+    assert stream.push('ents": ') == [CallDelta(0, "plot", "")]
+    assert stream.push('{"x": "}\\u00') == [CallDelta(0, None, '{"x": "}')]
+    assert stream.push('e9"') == [CallDelta(0, None, '\\u00e9"')]
+    assert stream.push("}") == [CallDelta(0, None, "}")]
+    assert stream.push('}, {"name": "weather", "arguments": {"ci') == [
+        CallDelta(1, "weather", ""),
+        CallDelta(1, None, '{"ci'),
+    ]
+    assert stream.push('ty": "a') == [CallDelta(1, None, 'ty": "a')]
+    assert stream.finish() == []
+    cut = ToolStream(TOOLS, held_by_grammar=True)
+    assert cut.push('functools[{"name": "pl') == []
+    assert cut.finish() == ['functools[{"name": "pl']
+    deep = f'functools[{{"name": "plot", "arguments": {{"x": {"[" * 99}'
+    assert (
+        joined([delta for delta in deltas([deep], held_by_grammar=True) if isinstance(delta, str)])[1]
+        == f'{{"x": {"[" * 99}'
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("", "fun", "functools", '{"a": "b"}', "functools[1] is text", f'{{"say": "functools[{call("plot", {})}]"}}'),
+        *(f"functools[{call('plot', QUOTED)}, {call('weather', {'city': 'a'})}]", f"functools[{call('plot', {})}] no"),
+        f"functools[{call('other', {})}]",
+    ],
+)
+def test_a_structured_answer_is_text_or_calls_as_a_whole(answer: str) -> None:
+    """A call that a string of the answer quotes would be cut out of its JSON."""
+    calls, content = find_tool_calls(answer, TOOLS)
+    expected = (calls, "") if calls and not content else ([], answer)
+    for size in (1, 3, 100):
+        stream = StructuredToolStream(TOOLS)
+        found = [delta for at in range(0, len(answer), size) for delta in stream.push(answer[at : at + size])]
+        assert joined([*found, *stream.finish()]) == expected
+    stream = StructuredToolStream(TOOLS)
+    assert stream.push('{"a') == ['{"a']
+    assert stream.push('": ') == ['": ']

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import weakref
 from collections import deque
@@ -66,7 +67,8 @@ class _Answer:
 class Stream:
     """An answer that is read while it grows: iterate with `for` or `async for` over its text, then read `reply`.
 
-    For one reader at a time. Closing it early, or deleting it, aborts the request at once.
+    For one reader at a time. Closing it early or deleting it, or cancelling a task that waits for it, aborts the
+    request: its memory is free before the next step.
     """
 
     def __init__(
@@ -109,8 +111,12 @@ class Stream:
 
     async def __anext__(self) -> str:
         """Like `__next__`, without blocking the event loop."""
-        while (piece := self._next_piece()) is None:
-            self._take(await self._outputs.aget())
+        try:
+            while (piece := self._next_piece()) is None:
+                self._take(await self._outputs.aget())
+        except (asyncio.CancelledError, GeneratorExit):
+            self.close()
+            raise
         if not piece:
             raise StopAsyncIteration
         return piece
@@ -181,6 +187,14 @@ class Stream:
         return self
 
     def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Stream:
+        return self
+
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()

@@ -18,6 +18,7 @@ from phi4mm.processing.tool_calls import (
     MAX_MISSES,
     argument_names,
     calls_at,
+    find_tool_calls,
     is_declared,
     skip_blanks,
 )
@@ -43,6 +44,8 @@ def _starts(mark: str) -> str:
     return "|".join(re.escape(mark[:length]) for length in range(len(mark) - 1, 0, -1))
 
 
+# How calls follow each other in the form that a grammar holds an answer to; after an object of arguments, or the mark.
+_NEXT_CALL: Final = re.compile(r'(?:\[|\}, )\{"name": "([^"]+)", "arguments": |\}\]')
 _MAY_BE_MARK: Final = re.compile(rf"(?:(?<!\w)(?:{_starts(FUNCTOOLS)})|{_starts(CALL)})\Z")
 
 
@@ -51,10 +54,18 @@ class ToolStream:
 
     Text is withheld while it may be the beginning of a mark, white space until text follows it, and a list of calls
     until it ends: one call of another tool, or a missing bracket, makes all of it text. Linear in the answer.
+
+    Where a grammar holds the answer to calls (a tool choice, or no parallel calls), they are certain from the
+    beginning: arguments are sent while they grow, and a call that `max_tokens` cuts is sent as far as it came.
     """
 
-    def __init__(self, tools: Sequence[Tool]) -> None:
-        """Calls of other tools than `tools`, or with arguments that they do not declare, stay text."""
+    def __init__(self, tools: Sequence[Tool], *, held_by_grammar: bool = False) -> None:
+        """Calls of other tools than `tools`, or with arguments that they do not declare, stay text.
+
+        held_by_grammar  the answer follows a grammar of `grammar_source` for these tools, without a response format
+        """
+        self._held_by_grammar = held_by_grammar
+        self._arguments: JSONExtent | None = None  # that are sent while they grow
         self._allowed = {tool.name: argument_names(tool) for tool in tools}
         self._deltas: list[Delta] = []
         self._calls = self._misses = 0
@@ -75,6 +86,10 @@ class ToolStream:
 
     def finish(self) -> list[Delta]:
         """The answer has ended: returns what was withheld."""
+        if self._arguments is not None:
+            if not self._arguments.ended:
+                self._send_arguments(self._held)
+            return self._take()
         while self._extent is not None:
             self._read(*self._miss(self._held, 0))
         self._say(self._held)
@@ -91,7 +106,9 @@ class ToolStream:
 
     def _read(self, text: str, at: int) -> None:
         while at < len(text):
-            if self._extent is not None:
+            if self._arguments is not None or (self._extent is not None and self._held_by_grammar):
+                text, at = self._follow_certain(text, at)
+            elif self._extent is not None:
                 text, at = self._follow(text, at)
             elif self._after:
                 at = self._skip_end(text, at)
@@ -136,6 +153,38 @@ class ToolStream:
             self._say(whole)
         return text, end
 
+    def _follow_certain(self, text: str, at: int) -> tuple[str, int]:
+        """Follow a list that can only be one of calls, and send their parts."""
+        if self._extent is not None and text[at] != "[":
+            return self._miss(text, at)
+        if self._arguments is not None and not self._arguments.ended:
+            try:
+                end = self._arguments.feed(text, at)
+            except ValueError:  # nested too deep
+                self._arguments, self._misses = None, MAX_MISSES
+                return text, at
+            self._send_arguments(text[at:end])
+            if self._arguments.ended:
+                return text, end
+            self._held = text[end:]
+            return text, len(text)
+        found = _NEXT_CALL.match(text, at)
+        if found is None:
+            self._held = text[at:]
+            return text, len(text)
+        self._extent = None
+        if found[1] is None:
+            self._arguments, self._after = None, self._mark
+        else:
+            self._arguments = JSONExtent(calls=False)
+            self._deltas.append(CallDelta(self._calls, found[1], ""))
+            self._calls += 1
+        return text, found.end()
+
+    def _send_arguments(self, text: str) -> None:
+        if text:
+            self._deltas.append(CallDelta(self._calls - 1, None, text))
+
     def _miss(self, text: str, at: int) -> tuple[str, int]:
         """The mark began no calls: it is text, and what follows it is read again."""
         self._misses += 1
@@ -168,3 +217,32 @@ class ToolStream:
             self._blanks = []
         if self._blanks is not None and len(said) < len(text):
             self._blanks.append(text[len(said) :])
+
+
+class StructuredToolStream:
+    """The same for an answer with a response format: it is text, whatever its strings quote, or calls as a whole."""
+
+    def __init__(self, tools: Sequence[Tool]) -> None:
+        """See ToolStream."""
+        self._tools = tools
+        self._pieces: list[str] = []  # withheld
+        self._begin = ""  # of the answer, long enough to know what it is
+
+    def push(self, piece: str) -> list[Delta]:
+        """See ToolStream."""
+        if len(self._begin) < len(FUNCTOOLS):
+            self._begin += piece[: len(FUNCTOOLS)]
+        self._pieces.append(piece)
+        return [] if FUNCTOOLS.startswith(self._begin[: len(FUNCTOOLS)]) else self._withheld()
+
+    def finish(self) -> list[Delta]:
+        """See ToolStream."""
+        calls, content = find_tool_calls("".join(self._pieces), self._tools)
+        if content or not calls:
+            return self._withheld()
+        return [CallDelta(n, call.name, json.dumps(call.arguments, ensure_ascii=False)) for n, call in enumerate(calls)]
+
+    def _withheld(self) -> list[Delta]:
+        text = "".join(self._pieces)
+        self._pieces = []
+        return [text] if text else []
