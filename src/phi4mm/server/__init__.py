@@ -1,1 +1,1 @@
-"""The HTTP server and its page."""
+"""The HTTP server: OpenAI's routes over a loaded model. The web framework is imported here alone."""
