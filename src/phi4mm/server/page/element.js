@@ -58,14 +58,14 @@ export function element(tag, { text, on = {}, aria = {}, data = {}, ...rest } = 
   return node;
 }
 
-/** A symbol of icons.svg, hidden from screen readers: the control around it has the name. */
+/** A sign of index.html, hidden from screen readers: the control around it has the name. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   const use = document.createElementNS(SVG, "use");
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
   svg.setAttribute("focusable", "false");
-  use.setAttribute("href", `icons.svg#${name}`);
+  use.setAttribute("href", `#icon-${name}`);
   svg.append(use);
   return svg;
 }

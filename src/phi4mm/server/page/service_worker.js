@@ -21,7 +21,7 @@ const FILES = [
   "event_stream.js",
   "generation.js",
   "icon.svg",
-  "icons.svg",
+ 
   "inline.js",
   "layout.css",
   "library.js",
