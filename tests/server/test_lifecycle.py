@@ -179,3 +179,14 @@ def test_a_wrong_model_ends_the_server_with_one_line() -> None:
     assert done.returncode == 1
     assert "/none/such" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_sigterm_while_the_model_loads_ends_the_server_at_once() -> None:
+    """A large model loads for minutes; nobody waits for one that is not wanted any more."""
+    running = start()
+    try:
+        assert running.http.get("/health").json() == {"status": "loading"}
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(20) == 0
+    finally:
+        running.stop()

@@ -56,8 +56,10 @@ async def prompts_of(service: Service, given: str | list[str | int | list[int]])
     for each in given:
         if isinstance(each, int):
             raise ApiError(400, "prompt mixes token ids with prompts; expected one kind", param="prompt")
-        is_text = isinstance(each, str)
-        prompts.append(await service.preparer.raw(each) if is_text else _prompt_of_ids(each, tokenizer))
+        if isinstance(each, str):
+            prompts.append(await service.preparer.raw(each))
+        else:
+            prompts.append(_prompt_of_ids(each, tokenizer))
     return prompts
 
 

@@ -79,7 +79,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins to drain, the second one ends at once."""
-        if self._service.draining:
+        if self._service.draining or not self.started:
             self.force_exit = self.should_exit = True
             return
         self._service.draining = True

@@ -59,6 +59,6 @@ async def metrics(request: Request) -> Response:
                 stats = await asyncio.to_thread(service.model.stats)
         except TimeoutError:
             return Response(text, media_type=CONTENT_TYPE_LATEST)
-        registry.register(_EngineFigures(stats, service.name))  # type: ignore[arg-type]  # it needs only `collect`
+        registry.register(_EngineFigures(stats, service.name))
         text += generate_latest(registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -25,7 +25,7 @@ class Metrics:
         def histogram(metric: str, help: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(f"vllm:{metric}", help, ["model_name"], buckets=buckets, registry=self.registry).labels(
                 name
-            )  # type: ignore[return-value]  # of the same class
+            )
 
         self.first_token = histogram("time_to_first_token_seconds", "From the request to the first token", _SECONDS)
         self.between = histogram("inter_token_latency_seconds", "Between two outputs of an answer", _SECONDS)

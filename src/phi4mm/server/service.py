@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 from phi4mm.config.engine import EngineArgs, EngineConfig
@@ -41,9 +45,11 @@ class Service:
             quantize=self.settings.quantize or None,  # type: ignore[arg-type]  # EngineConfig checks it
             engine_args=self._engine_args,
         )
-        model = await asyncio.to_thread(
-            load_model, self._folder, config, adapters=self.settings.adapters, engine="process", kind=Model
-        )
+        load = partial(load_model, self._folder, config, adapters=self.settings.adapters, engine="process", kind=Model)
+        loading: Future[Model] = Future()
+        # Not in a pool, whose threads are waited for at exit: a server that is told to stop does not load to the end.
+        threading.Thread(target=_finish, args=(load, loading), name="phi4mm-load", daemon=True).start()
+        model = await asyncio.wrap_future(loading)
         self._loaded = model, self._preparer(model)
         log.info("%s is loaded: %s", self.name, "; ".join(model.settings.reasons))
 
@@ -84,3 +90,11 @@ class Service:
         if self._loaded is None:
             raise ApiError(503, "the model is loading; try again soon", code="loading", retry_after=RETRY_SECONDS)
         return self._loaded
+
+
+def _finish(call: Callable[[], Model], result: Future[Model]) -> None:
+    """Put the result of `call`, or its error, where it is waited for."""
+    try:
+        result.set_result(call())
+    except BaseException as error:
+        result.set_exception(error)
