@@ -5,13 +5,17 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c con
 CPU_INDEX = https://download.pytorch.org/whl/cpu
 TRACED = tests/engine tests/processing tests/invariants tests/inference/test_prompts.py tests/inference/test_inputs.py
 
-.PHONY: demo test test-fast test-native test-coverage test-others test-packages prove prove-list check format docs docs-serve clean
+.PHONY: demo test chromium test-fast test-native test-coverage test-others test-packages prove prove-list check format docs docs-serve clean
 
 demo: .venv/core.stamp
 	.venv/bin/python examples/demo.py
 
 test: .venv/dev.stamp
 	.venv/bin/python -m pytest
+
+# Debian's browser, which the tests of the page drive; where it cannot be installed they skip, and say so.
+chromium:
+	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 # Half a minute: tests/fast.txt names them. What starts processes, trains or compares with transformers is not in it.
 test-fast: .venv/dev.stamp

@@ -47,6 +47,10 @@ PARTS = {
             "tests/engine/test_kv_pages.py",
         ),
     ),
+    "media": (
+        ("bench/media.py", "--cases", "10000"),
+        ("PHI4MM_EXAMPLES=10000", "-m", "pytest", "-q", "-m", "property", "tests/server/test_preparing.py"),
+    ),
     "processes": (
         ("bench/processes.py", "--count", "500"),
         ("bench/processes.py", "--count", "200", "--without-remedy"),

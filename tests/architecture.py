@@ -67,10 +67,12 @@ WITHOUT_TORCH = ("values", "processing", "metrics", "nano.synth", "public")
 MODULES_WITHOUT_TORCH = (
     *(f"engine.{name}" for name in ("messages", "request", "kv_pages", "encoder_cache", "speculative", "scheduler")),
     "engine.transport",
-    *(f"cli.{name}" for name in ("main", "run", "chat")),
+    *(f"cli.{name}" for name in ("main", "run", "chat", "serve")),
     *(f"training.{name}" for name in ("data", "workers")),
     *(f"evaluation.{name}" for name in ("comparison", "evaluate", "intervals", "records", "rows", "scoring", "units")),
     "nano.evaluation",
+    *(f"server.{name}" for name in ("decoding", "fetching", "local_media", "media_error", "media_policy")),
+    *(f"server.{name}" for name in ("preparing", "prompt_wire")),
 )
 # Other packages and the areas that may import them; None: all areas. `torch` has its own test.
 AREAS_OF = {
@@ -83,10 +85,15 @@ AREAS_OF = {
     "tokenizers": ("processing", "nano"),
     "safetensors": ("checkpoint", "training", "nano"),
     "huggingface_hub": ("checkpoint",),
+    "h11": ("server",),
     "llguidance": ("processing",),
     "espeakng_loader": ("nano",),
     "onnxruntime": ("nano",),
     "sacrebleu": ("metrics",),
+    "starlette": ("server",),
+    "uvicorn": ("server",),
+    "msgspec": ("server",),
+    "prometheus_client": ("server",),
 }
 WITH_PUBLIC_INIT = {"compat"}  # packages, besides phi4mm itself, whose __init__ imports their public names
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "shared", "tools_common"}

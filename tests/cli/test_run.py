@@ -260,6 +260,7 @@ def test_every_sampling_parameter_has_its_flag(model: FakeModel, capsys: pytest.
         "repetition_penalty": 1.2,
         "presence_penalty": 0.3,
         "frequency_penalty": 0.4,
+        "logit_bias": ((5, -100.0), (7, 2.5)),
         "stop": ("a", "b"),
         "seed": 3,
         "max_tokens": 7,
@@ -270,7 +271,7 @@ def test_every_sampling_parameter_has_its_flag(model: FakeModel, capsys: pytest.
     argv = []
     for name, value in values.items():
         for one in value if isinstance(value, tuple) else (value,):
-            argv += ["--" + name.replace("_", "-"), str(one)]
+            argv += ["--" + name.replace("_", "-"), "=".join(map(str, one)) if isinstance(one, tuple) else str(one)]
     assert main(["run", "nano", "-p", "hi", "--json", *argv]) == 0
     assert model.calls[0].params == SamplingParams(**values)  # type: ignore[arg-type]
     assert main(["run", "nano", "-p", "hi"]) == 0
@@ -285,6 +286,7 @@ def test_wrong_options_are_wrong_use_and_load_no_model(
     prompt = ("run", "nano", "-p", "hi")
     assert "temperature is -1.0; expected a number from 0 to 100" in wrong_use(capsys, *prompt, "--temperature", "-1")
     assert "temperature is nan" in wrong_use(capsys, *prompt, "--temperature", "nan")
+    assert "'5' is no ID=BIAS, as in 5=-100" in wrong_use(capsys, *prompt, "--logit-bias", "5")
     assert "a stop string has 0 characters" in wrong_use(capsys, *prompt, "--stop", "")
     assert "invalid int value: 'many'" in wrong_use(capsys, *prompt, "--max-tokens", "many")
     assert "device is 'tpu'; expected one of auto, cpu, cuda" in wrong_use(capsys, *prompt, "--device", "tpu")

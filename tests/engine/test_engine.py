@@ -40,6 +40,12 @@ def test_a_request_that_can_never_run_is_refused(rope96: Phi4MM) -> None:
         add(engine, Prompt(()), FOUR)
     with pytest.raises(InputError, match=r"may need 1001 cached tokens and the cache holds 128; lower max_tokens"):
         add(engine, Prompt((1, 2)), SamplingParams(max_tokens=1000))
+    vocabulary = rope96.config.text.vocab_size
+    for wrong in (vocabulary, -1, 10**30):
+        with pytest.raises(InputError, match=f"the prompt has the token id {wrong}; expected 0 to {vocabulary - 1}"):
+            add(engine, Prompt((1, wrong, 2)), FOUR)
+    with pytest.raises(InputError, match=f"logit_bias names the token id {vocabulary}; expected 0 to {vocabulary - 1}"):
+        add(engine, Prompt((1, 2)), SamplingParams(max_tokens=4, logit_bias=((3, 1.0), (vocabulary, 1.0))))
     prompt = make_prompt("clip", [clip(8000)], 2)
     without_digest = dataclasses.replace(prompt, spans=(dataclasses.replace(prompt.spans[0], digest=b"x"),))
     with pytest.raises(InputError, match="the digest of an audio has 1 bytes; expected the 32 of SHA-256"):

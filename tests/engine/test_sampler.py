@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
@@ -22,8 +23,8 @@ def log(*probabilities: float) -> torch.Tensor:
     return torch.tensor(probabilities).log()
 
 
-def greedy(logits: torch.Tensor, prompt: list[int], answer: list[int], **options: float) -> int:
-    return sampler.sample(logits, SamplingParams(**options), prompt, answer, None)  # type: ignore[arg-type]
+def greedy(logits: torch.Tensor, prompt: list[int], answer: list[int], **options: Any) -> int:
+    return sampler.sample(logits, SamplingParams(**options), prompt, answer, None)
 
 
 def test_the_repetition_penalty_divides_positive_and_multiplies_negative_logits_once() -> None:
@@ -36,6 +37,33 @@ def test_presence_counts_once_and_frequency_each_time() -> None:
     """The two penalties are easily mixed up."""
     out = sampler.penalize_answer(torch.tensor([1.0, 1.0, 1.0]), 0.5, 0.25, [1, 1, 1, 2])
     assert out.tolist() == [1.0, -0.25, 0.25]
+
+
+def test_a_bias_is_added_before_penalties_temperature_and_filters() -> None:
+    """Added later, it would be divided by the temperature, or could not bring back what top-k dropped."""
+    logits = torch.tensor([2.0, 1.0, 0.0])
+    assert greedy(logits, [], [], logit_bias=((2, 2.5),)) == 2
+    assert greedy(logits, [], [2], logit_bias=((2, 2.5),), presence_penalty=1.0) == 0
+    assert greedy(logits, [2], [], logit_bias=((2, 2.5),), repetition_penalty=2.0) == 0  # 2.5 / 2, and not 0 / 2 + 2.5
+    params = SamplingParams(temperature=5.0, top_k=1, logit_bias=((2, 2.5),))
+    assert sampler.sample(logits, params, [], [], sampler.new_generator(0)) == 2
+    assert logits.tolist() == [2.0, 1.0, 0.0]
+
+
+def test_a_bias_does_not_allow_what_the_grammar_forbids() -> None:
+    """An answer outside its grammar would end with an error."""
+    masked = torch.tensor([-math.inf, 1.0, 0.0])
+    assert greedy(masked, [], [], logit_bias=((0, 100.0),)) == 1
+
+
+def test_the_log_probability_of_a_draw_is_that_of_the_biased_distribution() -> None:
+    """GRPO divides by it; without the bias every ratio would be wrong."""
+    logits, biased = torch.tensor([2.0, 1.0, 0.0]), torch.tensor([2.0, -1.0, 3.0])
+    params = SamplingParams(temperature=0.7, top_p=0.9, logit_bias=((1, -2.0), (2, 3.0)))
+    plain = SamplingParams(temperature=0.7, top_p=0.9)
+    for token in (0, 2):
+        found = sampler.sampling_logprob(logits, token, params, [], [])
+        assert found == pytest.approx(sampler.sampling_logprob(biased, token, plain, [], []), abs=1e-6)
 
 
 def test_only_the_repetition_penalty_uses_the_prompt() -> None:

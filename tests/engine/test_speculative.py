@@ -128,6 +128,7 @@ def test_a_parameter_that_changes_logits_ends_speculation() -> None:
         "repetition_penalty": 1.1,
         "presence_penalty": 0.5,
         "frequency_penalty": 0.5,
+        "logit_bias": ((5, 1.0),),
         "logprobs": 1,
     }
     assert neutral | set(other) == {field.name for field in fields(SamplingParams)}

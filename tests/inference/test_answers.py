@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,53 @@ def test_there_is_one_log_probability_for_each_token_if_requested(small: Model) 
     reply = small.chat(QUESTION, params=replace(DRAWN, logprobs=2))
     assert tuple(entry.token for entry in reply.logprobs) == reply.ids
     assert all(entry.logprob <= entry.top[0][1] <= 0 and len(entry.top) == 2 for entry in reply.logprobs)
+
+
+def test_a_bias_forces_or_bans_a_token_and_leaves_its_neighbours_alone(small: Model) -> None:
+    """Bias 100 forces a token and -100 bans it, as OpenAI's reference says; drawn, greedy, and beside others."""
+    plain, drawn = SamplingParams(max_tokens=6), replace(DRAWN, logprobs=1)
+    first, most_drawn = small.chat(QUESTION, params=plain), small.chat(QUESTION, params=drawn)
+    forced = small.processor.tokenizer.encode_text("a")[0]
+    kinds = [
+        plain,
+        replace(plain, logit_bias=((forced, 100),)),
+        replace(plain, logit_bias=((first.ids[0], -100),)),
+        drawn,
+        replace(drawn, logit_bias=((forced, 100),)),
+        replace(drawn, logit_bias=tuple((id, -100) for id in set(most_drawn.ids))),
+    ]
+    together = small.batch([ChatRequest(QUESTION, params=params) for params in kinds])
+    assert [reply.ids for reply in together] == [small.chat(QUESTION, params=params).ids for params in kinds]
+    for base, forcing, banning in (together[:3], together[3:]):
+        assert set(forcing.ids) == {forced} != set(base.ids)
+        assert base.ids[0] not in banning.ids
+    assert together[3].ids == most_drawn.ids
+    assert not set(together[5].ids) & set(most_drawn.ids)
+    biased = together[4].logprobs[0]
+    assert biased.sampling_logprob == pytest.approx(0.0, abs=1e-6)  # the model's own is before the bias
+    assert biased.logprob < -0.1
+
+
+@pytest.mark.parametrize(
+    ("bias", "message"),
+    [
+        ({5: 101}, "the bias of token 5 is 101; expected a number from -100 to 100"),
+        ({5: float("nan")}, "the bias of token 5 is nan"),
+        ({"5": 1}, "a token id of logit_bias is '5'; expected a whole number"),
+        ({-1: 1}, "a token id of logit_bias is -1; expected a whole number from 0"),
+        (dict.fromkeys(range(301), 1), "logit_bias has 301 tokens; at most 300 are allowed"),
+        (((5, 1), (5, 2)), "logit_bias names a token twice"),
+        ([(5,)], r"logit_bias is \(\(5,\),\); expected a dict"),
+        ("5", "logit_bias is '5'; expected a dict"),
+        ((5, 1), r"logit_bias is \(5, 1\); expected a dict"),
+    ],
+)
+def test_a_bias_of_another_form_is_refused(bias: Any, message: str) -> None:
+    """Each would fail later, in a step, or be ignored."""
+    with pytest.raises(InputError, match=message):
+        SamplingParams(logit_bias=bias)
+    assert SamplingParams(logit_bias=[(5, 1)]) == SamplingParams(logit_bias={5: 1})  # type: ignore[arg-type]
+    assert SamplingParams(logit_bias=None).logit_bias == ()  # type: ignore[arg-type]
 
 
 def test_a_batch_larger_than_the_queue_waits_for_room(small_folder: Path) -> None:

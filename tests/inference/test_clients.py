@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import PIL.Image
@@ -18,6 +19,7 @@ import pytest
 import phi4mm
 from phi4mm import CapacityError, ChatRequest, EngineArgs, EngineError, InputError, SamplingParams
 from phi4mm.api import Model
+from phi4mm.processing.tokenizer import Special
 
 WORDS = ("Hello.", "Good morning.", "Thank you.", "Goodbye.")
 SHORT = SamplingParams(max_tokens=16)
@@ -124,6 +126,63 @@ def test_a_deleted_stream_stops_generating(nano: Model) -> None:
     assert not before.busy
     nano.chat("Goodbye.", params=SamplingParams(max_tokens=3))
     assert nano.stats().completion_tokens_total - before.completion_tokens_total <= 3
+
+
+@pytest.mark.parametrize("engine", ["thread", "process", "inline"])
+@pytest.mark.parametrize("leave", ["cancel", "close"])
+def test_a4_a_client_that_leaves_before_the_first_piece_frees_its_pages(
+    small_folder: Path, engine: Literal["thread", "process", "inline"], leave: str
+) -> None:
+    """Requirement a4: pages are free within one step also when nothing was read yet, streamed or not."""
+
+    async def client(model: Model, read: str) -> None:
+        silent = model.processor.tokenizer.id(Special.USER)  # a token without text: the first piece never comes
+        params = SamplingParams(max_tokens=150, logit_bias=((silent, 100),))
+        stream = model.stream("hello world", params=params)
+
+        async def wait() -> None:
+            await (anext(stream) if read == "anext" else stream.afinish())
+
+        waiting = asyncio.create_task(wait())
+        await asyncio.sleep(0)  # begins to wait
+        while not model.stats().running:
+            await asyncio.sleep(0)
+        assert model.stats().pages_held
+        if leave == "cancel":
+            waiting.cancel()
+        else:
+            stream.close()
+        steps = model.stats().steps_total
+        await asyncio.gather(waiting, return_exceptions=True)
+        stats = model.stats()
+        assert (stats.pages_held, stats.running, stats.waiting) == (0, 0, 0)
+        assert stats.steps_total <= steps + 1
+
+    engine_args = EngineArgs(enable_prefix_caching=False)
+    with phi4mm.load(small_folder, device="cpu", engine=engine, engine_args=engine_args) as model:
+        for read in ("anext", "afinish"):
+            asyncio.run(asyncio.wait_for(client(model, read), 60))
+
+
+def test_a_stream_is_closed_at_the_end_of_its_async_with_and_when_its_reader_is(small_folder: Path) -> None:
+    """An exception of the body, such as a socket that was closed, must end the answer; so must `aclose` of a reader."""
+
+    async def fail(model: Model) -> None:
+        async with model.stream("hello world", params=SamplingParams(max_tokens=150)):
+            raise ConnectionResetError
+
+    async def drop(model: Model) -> None:
+        stream = model.stream("hello world", params=SamplingParams(max_tokens=150))
+        reader = stream.__anext__()
+        reader.send(None)  # begins to wait
+        reader.close()
+        assert not model.stats().busy
+
+    with phi4mm.load(small_folder, device="cpu") as model:
+        with pytest.raises(ConnectionResetError):
+            asyncio.run(fail(model))
+        asyncio.run(drop(model))
+        assert not model.stats().busy
 
 
 def test_usage_reports_cached_tokens_and_media(small_folder: Path) -> None:

@@ -166,6 +166,53 @@ def test_case_a9_under_a_forced_choice_only_declared_calls_arise(nano: Model, ch
         assert all((each.finish_reason, each.content) == ("tool_calls", "") for each in ended)
 
 
+def test_with_the_choice_of_no_tool_nothing_is_called(nano: Model) -> None:
+    """Nano knows the tool by heart: its call is text, as the prompt does not offer the tool either."""
+    reply = nano.chat("How warm is it in Paris?", tools=[TOOL], tool_choice="none")
+    assert (reply.tool_calls, reply.content, reply.finish_reason) == ((), reply.text, "stop")
+    assert reply.usage == nano.chat("How warm is it in Paris?").usage
+    assert nano.chat("How warm is it in Paris?", tools=[TOOL]).usage.prompt_tokens > reply.usage.prompt_tokens
+
+
+def test_without_parallel_calls_nano_makes_one_at_most(nano: Model) -> None:
+    """At a high temperature too, after words or alone; words alone are as free as without the setting."""
+    asked = [
+        ChatRequest(
+            "How warm is it?", params=noisy(seed, 300), tools=[TOOL], tool_choice=choice, parallel_tool_calls=False
+        )
+        for seed in range(4)
+        for choice in ("auto", "required")
+    ]
+    replies = nano.batch(asked)
+    assert all(len(reply.tool_calls) <= 1 for reply in replies)
+    assert any(reply.tool_calls for reply in replies)
+    greedy = nano.chat("How warm is it in Paris?", tools=[TOOL], parallel_tool_calls=False)
+    assert [call.name for call in greedy.tool_calls] == ["weather"]
+    words = nano.chat("Hello.", tools=[TOOL], parallel_tool_calls=False)
+    assert (words.text, words.content) == (nano.chat("Hello.", tools=[TOOL]).text, words.text)
+
+
+def test_words_before_the_one_call_are_content(nano: Model) -> None:
+    """Beside a response format, words turn calls into text; here they must not."""
+    said = 'Let me see. functools[{"name": "weather", "arguments": {"city": "Oslo", "days": 3}}]'
+    free = grammar_source(None, [as_tool(TOOL)], parallel_tool_calls=False)
+    assert free is not None
+    grammar = free.splitlines()[0] + f"\nwords: {json.dumps(said)}\n"  # of the answers that it allows, one
+    prompt = nano.processor.chat([Message.user("Hello.")])
+    reply = nano.submit(prompt, SamplingParams(max_tokens=99), tools=[as_tool(TOOL)], grammar=grammar).finish()
+    assert (reply.text, reply.content) == (said, "Let me see.")
+    assert [call.name for call in reply.tool_calls] == ["weather"]
+
+
+def test_nano_answers_with_a_json_object(nano: Model) -> None:
+    """OpenAI's json_object: any object, and nothing but it."""
+    object_ = ResponseFormat(json_object=True)
+    replies = nano.batch([ChatRequest("The cat.", params=noisy(s, 400), response_format=object_) for s in range(6)])
+    ended = [reply for reply in replies if reply.finish_reason == "stop"]
+    assert ended
+    assert all(isinstance(json.loads(reply.text), dict) for reply in ended)
+
+
 def test_case_a10_what_a_structured_output_quotes_is_no_call(nano: Model) -> None:
     """A schema's string may speak of a call; taking it out would leave broken JSON."""
     form = ResponseFormat(choice=('Say functools[{"name": "weather", "arguments": {"city": "x"}}]',))

@@ -44,6 +44,7 @@ def prompt(kind: str) -> Prompt:
 
 GREEDY = SamplingParams(max_tokens=MAX_TOKENS)
 DRAWN = SamplingParams(max_tokens=MAX_TOKENS, temperature=1.0, top_k=50, seed=7, frequency_penalty=0.5)
+BIASED = SamplingParams(max_tokens=MAX_TOKENS, logit_bias=tuple((id, id % 7 - 3.0) for id in range(200)))
 
 
 @functools.cache
@@ -83,7 +84,7 @@ def test_any_schedule_in_any_memory_gives_each_request_its_own_answer(rope96: Ph
     requests: list[tuple[str, Request]] = []
     for _ in range(data.draw(st.integers(2, 7))):
         kind = data.draw(st.sampled_from(KINDS))
-        params = data.draw(st.sampled_from([GREEDY, DRAWN]))
+        params = data.draw(st.sampled_from([GREEDY, DRAWN, BIASED]))
         requests.append((kind, add(engine, prompt(kind), params)))
         for _ in range(data.draw(st.integers(0, 12))):
             engine.step()

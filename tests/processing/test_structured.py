@@ -45,9 +45,13 @@ def allowed(matcher: Matcher) -> set[int]:
 
 
 def compiled(
-    grammars: Grammars, response_format: ResponseFormat | None, tools: tuple[Tool, ...] = (), choice: str = "auto"
+    grammars: Grammars,
+    response_format: ResponseFormat | None,
+    tools: tuple[Tool, ...] = (),
+    choice: str = "auto",
+    parallel: bool = True,
 ) -> Matcher:
-    source = grammar_source(response_format, tools, choice)
+    source = grammar_source(response_format, tools, choice, parallel)
     assert source is not None
     return grammars.start(source)
 
@@ -280,6 +284,66 @@ def test_a_named_tool_is_called_once(grammars: Grammars) -> None:
     assert not accepts(grammars, compiled(grammars, None, tools, "weather"), one)
 
 
+WORDS = ["", "It is sunny.", "Use functools.reduce(f, [1])", "functools", "myfunctools is", "a <|tool_call", "é {\n}"]
+ONE = 'functools[{"name": "clock", "arguments": {"zone": "UTC"}}]'
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_without_parallel_calls_words_are_free_and_may_end_in_one_call(grammars: Grammars, words: str) -> None:
+    """A client that can run one call at a time would lose the others, or fail."""
+
+    def allows(text: str) -> bool:
+        return accepts(grammars, compiled(grammars, None, (WEATHER, CLOCK), "auto", parallel=False), text)
+
+    assert allows(words)
+    assert allows(f"{words} {ONE}")
+    assert parse_tool_calls(ONE)
+    for more in (ONE, ", " + ONE[len("functools[") :], " functools", f" <|tool_call|>{ONE[9:]}", " and"):
+        assert not allows(f"{words} {ONE}{more}")
+    for mark in (
+        "functools {",
+        "functools[1",
+        "functools\n[",
+        "<|tool_call|>",
+        "xfunctools[",
+        "éfunctools[",
+        "functools{",
+    ):
+        assert not allows(f"{words} {mark}")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_without_parallel_calls_no_answer_has_two(grammars: Grammars, seed: int) -> None:
+    """Whatever tokens are drawn: by a required choice, beside a response format, and after words."""
+    tools = (WEATHER, CLOCK)
+    for matcher in (
+        compiled(grammars, None, tools, "required", parallel=False),
+        compiled(grammars, ResponseFormat(choice=("done",)), tools, parallel=False),
+        compiled(grammars, None, tools, parallel=False),
+    ):
+        for token in grammars.tokenizer.encode_text("functools["):
+            matcher.accept(token)
+        answer = random_answer(grammars, matcher, seed, max_tokens=3000)
+        assert answer is not None
+        assert len(parse_tool_calls(f"functools[{answer}")) == 1
+    assert not accepts(grammars, compiled(grammars, None, tools, "required", parallel=False), "It is sunny.")
+
+
+def test_any_json_object_is_one_answer_of_that_format(grammars: Grammars) -> None:
+    """OpenAI's json_object promises an object, not a list or a number, and no schema."""
+    for text, good in (('{"a": [1, {"b": null}]}', True), ("{}", True), ("[]", False), ("1", False), ("{} {}", False)):
+        assert accepts(grammars, compiled(grammars, ResponseFormat(json_object=True)), text) is good
+    assert accepts(grammars, compiled(grammars, ResponseFormat(json_object=True), (CLOCK,), parallel=False), ONE)
+
+
+def test_a_choice_of_no_tool_needs_no_grammar() -> None:
+    """The tools are left out of the prompt instead."""
+    assert grammar_source(None, [CLOCK], "none") is None
+    assert grammar_source(None, [], "none", False) is None
+    assert grammar_source(None, [], "auto", False) is None
+    assert "calls" not in str(grammar_source(ResponseFormat(choice=("done",)), [CLOCK], "none"))
+
+
 def test_with_a_response_format_and_tools_the_answer_is_either(grammars: Grammars) -> None:
     """An agent calls tools until it can give the structured answer; if that were forced, it could not call any."""
     response_format = ResponseFormat(choice=("done",))
@@ -315,8 +379,8 @@ def test_invalid_declarations_of_parameters_are_refused(parameters: dict[str, An
 @pytest.mark.parametrize(
     ("tools", "choice", "response_format", "message"),
     [
-        ((), "required", None, "tool_choice is 'required'; expected auto, as there are no tools"),
-        ((STOP,), "halt", None, "tool_choice is 'halt'; expected auto, required, stop"),
+        ((), "required", None, "tool_choice is 'required'; expected auto, none, as there are no tools"),
+        ((STOP,), "halt", None, "tool_choice is 'halt'; expected auto, none, required, stop"),
         ((STOP,), "stop", ResponseFormat(regex="a"), "cannot be combined with a response format"),
     ],
 )
@@ -331,8 +395,10 @@ def test_an_impossible_tool_choice_is_refused(
 @pytest.mark.parametrize(
     ("response_format", "message"),
     [
-        (lambda: ResponseFormat(), "has nothing; expected one of schema, regex, choice"),
+        (lambda: ResponseFormat(), "has nothing; expected one of schema, regex, choice, json_object"),
         (lambda: ResponseFormat(regex="a", choice=("b",)), "has regex and choice; expected one"),
+        (lambda: ResponseFormat(regex="a", json_object=True), "has regex and json_object; expected one"),
+        (lambda: ResponseFormat(json_object=cast(Any, {})), "json_object is {}; expected True or False"),
         (lambda: ResponseFormat(regex=""), "regex has 0 characters; expected 1 to 4096"),
         (lambda: ResponseFormat(regex="a" * 5000), "regex has 5000 characters"),
         (lambda: ResponseFormat(regex="a\\"), "lone backslash"),
@@ -394,8 +460,9 @@ def alternatives(count: int) -> dict[str, Any]:
             "cannot be enforced: .*Default retriever does not fetch",
         ),
         (ResponseFormat(schema={"type": "text"}), "Invalid type: text; correct or simplify it"),
-        (ResponseFormat(schema={"not": {}}), "Unimplemented keys"),
-        (ResponseFormat(schema={"x-guidance": {"lenient": True}, "not": {}}), "Unimplemented keys"),
+        (ResponseFormat(schema={"not": {}}), "Unsatisfiable schema"),
+        (ResponseFormat(schema={"contains": {}}), "Unimplemented keys"),
+        (ResponseFormat(schema={"x-guidance": {"lenient": True}, "contains": {}}), "Unimplemented keys"),
         (ResponseFormat(schema={"enum": []}), "Unsatisfiable schema"),
         (ResponseFormat(schema={"required": ["a"], "properties": {"a": False}, "type": "object"}), "Unsatisfiable"),
         (ResponseFormat(schema=alternatives(9)), "Too many items"),

@@ -117,7 +117,12 @@ def test_a_ratio_outside_the_clip_has_no_gradient(model: Phi4MM, processor: Proc
 
 
 @pytest.mark.parametrize(
-    "params", [SamplingParams(temperature=0.0), SamplingParams(temperature=1.0, repetition_penalty=1.1)]
+    "params",
+    [
+        SamplingParams(temperature=0.0),
+        SamplingParams(temperature=1.0, repetition_penalty=1.1),
+        SamplingParams(temperature=1.0, logit_bias=((1, 2.0),)),
+    ],
 )
 def test_parameters_whose_distribution_the_trainer_cannot_compute_are_refused(
     model: Phi4MM, processor: Processor, params: SamplingParams

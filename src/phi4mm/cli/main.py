@@ -23,6 +23,7 @@ from phi4mm.errors import PhiError
 
 COMMANDS = {
     "run": "answer a prompt with images and audio clips, or chat",
+    "serve": "answer over HTTP, as OpenAI's API does",
     "inspect": "show what is in a checkpoint and how much memory it needs",
     "quantize": "write a checkpoint with weights in 8 or 4 bits",
     "convert": "write a checkpoint in another layout, or only its adapters",
@@ -35,7 +36,6 @@ COMMANDS = {
 }
 # Commands that people try, and what does that today.
 INSTEAD = {
-    "serve": "there is no server yet; `model.batch` and `model.stream` in Python answer many requests at once",
     "transcribe": 'today: phi4mm run MODEL --audio FILE "Transcribe the audio clip into text."',
     "translate": 'today: phi4mm run MODEL --audio FILE "Translate the audio to English."',
     "read": 'documents are not read yet; today: phi4mm run MODEL --image PAGE "What does this page say?"',

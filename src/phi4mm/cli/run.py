@@ -19,7 +19,7 @@ from phi4mm.cli.conversation import Conversation
 from phi4mm.cli.question import add_arguments, read_question
 from phi4mm.config.engine import DTYPES, QUANTIZATIONS, EngineConfig
 from phi4mm.config.json_file import read_json_as
-from phi4mm.config.validate import shown_path
+from phi4mm.config.validate import shown, shown_path
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.nano.about import KNOWS
 from phi4mm.processing.tool_calls import as_tool
@@ -110,9 +110,21 @@ def _add_sampling_flag(parser: argparse.ArgumentParser, field: Field[Any]) -> st
     if field.name == "stop":
         parser.add_argument(flag, action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         return f"{flag} TEXT (repeatable)"
+    if field.name == "logit_bias":
+        parser.add_argument(flag, action="append", type=_bias, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        return f"{flag} ID=BIAS (repeatable)"
     number = float if isinstance(field.default, float) else int
     parser.add_argument(flag, type=number, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return f"{flag} {'N' if field.default is None else format(field.default, 'g')}"
+
+
+def _bias(text: str) -> tuple[int, float]:
+    """A token id and its bias, as in 5=-100. Raises argparse.ArgumentTypeError."""
+    id, _, bias = text.partition("=")
+    try:
+        return int(id), float(bias)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no ID=BIAS, as in 5=-100") from None
 
 
 def _wrapped(flags: Sequence[str]) -> str:

@@ -96,6 +96,7 @@ class Engine:
             engine_args=self.engine_args,
             reasons=self.reasons,
             context=self._model.config.text.rope.max_positions,
+            vocab_size=self._model.config.text.vocab_size,
             cache_tokens=self.pool.total * self.engine_args.page_size,
             towers=frozenset(kind for kind, tower in towers.items() if tower is not None),
             adapters=tuple(self._model.adapters),

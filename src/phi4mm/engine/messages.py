@@ -6,6 +6,7 @@ with `params.n` answers gets outputs with n different indexes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -66,6 +67,7 @@ class EngineInfo:
 
     engine_args   with `kv_cache_bytes` chosen; `reasons` says why
     context       most tokens of prompt and answer together
+    vocab_size    V: token ids are below it
     cache_tokens  tokens that fit in the pages
     towers        kinds of media ("image", "audio") whose tower the model was loaded with
     """
@@ -73,6 +75,7 @@ class EngineInfo:
     engine_args: EngineArgs
     reasons: tuple[str, ...]
     context: int
+    vocab_size: int
     cache_tokens: int
     towers: frozenset[str]
     adapters: tuple[Adapter, ...]
@@ -87,6 +90,8 @@ class EngineInfo:
                 f"the prompt has {len(ids)} tokens and the context holds {self.context}, the answer included;"
                 " shorten the text or use fewer or smaller images and audio clips"
             )
+        self._check_ids("the prompt has", ids)
+        self._check_ids("logit_bias names", [id for id, _ in request.params.logit_bias])
         if missing := sorted({span.kind for span in spans} - self.towers):
             raise InputError(
                 f"the prompt has {' and '.join(missing)} input but the model was loaded without a tower for it;"
@@ -110,6 +115,11 @@ class EngineInfo:
                     f"the digest of an {span.kind} has {len(span.digest)} bytes; expected the {DIGEST} of SHA-256 over"
                     " its processed array: the caches find media by it"
                 )
+
+    def _check_ids(self, where: str, ids: Sequence[int]) -> None:
+        for wrong in (min(ids, default=0), max(ids, default=0)):
+            if not 0 <= wrong < self.vocab_size:
+                raise InputError(f"{where} the token id {wrong}; expected 0 to {self.vocab_size - 1}")
 
 
 @dataclass(frozen=True)

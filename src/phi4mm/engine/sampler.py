@@ -1,8 +1,8 @@
 """Sampling: from the logits of one position to one token.
 
 Each step is a pure function logits -> logits for one sequence, so that an answer never depends on other sequences of
-the batch. The order is fixed: the grammar's mask, repetition penalty, presence and frequency penalties, temperature,
-top-k, top-p, min-p (each filter over what the one before it kept), then one draw.
+the batch. The order is fixed: the grammar's mask, logit bias, repetition penalty, presence and frequency penalties,
+temperature, top-k, top-p, min-p (each filter over what the one before it kept), then one draw.
 
 N positions whose logits are wanted, S tokens of one sequence, V vocabulary.
 """
@@ -62,7 +62,9 @@ def sampling_logprob(
 
 
 def penalize(logits: Tensor, params: SamplingParams, prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> Tensor:
-    """(V,) -> (V,): every penalty of the parameters."""
+    """(V,) -> (V,): bias and every penalty of the parameters."""
+    if params.logit_bias:
+        logits = add_bias(logits, params.logit_bias)
     if params.repetition_penalty != 1.0:
         logits = penalize_repetition(logits, params.repetition_penalty, [*prompt_ids, *answer_ids])
     if params.presence_penalty != 0.0 or params.frequency_penalty != 0.0:
@@ -120,6 +122,12 @@ def new_generator(seed: int | None) -> torch.Generator:
     else:
         generator.manual_seed(seed)
     return generator
+
+
+def add_bias(logits: Tensor, bias: Sequence[tuple[int, float]]) -> Tensor:
+    """(V,) -> (V,): plus the bias of each (token id, bias); what a grammar forbids stays forbidden."""
+    ids, values = zip(*bias, strict=True)
+    return logits.index_add(0, torch.tensor(ids, device=logits.device), logits.new_tensor(values))
 
 
 def penalize_repetition(logits: Tensor, penalty: float, history: Sequence[int]) -> Tensor:

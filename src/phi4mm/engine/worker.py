@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import queue
 import signal
@@ -123,8 +124,10 @@ def _portable(error: Exception) -> Exception:
 
 def main() -> None:
     """Serve on the socket whose descriptor is the program's argument."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the program that started this one
+    for sent_to_all in (signal.SIGINT, signal.SIGTERM):  # the program that started this one handles them
+        signal.signal(sent_to_all, signal.SIG_IGN)
     transport = Transport(socket.socket(fileno=int(sys.argv[1])))
     # When the other side is closed, there is nothing left to do.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         serve(transport)
+    os._exit(0)  # the program waits for this process, and to take down torch lasts a second on a busy machine

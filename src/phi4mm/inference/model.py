@@ -73,6 +73,7 @@ class Model:
         response_format: ResponseFormat | None = None,
         tool_choice: str = "auto",
         adapter: Adapter | None = AUTO,
+        parallel_tool_calls: bool = True,
         **sampling: Any,
     ) -> Reply:
         """Answer one question, or a conversation of messages; see `ChatRequest`.
@@ -81,7 +82,18 @@ class Model:
         raises    InputError
         """
         params = as_params(params, sampling, KEYWORDS)
-        request = ChatRequest(content, images, audios, system, tools, params, response_format, tool_choice, adapter)
+        request = ChatRequest(
+            content,
+            images,
+            audios,
+            system,
+            tools,
+            params,
+            response_format,
+            tool_choice,
+            adapter,
+            parallel_tool_calls,
+        )
         return self._ask(request).finish()
 
     def stream(
@@ -96,13 +108,25 @@ class Model:
         response_format: ResponseFormat | None = None,
         tool_choice: str = "auto",
         adapter: Adapter | None = AUTO,
+        parallel_tool_calls: bool = True,
         **sampling: Any,
     ) -> Stream:
         """Like `chat`, piece by piece: iterate over the text, with `for` or `async for`, then read `.reply`."""
         params = as_params(params, sampling, KEYWORDS)
         if params.n > 1:
             raise InputError(f"n is {params.n}, but a stream is one answer; use chat() for several")
-        request = ChatRequest(content, images, audios, system, tools, params, response_format, tool_choice, adapter)
+        request = ChatRequest(
+            content,
+            images,
+            audios,
+            system,
+            tools,
+            params,
+            response_format,
+            tool_choice,
+            adapter,
+            parallel_tool_calls,
+        )
         return self._ask(request)
 
     def batch(self, requests: Iterable[ChatRequest | Content]) -> list[Reply]:
@@ -229,7 +253,9 @@ class Model:
 
     def _ask(self, request: ChatRequest) -> Stream:
         tools = [as_tool(tool) for tool in as_list("tools", request.tools)]
-        grammar = grammar_source(request.response_format, tools, request.tool_choice)
+        grammar = grammar_source(request.response_format, tools, request.tool_choice, request.parallel_tool_calls)
+        if request.tool_choice == "none":
+            tools = []
         prompt = self.processor.chat(as_messages(request), tools=tools)
         return self.submit(prompt, request.params, tools=tools, grammar=grammar, adapter=request.adapter)
 

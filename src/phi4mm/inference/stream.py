@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import weakref
 from collections import deque
@@ -13,11 +14,25 @@ from phi4mm.engine.client import EngineClient
 from phi4mm.engine.messages import EngineFinishReason, EngineOutput, EngineRequest
 from phi4mm.errors import InputError, PhiError
 from phi4mm.processing.detokenizer import TextStream
+from phi4mm.processing.grammar import allows_words
 from phi4mm.processing.tokenizer import Tokenizer
 from phi4mm.processing.tool_calls import find_tool_calls
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.messages import Tool
 from phi4mm.protocol.response import FinishReason, Reply, TokenLogprobs, Usage
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is new in one of a request's answers: text, and the log-probabilities of new tokens if they were asked for.
+
+    reply  the whole answer, in its last piece
+    """
+
+    index: int
+    text: str
+    logprobs: tuple[TokenLogprobs, ...]
+    reply: Reply | None
 
 
 @dataclass(eq=False)
@@ -52,7 +67,8 @@ class _Answer:
 class Stream:
     """An answer that is read while it grows: iterate with `for` or `async for` over its text, then read `reply`.
 
-    For one reader at a time. Closing it early, or deleting it, aborts the request at once.
+    For one reader at a time. Closing it early or deleting it, or cancelling a task that waits for it, aborts the
+    request: its memory is free before the next step.
     """
 
     def __init__(
@@ -68,7 +84,7 @@ class Stream:
         self._client = client
         self._eos_ids = eos_ids
         self._tools = tools
-        self._has_grammar = request.grammar is not None
+        self._allows_words = allows_words(request.grammar)
         self._prompt = request.prompt
         self._id = request.id
         self._answers = [
@@ -95,11 +111,33 @@ class Stream:
 
     async def __anext__(self) -> str:
         """Like `__next__`, without blocking the event loop."""
-        while (piece := self._next_piece()) is None:
-            self._take(await self._outputs.aget())
+        try:
+            while (piece := self._next_piece()) is None:
+                self._take(await self._outputs.aget())
+        except (asyncio.CancelledError, GeneratorExit):
+            self.close()
+            raise
         if not piece:
             raise StopAsyncIteration
         return piece
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """All answers of the request as they grow, in place of the first one's text. A piece may have no text.
+
+        raises  the request's error if it failed
+        """
+        while not self._ended:
+            output = await self._outputs.aget()
+            self._take(output)
+            answer = self._answers[output.index]
+            if answer.error is not None:
+                raise answer.error
+            if self._closed:
+                return
+            text = "".join(answer.pieces)
+            answer.pieces.clear()
+            reply = None if output.finish_reason is None else self._reply(answer)
+            yield Piece(output.index, text, output.logprobs, reply)
 
     def token_ids(self) -> Iterator[int]:
         """The token ids of the answer as they arrive, the one that ends it included; in place of its text.
@@ -153,6 +191,14 @@ class Stream:
     ) -> None:
         self.close()
 
+    async def __aenter__(self) -> Stream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     @property
     def _ended(self) -> bool:
         return all(answer.finish_reason is not None for answer in self._answers)
@@ -186,7 +232,7 @@ class Stream:
             raise InputError("the answer has not ended; iterate to the end first, or call finish()")
         text = answer.text.text
         calls, content = find_tool_calls(text, self._tools) if self._tools else ([], text)
-        if self._has_grammar and content:  # what stands in a structured output's strings calls nothing
+        if content and not self._allows_words:  # what stands in a structured output's strings calls nothing
             calls, content = [], text
         length = last.finish_reason == "length" and not answer.text.stopped
         reason: FinishReason = "tool_calls" if calls else "length" if length else "stop"

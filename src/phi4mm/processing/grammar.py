@@ -7,43 +7,56 @@ convert regular expressions.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 from phi4mm.config.validate import shown
 from phi4mm.errors import ConfigError, InputError
 from phi4mm.processing.json_schema import schema_text
-from phi4mm.processing.tool_calls import FUNCTOOLS, arguments_schema
+from phi4mm.processing.tool_calls import CALL, FUNCTOOLS, arguments_schema
 from phi4mm.protocol.messages import Tool
 from phi4mm.protocol.request import ResponseFormat
 
 MAX_GRAMMAR = 2**17  # characters, with all tools
+WORDS = "words"  # the rule of an answer of words, and one call or none
 MAX_CALLS = 16  # in one answer; a weak model may never end the list by itself
+# Words, and words before one call: neither may hold a mark of calls, or a second call could follow it. A word character
+# before the mark would make it text.
+_WORDS = rf"""WORDS: /(?s:.*)/ & ~/(?s:.*)({FUNCTOOLS}[ \t\r\n]*[\[{{]|{re.escape(CALL)})(?s:.*)/
+BEFORE: WORDS & ~/(?s:.*)[0-9A-Za-z_\x{{80}}-\x{{10ffff}}]/
+begin[lazy]: BEFORE "{FUNCTOOLS}["
+"""
 
 
 def grammar_source(
-    response_format: ResponseFormat | None, tools: Sequence[Tool] = (), tool_choice: str = "auto"
+    response_format: ResponseFormat | None,
+    tools: Sequence[Tool] = (),
+    tool_choice: str = "auto",
+    parallel_tool_calls: bool = True,
 ) -> str | None:
     """The grammar that an answer must match, or None if it is free. With "auto", tool calls are allowed as well.
 
+    Without `parallel_tool_calls` the answer has at most one call, and ends with it.
     raises  InputError for a response format or tool choice that is malformed, contradictory or too large;
             ConfigError for a regular expression if llguidance is not installed
     """
-    names = [tool.name for tool in tools]
-    if tool_choice != "auto" and (not tools or tool_choice not in ("required", *names)):
-        expected = ", ".join(["auto", "required", *names] if tools else ["auto, as there are no tools"])
-        raise InputError(f"tool_choice is {shown(tool_choice)}; expected {expected}")
-    if tool_choice != "auto" and response_format is not None:
-        raise InputError(f"tool_choice {tool_choice!r} cannot be combined with a response format; give one of the two")
-    if tool_choice == "auto" and response_format is None:
-        return None
+    forced = tool_choice not in ("auto", "none")
+    if forced:
+        _check_choice(tool_choice, tools, response_format)
+    chosen = [tool for tool in tools if tool_choice in ("auto", "required", tool.name)]
+    one = not parallel_tool_calls or (forced and tool_choice != "required")
     starts: list[str] = []
     rules: list[str] = []
     if response_format is not None:
         starts.append("answer")
         rules.append(f"answer: {_answer(response_format)}")
-    if tools:
-        starts.append("calls")
-        rules += _calls([tool for tool in tools if tool_choice in ("auto", "required", tool.name)], tool_choice)
+    if chosen and (forced or one or response_format is not None):
+        free = not forced and response_format is None
+        starts.append(WORDS if free else "calls")
+        rules += _calls(chosen, 1 if one else MAX_CALLS)
+        rules += [f'{WORDS}: WORDS | begin call "]"', _WORDS] if free else []
+    if not starts:
+        return None
     source = "\n".join([f"start: {' | '.join(starts)}", *rules, ""])
     if len(source) > MAX_GRAMMAR:
         raise InputError(
@@ -53,15 +66,30 @@ def grammar_source(
     return source
 
 
+def allows_words(source: str | None) -> bool:
+    """Whether words may stand beside the calls of an answer to this grammar; None is no grammar."""
+    return source is None or source.startswith(f"start: {WORDS}\n")
+
+
 def missing_library() -> ConfigError:
     """The error to raise if llguidance is not installed."""
     return ConfigError("structured output needs llguidance; pip install 'phi4mm[structured]'")
 
 
+def _check_choice(tool_choice: str, tools: Sequence[Tool], response_format: ResponseFormat | None) -> None:
+    names = ["auto", "none", *(["required", *(tool.name for tool in tools)] if tools else [])]
+    if tool_choice not in names:
+        why = "" if tools else ", as there are no tools"
+        raise InputError(f"tool_choice is {shown(tool_choice)}; expected {', '.join(names)}{why}")
+    if response_format is not None:
+        raise InputError(f"tool_choice {tool_choice!r} cannot be combined with a response format; give one of the two")
+
+
 def _answer(response_format: ResponseFormat) -> str:
     """The right side of the rule `answer`."""
-    if response_format.schema is not None:
-        return f"%json {schema_text(response_format.schema, 'the schema')}"
+    schema = {"type": "object"} if response_format.json_object else response_format.schema
+    if schema is not None:
+        return f"%json {schema_text(schema, 'the schema')}"
     if response_format.choice:
         return f"CHOICE\nCHOICE: {' | '.join(json.dumps(text, ensure_ascii=False) for text in response_format.choice)}"
     try:
@@ -72,9 +100,9 @@ def _answer(response_format: ResponseFormat) -> str:
     return f"/{regex_to_lark(response_format.regex, use_ascii='')}/"
 
 
-def _calls(tools: Sequence[Tool], tool_choice: str) -> list[str]:
-    """Rules for tool calls in the published format: one call of a tool chosen by name, else up to MAX_CALLS."""
-    more = f' (", " call){{0,{MAX_CALLS - 1}}}' if tool_choice in ("auto", "required") else ""
+def _calls(tools: Sequence[Tool], most: int) -> list[str]:
+    """Rules for up to `most` tool calls in the published format."""
+    more = f' (", " call){{0,{most - 1}}}' if most > 1 else ""
     rules = [
         f'calls: "{FUNCTOOLS}[" call{more} "]"',
         f"call: {' | '.join(f'call_{number}' for number in range(len(tools)))}",

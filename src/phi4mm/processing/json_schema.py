@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from phi4mm.errors import InputError
+from phi4mm.processing.json_negation import CannotNegate, Negation, names_pattern
 from phi4mm.processing.tool_calls import MAX_DEPTH
 
 MAX_SCHEMA = 2**16  # bytes of JSON
@@ -26,6 +27,7 @@ _CONTAINERS = (dict, list, tuple)
 _BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
 _IN_LIST = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
 _ONE = ("items", "additionalItems", "additionalProperties", "contains", "not", "if", "then", "else", "propertyNames")
+_COUNTS = frozenset(f"{bound}{of}" for bound in ("min", "max") for of in ("Length", "Items", "Properties"))
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 _TYPE_OF = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", type(None): "null"}
 
@@ -33,13 +35,15 @@ _TYPE_OF = {dict: "object", list: "array", str: "string", bool: "boolean", int: 
 def schema_text(schema: dict[str, Any], name: str) -> str:
     """The schema as JSON, with our own options for the library in place of any that it contains.
 
-    Branches of a `oneOf` that exclude each other become an `anyOf`, which means the same for them.
+    `oneOf`, `not`, `if`, dependencies and `propertyNames` become `anyOf`, `allOf` and `patternProperties`, where these
+    can say exactly the same.
     raises  InputError, in which the schema is called `name`, for one that is too large or is no JSON
     """
     level: list[Any] = [schema]
-    depth = values = 0
+    depth = values = bases = 0
     while level:
         depth, values = depth + 1, values + len(level)
+        bases += sum(isinstance(value, dict) and isinstance(value.get("$id", value.get("id")), str) for value in level)
         keys = max((len(value) for value in level if isinstance(value, dict)), default=0)
         if depth > MAX_DEPTH or values > MAX_VALUES or keys > MAX_KEYS:
             raise InputError(
@@ -50,8 +54,9 @@ def schema_text(schema: dict[str, Any], name: str) -> str:
             value.values() if isinstance(value, dict) else value for value in level if isinstance(value, _CONTAINERS)
         ]
         level = [child for group in groups for child in group]
+    local = bases == isinstance(schema.get("$id", schema.get("id")), str)
     try:
-        text = json.dumps({**_Rewriter(schema)(schema), "x-guidance": _LAYOUT}, allow_nan=False)
+        text = json.dumps({**_Rewriter(schema, local)(schema), "x-guidance": _LAYOUT}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} is not JSON: {error!s:.200}") from None
     if len(text) > MAX_SCHEMA:
@@ -59,36 +64,98 @@ def schema_text(schema: dict[str, Any], name: str) -> str:
     return text
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Rewriter:
-    """Writes parts of the schema `root` anew; `compared` holds, by their ids, what is known of pairs of branches."""
+    """Writes parts of the schema `root` anew.
+
+    compared  what is known of pairs of branches, by their ids
+    local     whether every `$ref` within the schema begins at its root
+    """
 
     root: Mapping[str, Any]
+    local: bool
     compared: dict[tuple[int, int], bool] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.negation = Negation(self._resolved, _means_nothing)
+
     def __call__(self, schema: Any) -> Any:
-        """A schema without what means nothing, and with `anyOf` for a `oneOf` of exclusive branches."""
+        """A schema without what means nothing, in keywords that the library holds where there are any."""
         if not isinstance(schema, dict):
             return schema
         out: dict[str, Any] = {}
+        more: list[Any] = []
+        replaced: set[str] = set()
+        for keywords, replace in (
+            (("not",), self._not),
+            (("if", "then", "else"), self._if),
+            (("oneOf",), self._one_of),
+            (("dependentRequired", "dependentSchemas", "dependencies"), self._dependent),
+            (("propertyNames",), self._property_names),
+        ):
+            if schema.keys() & set(keywords) and isinstance(schema.get("allOf", ()), (list, tuple)):
+                with contextlib.suppress(CannotNegate):  # the library refuses the keyword by its name
+                    more += map(self, replace(schema))
+                    replaced |= set(keywords)
         for key, value in schema.items():
+            if key in replaced or _means_nothing(key, value):
+                continue
             if key in _BY_NAME and isinstance(value, dict):
                 out[key] = {name: self(inner) for name, inner in value.items()}
             elif key in _IN_LIST and isinstance(value, (list, tuple)):
                 out[key] = [self(inner) for inner in value]
             elif key in _ONE:
                 out[key] = self(value)
-            elif not _means_nothing(key, value):
-                out[key] = value
-        if "anyOf" not in out and self._exclude_each_other(schema.get("oneOf")):
-            out["anyOf"] = out.pop("oneOf")
+            else:
+                out[key] = int(value) if key in _COUNTS and isinstance(value, float) and value.is_integer() else value
+        if more:
+            out["allOf"] = [*out.get("allOf", ()), *more]
         return out
 
-    def _exclude_each_other(self, branches: object) -> bool:
+    def _not(self, schema: dict[str, Any]) -> list[Any]:
+        return [self.negation(schema["not"])]
+
+    def _if(self, schema: dict[str, Any]) -> list[Any]:
+        if "if" not in schema or not schema.keys() & {"then", "else"}:
+            return []
+        fits, otherwise = schema.get("then", True), schema.get("else", True)
+        return [{"anyOf": [{"allOf": [schema["if"], fits]}, {"allOf": [self.negation(schema["if"]), otherwise]}]}]
+
+    def _one_of(self, schema: dict[str, Any]) -> list[Any]:
+        """Any of the branches, without what fits another one too."""
+        branches = schema["oneOf"]
         if not isinstance(branches, (list, tuple)) or len(branches) > MAX_BRANCHES:
-            return False
-        pairs = itertools.combinations([self._resolved(branch) for branch in branches], 2)
-        return all(self._exclusive(one, other) for one, other in pairs)
+            raise CannotNegate("oneOf")
+        resolved = [self._resolved(branch) for branch in branches]
+        alone = []
+        for n, branch in enumerate(branches):
+            others = [
+                other for m, other in enumerate(branches) if m != n and not self._exclusive(resolved[n], resolved[m])
+            ]
+            alone.append({"allOf": [branch, *map(self.negation, others)]} if others else branch)
+        return [{"anyOf": alone}]
+
+    def _dependent(self, schema: dict[str, Any]) -> list[Any]:
+        """Either a property is missing, or what depends on it holds."""
+        more: list[Any] = []
+        for keyword in ("dependentRequired", "dependentSchemas", "dependencies"):
+            value = schema.get(keyword, {})
+            if not isinstance(value, dict):
+                raise CannotNegate(keyword)
+            for name, needed in value.items():
+                then = {"required": needed} if isinstance(needed, (list, tuple)) else needed
+                more.append({"anyOf": [{"properties": {name: False}}, then]})
+        return more
+
+    def _property_names(self, schema: dict[str, Any]) -> list[Any]:
+        """No property but those whose name fits one regular expression."""
+        names = self._resolved(schema["propertyNames"])
+        if isinstance(names, bool):
+            return [] if names else [{"additionalProperties": False}]
+        pattern = names_pattern(names) if isinstance(names, dict) else None
+        if pattern is None:
+            raise CannotNegate("propertyNames")
+        return [{"patternProperties": {pattern: {}}, "additionalProperties": False}]
 
     def _exclusive(self, one: Any, other: Any) -> bool:
         """Whether no value fits both: by their constants or types, or by those of a property that both require."""
@@ -102,7 +169,7 @@ class _Rewriter:
 
     def _resolved(self, schema: Any) -> Any:
         """The schema that a `$ref` within `root` names; others as they are."""
-        for _ in range(MAX_REFERENCES):
+        for _ in range(MAX_REFERENCES if self.local else 0):
             reference = schema.get("$ref") if isinstance(schema, dict) else None
             if not isinstance(reference, str) or not reference.startswith("#/"):
                 break

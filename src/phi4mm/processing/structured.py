@@ -63,10 +63,14 @@ class Grammars:
         return Matcher(self._vocabulary, source)
 
     def compile(
-        self, response_format: ResponseFormat | None, tools: Sequence[Tool] = (), tool_choice: str = "auto"
+        self,
+        response_format: ResponseFormat | None,
+        tools: Sequence[Tool] = (),
+        tool_choice: str = "auto",
+        parallel_tool_calls: bool = True,
     ) -> Matcher | None:
         """`grammar_source` and `start`; None if the answer is free. Raises as they do."""
-        source = grammar_source(response_format, tools, tool_choice)
+        source = grammar_source(response_format, tools, tool_choice, parallel_tool_calls)
         return None if source is None else self.start(source)
 
     @cached_property

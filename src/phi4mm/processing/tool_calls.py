@@ -19,7 +19,7 @@ MAX_ANSWER = 4 * 2**20  # characters
 MAX_DEPTH = 64  # of brackets in a call or a schema
 MAX_MISSES = 64  # each reads the answer once at most
 CALL, CALL_END, FUNCTOOLS = Special.TOOL_CALL.value, Special.TOOL_CALL_END.value, "functools"
-_MARK = re.compile(rf"(?<!\w){FUNCTOOLS}|{re.escape(CALL)}")
+MARK = re.compile(rf"(?<!\w){FUNCTOOLS}|{re.escape(CALL)}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BLANK = " \t\r\n"  # the white space of JSON
 _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array"}
@@ -138,23 +138,22 @@ def find_tool_calls(answer: str, tools: Sequence[Tool]) -> tuple[list[ToolCall],
     Forms are those of `parse_tool_calls`; words may stand before and after. A list of calls counts only when each of
     them names one of `tools` and gives arguments that this tool declares; any other list stays in the text, whole.
     Values are not checked against their types. After MAX_MISSES marks that begin no call, the rest is text.
+    `ToolStream` (tool_stream.py) finds the same in an answer that grows.
     """
-    if len(answer) > MAX_ANSWER:
-        return [], answer
-    allowed = {tool.name: _argument_names(tool) for tool in tools}
+    allowed = {tool.name: argument_names(tool) for tool in tools}
     calls: list[ToolCall] = []
     text: list[str] = []
     kept = at = misses = 0  # kept: where text begins that is not yet taken; at: where to look for the next mark
-    for mark in _MARK.finditer(answer):
+    for mark in MARK.finditer(answer):
         if mark.start() < at:
             continue
         try:
-            found, at = _calls_at(answer, mark)
+            found, at = calls_at(answer, mark.end())
         except (ValueError, RecursionError):
             if (misses := misses + 1) == MAX_MISSES:
                 break
             continue
-        if found and all(_is_declared(call, allowed) for call in found):
+        if found and all(is_declared(call, allowed) for call in found):
             calls += found
             text.append(answer[kept : mark.start()])
             kept = at
@@ -173,13 +172,13 @@ def parse_tool_calls(answer: str) -> list[ToolCall]:
     if len(answer) > MAX_ANSWER:
         return []
     calls: list[ToolCall] = []
-    at = _skip(answer, 0)
+    at = skip_blanks(answer, 0)
     while at < len(answer):
-        mark = _MARK.match(answer, at)
+        mark = MARK.match(answer, at)
         if mark is None:
             return []
         try:
-            found, at = _calls_at(answer, mark)
+            found, at = calls_at(answer, mark.end())
         except (ValueError, RecursionError):
             return []
         calls += found
@@ -205,18 +204,24 @@ def calls_text(calls: Sequence[ToolCall]) -> str:
     return f"{FUNCTOOLS}{json.dumps(values, ensure_ascii=False)}"
 
 
-def _calls_at(answer: str, mark: re.Match[str]) -> tuple[list[ToolCall], int]:
-    """The calls after one mark, and where they and the white space after them end; ValueError, RecursionError."""
-    value, at = _DECODER.raw_decode(answer, _skip(answer, mark.end()))
+def calls_at(answer: str, at: int) -> tuple[list[ToolCall], int]:
+    """The calls of the mark that ends at `at`, and where they and the white space after them end.
+
+    raises  ValueError, RecursionError if there are none
+    """
+    marked = answer.endswith(CALL, 0, at)
+    value, at = _DECODER.raw_decode(answer, skip_blanks(answer, at))
+    if not _shallow(value, MAX_DEPTH + 2):  # a list of objects with arguments
+        raise ValueError("too deep")
     calls = [read_call(each) for each in (value if isinstance(value, list) else [value])]
-    at = _skip(answer, at)
-    if mark[0] == CALL and answer.startswith(CALL_END, at):
-        at = _skip(answer, at + len(CALL_END))
+    at = skip_blanks(answer, at)
+    if marked and answer.startswith(CALL_END, at):
+        at = skip_blanks(answer, at + len(CALL_END))
     return calls, at
 
 
-def _argument_names(tool: Tool) -> Collection[str] | None:
-    """Names that the tool's arguments may have; None where any may come."""
+def argument_names(tool: Tool) -> Collection[str] | None:
+    """The names that the tool's arguments may have; None where any may come."""
     try:
         schema = arguments_schema(tool)
     except InputError:
@@ -227,7 +232,8 @@ def _argument_names(tool: Tool) -> Collection[str] | None:
     return properties.keys() if isinstance(properties, dict) else ()
 
 
-def _is_declared(call: ToolCall, allowed: Mapping[str, Collection[str] | None]) -> bool:
+def is_declared(call: ToolCall, allowed: Mapping[str, Collection[str] | None]) -> bool:
+    """Whether a call names a tool in `allowed`, with arguments of which it says that they may come."""
     names = allowed.get(call.name, ())
     return call.name in allowed and (names is None or all(name in names for name in call.arguments))
 
@@ -264,22 +270,21 @@ def _with_json_type(parameter: dict[str, Any]) -> dict[str, Any]:
     return parameter | {"type": _TYPE_NAMES[kind]} if isinstance(kind, str) and kind in _TYPE_NAMES else parameter
 
 
-def _shallow(value: Any) -> bool:
-    """Whether a JSON value is nested at most MAX_DEPTH deep."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
+def _shallow(value: Any, depth: int = MAX_DEPTH) -> bool:
+    """Whether a JSON value has at most `depth` objects and lists in each other."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(depth):
         level = [
             child
             for item in level
-            if isinstance(item, (dict, list))
             for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, (dict, list))
         ]
-        if not level:
-            return True
-    return False
+    return not level
 
 
-def _skip(text: str, at: int) -> int:
+def skip_blanks(text: str, at: int) -> int:
+    """Where the white space that begins at `at`, if any, ends."""
     while at < len(text) and text[at] in _BLANK:
         at += 1
     return at

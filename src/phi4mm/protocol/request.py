@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 from phi4mm.config.validate import shown, text
@@ -24,23 +24,26 @@ MAX_CHOICE_LENGTH = 1024
 
 @dataclass(frozen=True)
 class ResponseFormat:
-    """Structured output: what an answer must look like. Exactly one of the three is given.
+    """Structured output: what an answer must look like. Exactly one of the four is given.
 
-    schema  a JSON schema; the answer is JSON on one line, with the spaces of json.dumps
-    regex   a regular expression for the whole answer, without look-around and back references
-    choice  the texts of which the answer is one; a list is made a tuple
+    schema       a JSON schema; the answer is JSON on one line, with the spaces of json.dumps
+    regex        a regular expression for the whole answer, without look-around and back references
+    choice       the texts of which the answer is one; a list is made a tuple
+    json_object  True: any JSON object, on one line too
     """
 
     schema: dict[str, Any] | None = None
     regex: str | None = None
     choice: tuple[str, ...] | None = None
+    json_object: bool = False
 
     def __post_init__(self) -> None:
-        given = [name for name in ("schema", "regex", "choice") if getattr(self, name) is not None]
+        if not isinstance(self.json_object, bool):
+            raise InputError(f"json_object is {shown(self.json_object)}; expected True or False")
+        given = [field.name for field in fields(self) if getattr(self, field.name) not in (None, False)]
         if len(given) != 1:
-            raise InputError(
-                f"a response format has {' and '.join(given) or 'nothing'}; expected one of schema, regex, choice"
-            )
+            expected = ", ".join(field.name for field in fields(self))
+            raise InputError(f"a response format has {' and '.join(given) or 'nothing'}; expected one of {expected}")
         if self.schema is not None and not isinstance(self.schema, dict):
             raise InputError(f"schema is {type(self.schema).__name__}; expected a JSON object, as a dict")
         if self.regex is not None:
@@ -68,9 +71,11 @@ class ChatRequest:
     tools            `Tool`, JSON declarations, or Python functions
     params           or a dict of their fields
     response_format  structured output; if there are tools, the answer may be tool calls instead
-    tool_choice      "auto": the model decides; "required": at least one call; a tool's name: a call of that tool
+    tool_choice      "auto": the model decides; "none": no call, the tools are left out of the prompt; "required": at
+                     least one call; a tool's name: one call of that tool
     adapter          "auto" follows the published rule (any image: vision; audio alone: speech; text: none); a name
                      selects that adapter, None or "none" no adapter
+    parallel_tool_calls  False: at most one call, with which the answer ends
     raises           InputError for a field of another type
     """
 
@@ -83,6 +88,7 @@ class ChatRequest:
     response_format: ResponseFormat | None = None
     tool_choice: str = "auto"
     adapter: Adapter | None = AUTO
+    parallel_tool_calls: bool = True
 
     def __post_init__(self) -> None:
         content: object = self.content
@@ -91,7 +97,8 @@ class ChatRequest:
         for name, kinds, expected in (
             ("system", (str, type(None)), "text"),
             ("response_format", (ResponseFormat, type(None)), "phi4mm.ResponseFormat"),
-            ("tool_choice", (str,), '"auto", "required", or the name of a tool'),
+            ("tool_choice", (str,), '"auto", "none", "required", or the name of a tool'),
+            ("parallel_tool_calls", (bool,), "True or False"),
             ("adapter", (str, type(None)), 'a name, "auto" or None'),
         ):
             if not isinstance(value := getattr(self, name), kinds):

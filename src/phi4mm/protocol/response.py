@@ -31,9 +31,9 @@ class Usage:
 class TokenLogprobs:
     """The log-probability of one token of an answer, and the most likely tokens at its position with theirs.
 
-    logprob, top      of the model, before penalties and temperature
-    sampling_logprob  of the token in the distribution that it was drawn from: after penalties, temperature, top-k,
-                      top-p and min-p; 0 for a token that was chosen as the most likely one
+    logprob, top      of the model, before bias, penalties and temperature
+    sampling_logprob  of the token in the distribution that it was drawn from: after bias, penalties, temperature,
+                      top-k, top-p and min-p; 0 for a token that was chosen as the most likely one
     """
 
     token: int

@@ -14,6 +14,7 @@ MAX_STOP_STRINGS = 64
 MAX_STOP_LENGTH = 1024
 MAX_ANSWERS = 16
 MAX_LOGPROBS = 20
+MAX_BIASED = 300  # tokens with a bias: all are added for each token of the answer, and kept with each request
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class SamplingParams:
     repetition_penalty  divide positive and multiply negative logits of tokens that occur in prompt or answer (CTRL)
     presence_penalty    subtract once from the logits of tokens of the answer so far
     frequency_penalty   subtract for each occurrence of a token in the answer so far
+    logit_bias          (token id, what to add to its logit) before penalties and temperature; -100 to 100, where -100
+                        bans a token and 100 forces it. A dict, a list or None is made a tuple. A grammar wins over it
     stop                strings that end the answer; they are not part of it. One string, a list or None is made a tuple
     seed                of this request's random generator; None takes a random one
     max_tokens          the largest number of tokens to generate
     n                   number of answers to the prompt; answer i uses seed + i; they share the prompt's keys and values
-    logprobs            report each token's log-probability and this many most likely tokens, before any penalty
+    logprobs            report each token's log-probability and this many most likely tokens, before bias and penalties
     """
 
     temperature: float = 0.0
@@ -41,6 +44,7 @@ class SamplingParams:
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
     stop: tuple[str, ...] = ()
     seed: int | None = None
     max_tokens: int = 1000
@@ -60,6 +64,11 @@ class SamplingParams:
         number("repetition_penalty", self.repetition_penalty, 0.0, 100.0, above=True)
         number("presence_penalty", self.presence_penalty, -100.0, 100.0)
         number("frequency_penalty", self.frequency_penalty, -100.0, 100.0)
+        bias: object = self.logit_bias
+        bias = tuple(bias.items()) if isinstance(bias, Mapping) else bias
+        bias = tuple(bias or ()) if isinstance(bias, (list, type(None))) else bias
+        object.__setattr__(self, "logit_bias", bias)
+        _biases(bias)
         integer("max_tokens", self.max_tokens, 1, 2**31)
         if self.seed is not None:
             integer("seed", self.seed, 0, 2**63 - 1)
@@ -69,6 +78,18 @@ class SamplingParams:
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         object.__setattr__(self, "stop", tuple(stop or ()) if isinstance(stop, (list, type(None))) else stop)
         _stop_strings(self.stop)
+
+
+def _biases(pairs: object) -> None:
+    if not isinstance(pairs, tuple) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        raise InputError(f"logit_bias is {shown(pairs)}; expected a dict, or a tuple of (token id, bias)")
+    if len(pairs) > MAX_BIASED:
+        raise InputError(f"logit_bias has {len(pairs)} tokens; at most {MAX_BIASED} are allowed")
+    for id, bias in pairs:
+        integer("a token id of logit_bias", id, 0, 2**31)
+        number(f"the bias of token {id}", bias, -100.0, 100.0)
+    if len({id for id, _ in pairs}) < len(pairs):
+        raise InputError("logit_bias names a token twice; give each token one bias")
 
 
 def _stop_strings(stop: object) -> None:

@@ -136,7 +136,7 @@ def with_answer(example: TrainingExample, answer: Rollout, adapter: Adapter | No
 def check_sampling(params: SamplingParams) -> None:
     """Refuse parameters whose distribution depends on more than the logits of a token. Raises ConfigError."""
     plain = SamplingParams()
-    penalties = ("repetition_penalty", "presence_penalty", "frequency_penalty", "stop")
+    penalties = ("repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias", "stop")
     for name in penalties:
         if getattr(params, name) != getattr(plain, name):
             raise ConfigError(f"rollouts are sampled with {name} {getattr(params, name)!r:.40}; leave it out")

@@ -1,0 +1,126 @@
+"""next.md (a) 6: the eight acceptance cases of Open Responses, with the official client."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from tests.server.conftest import ROOT, RunningServer
+from tests.server.strict import strictly
+
+TOOL: Any = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "Get the weather in a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+# Fields that Open Responses requires and the client's type does not have.
+MORE = {"presence_penalty", "frequency_penalty", "store", "bytes"}
+
+
+def _image() -> str:
+    return "data:image/png;base64," + base64.b64encode((ROOT / "examples" / "stop_sign.png").read_bytes()).decode()
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "text": {"input": "Hello."},
+    "items": {"input": [{"type": "message", "role": "user", "content": "Hello."}]},
+    "system": {"input": "Hello.", "instructions": "Answer in one sentence."},
+    "tool": {"input": "What is the weather in Paris?", "tools": [TOOL]},
+    "image": {
+        "input": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_image", "image_url": _image()},
+                    {"type": "input_text", "text": "What is shown in this image?"},
+                ],
+            }
+        ]
+    },
+    "turns": {
+        "input": [
+            {"role": "user", "content": "Hello."},
+            {"role": "assistant", "content": [{"type": "output_text", "text": "Hello!", "annotations": []}]},
+            {"role": "user", "content": "Goodbye."},
+        ]
+    },
+    "tool result": {
+        "input": [
+            {"role": "user", "content": "What is the weather in Paris?"},
+            {"type": "function_call", "call_id": "c1", "name": "get_weather", "arguments": '{"city": "Paris"}'},
+            {"type": "function_call_output", "call_id": "c1", "output": "sunny"},
+        ],
+        "tools": [TOOL],
+    },
+    "logprobs": {"input": "Hello.", "include": ["message.output_text.logprobs"], "top_logprobs": 2},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a6_whole_and_streamed_answers_agree_and_fit_the_types(server: RunningServer, case: str) -> None:
+    """Ids begin with resp_, msg_ and fc_; numbers of events rise by one; deltas join to the item."""
+    asked = {"model": "nano", **CASES[case]}
+    answer = server.http.post("/v1/responses", json=asked)
+    assert answer.status_code == 200, answer.text
+    whole = strictly("Response", answer.json(), MORE)
+    assert whole.id.startswith("resp_")
+    assert whole.status == "completed"
+    assert all(item.id.startswith("msg_" if item.type == "message" else "fc_") for item in whole.output)
+    lines = server.http.post("/v1/responses", json={**asked, "stream": True}).text.split("\n\n")
+    assert lines[-2:] == ["data: [DONE]", ""]
+    events = [json.loads(line.partition("data: ")[2]) for line in lines[:-2]]
+    assert [each["sequence_number"] for each in events] == list(range(len(events)))
+    for line, each in zip(lines, events, strict=False):
+        assert line.startswith(f"event: {each['type']}\n")
+        strictly("ResponseStreamEvent", each, MORE)
+    last = events[-1]["response"]
+    assert [events[0]["type"], events[1]["type"], events[-1]["type"]] == [
+        "response.created",
+        "response.in_progress",
+        "response.completed",
+    ]
+    kind = "function_call_arguments" if whole.output[0].type == "function_call" else "output_text"
+    joined = "".join(each["delta"] for each in events if each["type"] == f"response.{kind}.delta")
+    mine = last["output"][0].get("arguments") or last["output"][0]["content"][0]["text"]
+    theirs = getattr(whole.output[0], "arguments", None) or whole.output_text
+    assert joined == mine == theirs != ""
+
+
+def test_a6_the_client_streams_a_tool_call(server: RunningServer) -> None:
+    """The official client builds the call from the events."""
+    with server.client.responses.stream(model="nano", input="What is the weather in Paris?", tools=[TOOL]) as stream:
+        for _ in stream:
+            pass
+        call: Any = stream.get_final_response().output[0]
+    assert (call.type, call.name, json.loads(call.arguments)) == ("function_call", "get_weather", {"city": "Paris"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"store": True}, "store"),
+        ({"background": True}, "background"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
+        ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]}, "input[0].content"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+    ],
+)
+def test_a6_what_would_need_a_store_is_refused_by_name(
+    server: RunningServer, fields: dict[str, Any], param: str
+) -> None:
+    """A conversation that is silently forgotten gives wrong answers."""
+    answer = server.http.post("/v1/responses", json={"model": "nano", "input": "Hello.", **fields})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_an_answer_that_is_cut_is_incomplete(server: RunningServer) -> None:
+    """The last event says so, and why."""
+    whole = server.client.responses.create(model="nano", input="Hello.", max_output_tokens=2)
+    assert whole.status == "incomplete"
+    assert whole.incomplete_details is not None
+    assert whole.incomplete_details.reason == "max_output_tokens"
