@@ -38,9 +38,10 @@ def test_a_streamed_answer_joins_to_the_whole_one(server: RunningServer) -> None
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"logit_bias": {"a": 1}}, "logit_bias"),
+        ({"tool_choice": "required"}, None),
     ],
 )
-def test_a_wrong_field_is_named(server: RunningServer, fields: dict[str, object], param: str) -> None:
+def test_a_wrong_field_is_named(server: RunningServer, fields: dict[str, object], param: str | None) -> None:
     """A client finds the field that it has to change."""
     answer = server.chat(**fields)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)

@@ -13,9 +13,11 @@ import httpx2 as httpx
 import openai
 import pytest
 
+from phi4mm.checkpoint.hub import resolve
 from phi4mm.errors import ConfigError
 from phi4mm.server.keys import Keys
 from phi4mm.server.settings import ServerSettings, read_settings
+from tests.inference.test_adapters import write_random
 from tests.server.conftest import RunningServer, start
 
 FILE = f"""
@@ -26,6 +28,9 @@ key = "sk-user-0001"
 name = "root"
 sha256 = "{hashlib.sha256(b"sk-root-0001").hexdigest()}"
 scopes = ["inference", "admin"]
+[[key]]
+name = "plain"
+key = "sk-plain-001"
 [[key]]
 name = "old"
 key = "sk-old-00001"
@@ -79,6 +84,22 @@ def test_a5_over_its_limit_a_key_gets_429_with_the_time_to_wait(keyed: tuple[Run
     assert int(second.headers["retry-after"]) >= 1
     assert second.headers["x-ratelimit-remaining-tokens"] == "0"
     assert _status(server, "sk-user-0001") == 200
+
+
+def test_adapters_are_loaded_and_unloaded_with_an_admin_key(keyed: tuple[RunningServer, Path], tmp_path: Path) -> None:
+    """A new adapter serves at once, under its name; a folder that is none changes nothing."""
+    server, _ = keyed
+    folder = write_random(tmp_path / "mine", resolve("nano"), seed=1, rank=2)
+    body = {"lora_name": "mine", "lora_path": str(folder)}
+    small = {"authorization": "Bearer sk-plain-001"}
+    assert server.http.post("/v1/load_lora_adapter", json=body, headers=small).status_code == 403
+    assert server.http.post("/v1/load_lora_adapter", json=body).json()["id"] == "mine"
+    assert server.chat(model="mine").json()["model"] == "mine"
+    assert "mine" in [card["id"] for card in server.http.get("/v1/models").json()["data"]]
+    wrong = {"lora_name": "other", "lora_path": str(tmp_path)}
+    assert server.http.post("/v1/load_lora_adapter", json=wrong).status_code == 400
+    assert server.http.post("/v1/unload_lora_adapter", json={"lora_name": "mine"}).json()["deleted"]
+    assert server.chat(model="mine").status_code == 404
 
 
 def test_a5_sighup_reads_the_file_again(keyed: tuple[RunningServer, Path]) -> None:

@@ -190,3 +190,13 @@ def test_sigterm_while_the_model_loads_ends_the_server_at_once() -> None:
         assert running.process.wait(20) == 0
     finally:
         running.stop()
+
+
+def test_the_command_line_imports_no_web_framework() -> None:
+    """`phi4mm serve --help` works without the extra, and says what it would need."""
+    program = (
+        "import sys, phi4mm.cli.main, phi4mm.cli.serve\n"
+        "sys.exit(len({'starlette', 'uvicorn', 'msgspec', 'prometheus_client', 'torch'} & set(sys.modules)))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(SRC)}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0

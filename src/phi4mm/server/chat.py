@@ -35,7 +35,7 @@ from phi4mm.server.chat_answer import (
     UsageBody,
     usage_of,
 )
-from phi4mm.server.chat_messages import read_messages
+from phi4mm.server.chat_messages import in_thread_if_media
 from phi4mm.server.chat_schema import ChatBody, JSONObjectFormat, JSONSchemaFormat, NamedToolChoice
 from phi4mm.server.errors import ApiError
 from phi4mm.server.json_body import read_json
@@ -76,9 +76,11 @@ async def submit(request: Request, body: ChatBody) -> Running:
     params = sampling_params(body, max_tokens=asked, logprobs=logprobs)
     adapter = adapter_of(service, body.model)
     tools = [as_tool(msgspec.to_builtins(tool)) for tool in body.tools or ()]
-    grammar = await asyncio.to_thread(_grammar, body, tools)
+    # A thread costs more than a short text does, and 200 requests may come at once.
+    formed = tools or body.response_format or body.tool_choice not in (None, "auto", "none")
+    grammar = await asyncio.to_thread(_grammar, body, tools) if formed else None
     tools = [] if body.tool_choice == "none" else tools
-    messages = await asyncio.to_thread(read_messages, body.messages)
+    messages = await in_thread_if_media(body.messages)
     prompt = await service.preparer.chat(messages, tools)
     return send(request, prompt, params, adapter=adapter, tools=tools, grammar=grammar)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +10,17 @@ import msgspec
 
 from phi4mm.processing.openai_messages import as_message
 from phi4mm.protocol.messages import Message
-from phi4mm.server.chat_schema import ChatMessage
+from phi4mm.server.chat_schema import ChatMessage, TextPart
 
 _WITHOUT_EFFECT = ("refusal", "annotations", "audio", "function_call")
+
+
+async def in_thread_if_media(messages: Sequence[ChatMessage]) -> list[Message]:
+    """`read_messages`, in a thread where there is base64 to decode."""
+    parts = (part for message in messages if isinstance(message.content, list) for part in message.content)
+    if any(not isinstance(part, TextPart) for part in parts):
+        return await asyncio.to_thread(read_messages, messages)
+    return read_messages(messages)
 
 
 def read_messages(messages: Sequence[ChatMessage]) -> list[Message]:

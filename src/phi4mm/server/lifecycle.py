@@ -7,6 +7,7 @@ import errno
 import logging
 import signal
 import socket
+import sys
 from pathlib import Path
 from types import FrameType
 
@@ -21,6 +22,7 @@ from phi4mm.server.settings import ServerSettings
 
 log = logging.getLogger("phi4mm.server")
 POLL_SECONDS = 0.05  # between two looks at the running requests while draining
+SWITCH_SECONDS = 0.0005  # the event loop gets the interpreter back from a thread after this, not after 5 ms
 LAST_SECONDS = 1.0  # for cancelled requests to send their last event
 
 
@@ -53,6 +55,7 @@ def serve(folder: Path, name: str, settings: ServerSettings, engine_args: Engine
         h11_max_incomplete_event_size=64 * 1024,
     )
     server = Server(config, service, keys)
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         server.run(sockets=[listener])
     finally:

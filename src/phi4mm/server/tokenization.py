@@ -10,7 +10,7 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from phi4mm.server.chat_messages import read_messages
+from phi4mm.server.chat_messages import in_thread_if_media
 from phi4mm.server.chat_schema import ChatMessage, FunctionTool, Strict
 from phi4mm.server.completion_schema import Id
 from phi4mm.server.errors import ApiError, json_response
@@ -56,7 +56,7 @@ async def tokenize(request: Request) -> Response:
     if (body.prompt is None) == (body.messages is None):
         raise ApiError(400, "the body has prompt and messages, or neither; expected one of them", param="prompt")
     if body.messages is not None:
-        messages = await asyncio.to_thread(read_messages, body.messages)
+        messages = await in_thread_if_media(body.messages)
         prompt = await service.preparer.chat(messages, [msgspec.to_builtins(tool) for tool in body.tools or ()])
         ids = list(prompt.ids)
     else:
