@@ -6,6 +6,7 @@ It is started as `python -m phi4mm.server.decoding DESCRIPTOR MEMORY SECONDS` an
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import resource
 import socket
@@ -31,6 +32,9 @@ def serve(end: socket.socket, memory: int, seconds: int) -> None:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)  # it writes no files
     _limit(resource.RLIMIT_AS, _address_space() + memory)
+    # Why it does not start may be told; later the decoders' own libraries would repeat what is in a file.
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
     send_head(end, ready=True)
     while True:
         method, arguments = pickle.loads(receive_bytes(end, MAX_REQUEST))

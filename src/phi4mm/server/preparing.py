@@ -165,7 +165,6 @@ class Child:
                 pass_fds=[there.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # where the decoders' own libraries repeat what is in a file
                 env=_environment(),
                 start_new_session=True,  # Ctrl-C is for the server
             )

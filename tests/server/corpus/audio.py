@@ -85,9 +85,9 @@ def w64(stated: int) -> bytes:
     return bytes(data)
 
 
-def mp3(picture: int) -> bytes:
-    """An MP3 behind a tag with a picture of so many bytes."""
-    body = b"APIC" + struct.pack(">IH", picture, 0) + bytes(picture)
+def mp3(cover: int) -> bytes:
+    """An MP3 behind a tag with a cover of so many bytes."""
+    body = b"APIC" + struct.pack(">IH", cover, 0) + bytes(cover)
     size = bytes(len(body) >> shift & 127 for shift in (21, 14, 7, 0))
     return b"ID3\x03\0\0" + size + body + with_libsndfile(SECOND, 16_000, "MP3")
 
