@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +72,8 @@ def start(*arguments: str, env: dict[str, str] | None = None, key: str = "none")
 def server() -> Iterator[RunningServer]:
     """A ready server that tests share."""
     running = start()
+    # Its log goes on, and a full pipe would stop it.
+    threading.Thread(target=deque, args=(running.process.stderr, 0), daemon=True).start()
     try:
         running.wait_until_ready()
         yield running
