@@ -14,7 +14,7 @@ import pytest
 from tests.server.page.chromium import Browser, Page, found
 from tests.server.page.fake_server import FakeServer
 
-TONE = 440.0  # Hz, what the fake microphone hears
+TONE = 443.5  # Hz, what the fake microphone hears: whole waves in its 2 s, but not in the 0.1 s of a piece
 SEEN = Path(__file__).parents[3] / "examples" / "stop_sign.png"  # what the fake camera sees
 SIZE = (320, 240)
 Opened = Callable[..., Page]

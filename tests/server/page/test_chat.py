@@ -247,11 +247,12 @@ def test_ten_thousand_pieces_are_drawn_without_a_long_pause(page: Page, server: 
     assert time.monotonic() - start < 8
 
 
-def test_what_the_reader_uses_stays_while_an_answer_ends(page: Page, server: FakeServer) -> None:
+@pytest.mark.parametrize("used", [".editor textarea", ".open", ".prose pre"])
+def test_what_the_reader_uses_stays_while_an_answer_ends(page: Page, server: FakeServer, used: str) -> None:
     """A clip that plays, an open edit and the focus in the list were lost when the page was drawn anew."""
     page.files("#files", EXAMPLES / "speech.flac")
     page.wait("document.querySelector('#attachments audio')")
-    ask(page, "One")
+    ask(page, "```\nOne\n```")
     server.answers.append(Answer(("a", "b", "c"), pause=0.1))
     page.type("Two", into="#message")
     page.press("Enter")
@@ -259,11 +260,11 @@ def test_what_the_reader_uses_stays_while_an_answer_ends(page: Page, server: Fak
     page.js("window.player = document.querySelector('.user audio'); window.player.loop = true; window.player.play()")
     page.js("document.querySelectorAll('.user [aria-label=Edit]')[1].click()")
     page.type("Three", into=".editor textarea")
-    page.js("document.querySelector('.open').focus()")
+    page.js(f"window.used = document.querySelector('{used}'); window.used.focus()")
     page.wait("document.querySelectorAll('.answer:not(.streaming)').length === 2")
     assert page.js("window.player.isConnected && !window.player.paused") is True
     assert page.js("document.querySelector('.editor textarea').value") == "Three"
-    assert page.js("document.activeElement.className") == "open"
+    assert page.js("document.activeElement === window.used") is True
 
 
 def test_an_edit_during_an_answer_waits(page: Page, server: FakeServer) -> None:
@@ -283,3 +284,23 @@ def test_an_edit_during_an_answer_waits(page: Page, server: FakeServer) -> None:
     page.wait("document.querySelector('.versions')?.innerText.includes('2 / 2')")
     page.wait("document.querySelector('.answer:not(.streaming)')")
     assert server.requests[-1]["messages"] == [{"role": "user", "content": "Three"}]
+
+
+READ = """(async (bytes, cut) => {
+  const { events } = await import('./event_stream.js');
+  const pieces = [];
+  for (let n = 0; n < bytes.length; n += cut) pieces.push(Uint8Array.from(bytes.slice(n, n + cut)));
+  const read = [];
+  const pull = (to) => (pieces.length ? to.enqueue(pieces.shift()) : to.close());
+  for await (const data of events(new ReadableStream({ pull }))) read.push(data);
+  return read;
+})"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=repr)
+def test_a_stream_is_read_however_it_is_cut_and_whatever_ends_its_lines(tab: Page, end: str) -> None:
+    """Proxies cut streams within letters and line ends, add comments, and end lines as they like."""
+    sent = ": ping||data:Grüße||event: x|data: 😀|data: two||data: [DONE]||".replace("|", end).encode()
+    for cut in range(1, 20):
+        read = tab.js(f"{READ}({list(sent)}, {cut})")
+        assert read == ["Grüße", "😀\ntwo", "[DONE]"], cut

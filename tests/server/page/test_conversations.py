@@ -246,8 +246,10 @@ def test_the_request_as_curl_and_python_is_the_request(page: Page, server: FakeS
     """Code to copy must send what the page sends, and run nothing that a message says."""
     for name in ("stop_sign.png", "speech.flac"):
         (tmp_path / name).write_bytes((EXAMPLES / name).read_bytes())
-    odd = tmp_path / "it's $(touch owned) -x.png"
-    odd.write_bytes((EXAMPLES / "scene.png").read_bytes())
+    # A line break in a name would end the command's data: it is written as _.
+    odd = tmp_path / "it's $(touch owned)\nEND\n.png"
+    for path in (odd, tmp_path / "it's $(touch owned)_END_.png"):
+        path.write_bytes((EXAMPLES / "scene.png").read_bytes())
     page.files("#files", tmp_path / "stop_sign.png", tmp_path / "speech.flac", odd)
     page.wait("document.querySelectorAll('#attachments .attachment').length === 3")
     page.type(HOSTILE, into="#message")

@@ -19,7 +19,6 @@ const EMPHASIS = [
 export function safeAddress(text) {
   // Browsers drop these characters from a scheme, so "java\tscript:" would be one.
   const address = text.replace(/[\u0000-\u0020\u007f-\u00a0\u2028\u2029]/g, "");
-  if (!/^(https?:\/\/|mailto:|tel:)/i.test(address)) return null;
   try {
     const url = new URL(address);
     return SAFE.has(url.protocol) ? url.href : null;
