@@ -16,6 +16,7 @@ import uvicorn
 from phi4mm.config.engine import EngineArgs
 from phi4mm.errors import ConfigError, EngineError, PhiError
 from phi4mm.server.app import make_app
+from phi4mm.server.connection import Connection
 from phi4mm.server.keys import Keys
 from phi4mm.server.service import Service
 from phi4mm.server.settings import ServerSettings
@@ -54,7 +55,8 @@ def serve(folder: Path, name: str, settings: ServerSettings, engine_args: Engine
         timeout_graceful_shutdown=1,
         ssl_certfile=settings.ssl_certfile or None,
         ssl_keyfile=settings.ssl_keyfile or None,
-        h11_max_incomplete_event_size=64 * 1024,
+        http=Connection,
+        ws="none",
     )
     server = Server(config, service, keys)
     sys.setswitchinterval(SWITCH_SECONDS)
