@@ -12,7 +12,7 @@ from phi4mm.server.chat_answer import UsageBody
 from phi4mm.server.chat_schema import SamplingFields, StreamOptions, Text
 
 MAX_PROMPTS = 64  # in one request
-MAX_IDS = 2**17  # of a prompt: the longest context
+MAX_IDS = 2**18  # of a prompt: twice the longest context, beyond which the error names both numbers
 Id: TypeAlias = Annotated[int, Meta(ge=0, lt=2**31)]
 Ids: TypeAlias = Annotated[list[Id], Meta(min_length=1, max_length=MAX_IDS)]
 AnyIds: TypeAlias = Annotated[list[int], Meta(max_length=MAX_IDS)]  # checked with their prompt
