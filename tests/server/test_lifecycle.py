@@ -113,6 +113,46 @@ def test_a_killed_worker_fails_its_requests_honestly_and_comes_back(own: Running
     assert own.chat().json()["choices"][0]["message"]["content"] == "Hello! How can I help you?"
 
 
+def test_a_worker_that_dies_again_and_again_ends_the_server(own: RunningServer) -> None:
+    """/health said "ready" while every chat was a 500, so nobody started the server again."""
+    killed: set[int] = set()
+    health = set()
+    while own.process.poll() is None:
+        try:
+            for child in psutil.Process(own.process.pid).children(recursive=True):
+                if child.pid not in killed and "phi4mm.engine.worker" in " ".join(child.cmdline()):
+                    child.kill()
+                    killed.add(child.pid)
+            health.add(own.http.get("/health").text)
+        except (psutil.NoSuchProcess, httpx.TransportError):  # it ends meanwhile
+            continue
+        assert len(killed) <= 4
+    assert own.process.returncode == 1
+    assert '{"status":"closed"}' in health
+    assert own.process.stderr is not None
+    text = own.process.stderr.read()
+    assert "cannot be started again: it died 4 times" in text
+    assert text.splitlines()[-1].startswith("phi4mm serve: the engine has ended")
+
+
+def test_a_worker_that_does_not_answer_holds_up_no_other_work(own: RunningServer) -> None:
+    """Scrapes and scores that waited for it took every thread, and /tokenize, which needs no worker, hung."""
+    children = psutil.Process(own.process.pid).children(recursive=True)
+    worker = next(child for child in children if "phi4mm.engine.worker" in " ".join(child.cmdline()))
+    worker.suspend()
+    try:
+        scored = {"prompt": "Hello.", "max_tokens": 0, "echo": True, "logprobs": 1}
+        connections = [_send_and_keep(own, "/v1/completions", scored) for _ in range(40)]
+        for _ in range(3):
+            with httpx.Client(base_url=own.url, timeout=10) as other:
+                assert "vllm:num_requests_running" not in other.get("/metrics").text
+        assert own.http.post("/tokenize", json={"prompt": "Hello."}, timeout=10).json()["count"] > 0
+        for connection in connections:
+            connection.close()
+    finally:
+        worker.resume()
+
+
 def test_a12_sigterm_with_no_time_ends_streams_with_an_error_event(own: RunningServer) -> None:
     """In under 4 seconds, with exit code 0, and no child left."""
     children = psutil.Process(own.process.pid).children(recursive=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 
 import msgspec
 from starlette.requests import Request
@@ -146,7 +147,8 @@ def _prompt_of_ids(ids: Sequence[int], tokenizer: Tokenizer) -> Prompt:
 
 async def _echoed(service: Service, prompt: Prompt, body: CompletionBody, adapter: Adapter | None) -> Logprobs:
     tokenizer = service.model.processor.tokenizer
-    entries = await asyncio.to_thread(prompt_logprobs, service.model, prompt, body.logprobs or 0, adapter)
+    score = partial(prompt_logprobs, service.model, prompt, body.logprobs or 0, adapter)
+    entries = await asyncio.get_running_loop().run_in_executor(service.scores, score)
     first = tokenizer.token_bytes(prompt.ids[0]).decode(errors="replace")
     rest = _joined(Logprobs([], [], [], []), entries, tokenizer, len(first), special=True)
     return Logprobs(

@@ -56,7 +56,7 @@ async def metrics(request: Request) -> Response:
         registry = CollectorRegistry()
         try:
             async with asyncio.timeout(STATS_SECONDS):
-                stats = await asyncio.to_thread(service.model.stats)
+                stats = await service.stats()
         except TimeoutError:
             return Response(text, media_type=CONTENT_TYPE_LATEST)
         registry.register(_EngineFigures(stats, service.name))

@@ -7,11 +7,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from phi4mm.config.engine import EngineArgs, EngineConfig
+from phi4mm.engine.messages import EngineStats
 from phi4mm.inference.load import load_model
 from phi4mm.inference.model import Model
 from phi4mm.server.errors import ApiError
@@ -36,6 +37,8 @@ class Service:
         self.running = 0  # requests
         self.metrics = Metrics(self.name)
         self._loaded: tuple[Model, Preparer] | None = None
+        # Of their own: where the worker does not answer, other work still finds a thread.
+        self._asks, self.scores = ThreadPoolExecutor(1, "phi4mm-stats"), ThreadPoolExecutor(2, "phi4mm-scores")
 
     async def load(self) -> None:
         """Load the model beside the event loop. Raises ConfigError, CheckpointError."""
@@ -65,8 +68,12 @@ class Service:
 
     @property
     def state(self) -> str:
-        """`loading`, `draining` or `ready`."""
-        return "draining" if self.draining else "ready" if self._loaded else "loading"
+        """`loading`, `draining`, `closed` where the engine has ended by itself, or `ready`."""
+        if self.draining:
+            return "draining"
+        if self._loaded is None:
+            return "loading"
+        return "closed" if self._loaded[0].closed else "ready"
 
     @property
     def model(self) -> Model:
@@ -78,6 +85,10 @@ class Service:
         """What makes prompts. Raises ApiError while the model loads."""
         return self._ready()[1]
 
+    async def stats(self) -> EngineStats:
+        """The state of the engine. Waits while its worker is busy or stopped. Raises ApiError while the model loads."""
+        return await asyncio.get_running_loop().run_in_executor(self._asks, self.model.stats)
+
     def close(self) -> None:
         """Stop the model's process and those that decode media. May be called twice."""
         loaded, self._loaded = self._loaded, None
@@ -85,6 +96,8 @@ class Service:
             model, preparer = loaded
             preparer.close()
             model.close()
+        self._asks.shutdown(wait=False)
+        self.scores.shutdown(wait=False)
 
     def _ready(self) -> tuple[Model, Preparer]:
         if self._loaded is None:
