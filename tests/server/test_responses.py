@@ -17,6 +17,7 @@ TOOL: Any = {
     "description": "Get the weather in a city.",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
+CALL = {"type": "function_call", "call_id": "c1", "name": "get_weather", "arguments": "{}"}
 # Fields that Open Responses requires and the client's type does not have.
 MORE = {"presence_penalty", "frequency_penalty", "store", "bytes"}
 
@@ -108,9 +109,12 @@ def test_a6_the_client_streams_a_tool_call(server: RunningServer) -> None:
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
         ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]}, "input[0].content"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"input": [{"role": "assistant", "content": "x", "tool_calls": None}]}, "input[0].tool_calls"),
+        ({"input": [{"role": "assistant", "content": "x", "tool_calls": 5}, CALL]}, "input[0].tool_calls"),
+        ({"input": [{"content": "hi"}, CALL]}, "input"),
     ],
 )
-def test_a6_what_would_need_a_store_is_refused_by_name(
+def test_a6_what_is_wrong_or_would_need_a_store_is_refused_by_name(
     server: RunningServer, fields: dict[str, Any], param: str
 ) -> None:
     """A conversation that is silently forgotten gives wrong answers."""
