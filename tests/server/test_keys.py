@@ -40,6 +40,7 @@ name = "small"
 key = "sk-small-001"
 tokens_per_minute = 2
 """
+ORIGIN = "https://page.example"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningSer
     """A server with a file of keys."""
     path = tmp_path_factory.mktemp("keys") / "keys.toml"
     path.write_text(FILE)
-    running = start("--api-keys", str(path), key="sk-root-0001")
+    running = start("--api-keys", str(path), "--allowed-origins", ORIGIN, key="sk-root-0001")
     try:
         running.wait_until_ready()
         yield running, path
@@ -115,6 +116,20 @@ def test_a5_sighup_reads_the_file_again(keyed: tuple[RunningServer, Path]) -> No
     server.process.send_signal(signal.SIGHUP)
     time.sleep(0.5)
     assert _status(server, "sk-user-0009") == 200
+
+
+def test_a_page_of_an_allowed_origin_may_send_the_headers_of_its_client(keyed: tuple[RunningServer, Path]) -> None:
+    """The official JavaScript client always sends headers of its own, Azure's has the key in one."""
+    server, _ = keyed
+    asked = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "api-key,authorization,content-type,x-stainless-lang,x-stainless-retry-count",
+    }
+    path = f"{server.url}/v1/chat/completions"
+    allowed = httpx.options(path, headers={"origin": ORIGIN, **asked})
+    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, ORIGIN)
+    refused = httpx.options(path, headers={"origin": "https://evil.example", **asked})
+    assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (400, False)
 
 
 def test_azure_form_takes_the_official_azure_client(keyed: tuple[RunningServer, Path]) -> None:
