@@ -99,6 +99,8 @@ def test_adapters_are_loaded_and_unloaded_with_an_admin_key(keyed: tuple[Running
     assert "mine" in [card["id"] for card in server.http.get("/v1/models").json()["data"]]
     wrong = {"lora_name": "other", "lora_path": str(tmp_path)}
     assert server.http.post("/v1/load_lora_adapter", json=wrong).status_code == 400
+    own = server.http.post("/v1/unload_lora_adapter", json={"lora_name": "vision"})
+    assert (own.status_code, own.json()["error"]["param"]) == (400, "lora_name")
     assert server.http.post("/v1/unload_lora_adapter", json={"lora_name": "mine"}).json()["deleted"]
     assert server.chat(model="mine").status_code == 404
 
