@@ -151,12 +151,19 @@ def test_a_server_without_keys_serves_this_machine_only(server: RunningServer) -
     assert answer.status_code == 403
 
 
-def test_beyond_loopback_a_key_is_needed() -> None:
-    """An open port is found within minutes."""
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "127.0.0.1.example", "127.x.example"])
+def test_beyond_loopback_a_key_is_needed(host: str) -> None:
+    """An open port is found within minutes; a name that begins like loopback may mean any machine."""
     with pytest.raises(ConfigError, match="no key"):
-        ServerSettings(host="0.0.0.0")
+        ServerSettings(host=host)
     for more in ({"api_key": "sk-12345678"}, {"without_key": True}):
-        ServerSettings(host="0.0.0.0", **more)
+        ServerSettings(host=host, **more)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_on_loopback_no_key_is_needed(host: str) -> None:
+    """Only programs of this machine reach it."""
+    assert ServerSettings(host=host).is_loopback
 
 
 def test_settings_come_from_flags_before_the_environment_before_the_file(tmp_path: Path) -> None:
