@@ -15,7 +15,9 @@ import pytest
 
 from phi4mm.checkpoint.hub import resolve
 from phi4mm.errors import ConfigError
+from phi4mm.server.errors import ApiError
 from phi4mm.server.keys import Keys
+from phi4mm.server.limits import Account
 from phi4mm.server.settings import ServerSettings, read_settings
 from tests.inference.test_adapters import write_random
 from tests.server.conftest import RunningServer, start
@@ -180,6 +182,32 @@ def test_settings_come_from_flags_before_the_environment_before_the_file(tmp_pat
         read_settings({}, {}, file)
     with pytest.raises(ConfigError, match="expected a whole number"):
         read_settings({"port": "eighty"}, {})
+
+
+def test_a5_changed_limits_do_not_forget_what_was_used(tmp_path: Path) -> None:
+    """Otherwise a key that is cut down begins with a full allowance, and its running requests count for nothing."""
+    path = tmp_path / "keys.toml"
+    text = '[[key]]\nname = "a"\nkey = "12345678"\nconcurrent = 1\ntokens_per_minute = {}'
+    path.write_text(text.format(1000))
+    keys = Keys(ServerSettings(api_keys=str(path)))
+
+    def read(limit: int) -> Account:
+        path.write_text(text.format(limit))
+        keys.read()
+        key = keys.find("12345678")
+        assert key is not None
+        return key.account
+
+    account = read(1000)
+    account.enter()
+    account.spend_tokens(900)
+    account = read(500)
+    with pytest.raises(ApiError, match="1 requests of this key run"):
+        account.enter()
+    account.leave()
+    with pytest.raises(ApiError, match="its 500 tokens a minute"):
+        account.enter()
+    read(2000).enter()
 
 
 @pytest.mark.parametrize(
