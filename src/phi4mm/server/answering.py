@@ -82,8 +82,7 @@ def send(
 ) -> Running:
     """Send a prompt to the engine. Raises InputError."""
     stream = request.app.state.service.model.submit(prompt, params, tools=tools, grammar=grammar, adapter=adapter)
-    request.state.watch.sends(prompt)
-    return Running(stream, request.state.watch.saw, tools, grammar)
+    return Running(stream, request.state.watch.sends(prompt), tools, grammar)
 
 
 def new_id(prefix: str) -> str:
