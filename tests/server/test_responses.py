@@ -19,7 +19,11 @@ TOOL: Any = {
 }
 CALL = {"type": "function_call", "call_id": "c1", "name": "get_weather", "arguments": "{}"}
 # Fields that Open Responses requires and the client's type does not have.
-MORE = {"presence_penalty", "frequency_penalty", "store", "bytes"}
+MORE = {
+    "Response": ("presence_penalty", "frequency_penalty", "store"),
+    "Logprob": ("bytes",),
+    "LogprobTopLogprob": ("bytes",),
+}
 
 
 def _image() -> str:
