@@ -132,3 +132,13 @@ def test_an_answer_that_is_cut_is_incomplete(server: RunningServer) -> None:
     assert whole.status == "incomplete"
     assert whole.incomplete_details is not None
     assert whole.incomplete_details.reason == "max_output_tokens"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_refused_image_is_a_fault_of_input(server: RunningServer, stream: bool) -> None:
+    """There are no messages in this request; the status stands before the first event."""
+    part = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+    body = {"model": "nano", "input": [{"role": "user", "content": [part]}], "stream": stream}
+    answer = server.http.post("/v1/responses", json=body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, "input", "invalid_media")

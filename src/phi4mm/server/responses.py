@@ -15,8 +15,10 @@ from phi4mm.server.answering import answer, new_id, stream_of
 from phi4mm.server.chat import submit
 from phi4mm.server.chat_answer import TokenLogprob
 from phi4mm.server.chat_schema import ChatBody
+from phi4mm.server.errors import ApiError
 from phi4mm.server.json_body import read_json
 from phi4mm.server.logprobs import choice_logprobs
+from phi4mm.server.media_error import MediaError
 from phi4mm.server.response_answer import CallItem, MessageItem, OutputText, ResponseObject, begin_response
 from phi4mm.server.response_input import chat_of
 from phi4mm.server.response_schema import ResponseBody
@@ -50,7 +52,10 @@ async def _events(request: Request, chat: ChatBody, growing: ResponseObject) -> 
 
 async def _grow(request: Request, chat: ChatBody, growing: ResponseObject) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     """Let the answer grow; what happens to it, as the names and fields of events."""
-    running = await submit(request, chat)
+    try:
+        running = await submit(request, chat)
+    except MediaError as error:
+        raise ApiError(error.status, error.message, param="input", code="invalid_media") from None
     tokenizer = request.app.state.service.model.processor.tokenizer
     split = AnswerSplit(running.tools, running.grammar)
     waiting: list[TokenLogprob] = []  # of tokens whose text has not come yet
