@@ -6,9 +6,10 @@ import base64
 import json
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.server.conftest import ROOT, RunningServer
+from tests.server.conftest import ROOT, RunningServer, start
 from tests.server.strict import strictly
 
 TOOL: Any = {
@@ -142,3 +143,25 @@ def test_a_refused_image_is_a_fault_of_input(server: RunningServer, stream: bool
     answer = server.http.post("/v1/responses", json=body)
     error = answer.json()["error"]
     assert (answer.status_code, error["param"], error["code"]) == (400, "input", "invalid_media")
+
+
+def test_an_answer_that_fails_while_it_streams_ends_with_response_failed() -> None:
+    """A client waits for an event that it knows."""
+    own = start()
+    try:
+        own.wait_until_ready()
+        asked = {"model": "nano", "input": "Hello.", "logit_bias": {"100": 100}, "stream": True}
+        with own.http.stream("POST", "/v1/responses", json={**asked, "max_output_tokens": 20000}) as answer:
+            lines = answer.iter_lines()
+            next(line for line in lines if "output_text.delta" in line)
+            children = psutil.Process(own.process.pid).children(recursive=True)
+            next(child for child in children if "phi4mm.engine.worker" in " ".join(child.cmdline())).kill()
+            *_, before, name, data, done = [line for line in lines if line]
+    finally:
+        own.stop()
+    assert (name, done) == ("event: response.failed", "data: [DONE]")
+    failed = strictly("ResponseFailedEvent", json.loads(data.removeprefix("data: ")), MORE)
+    assert failed.sequence_number == json.loads(before.removeprefix("data: "))["sequence_number"] + 1
+    assert (failed.response.status, failed.response.error.code) == ("failed", "server_error")
+    assert "signal" not in failed.response.error.message
+    assert failed.response.output[0].status == "incomplete"

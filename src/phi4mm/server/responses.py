@@ -15,7 +15,7 @@ from phi4mm.server.answering import answer, new_id, stream_of
 from phi4mm.server.chat import submit
 from phi4mm.server.chat_answer import TokenLogprob
 from phi4mm.server.chat_schema import ChatBody
-from phi4mm.server.errors import ApiError
+from phi4mm.server.errors import ApiError, as_api_error
 from phi4mm.server.json_body import read_json
 from phi4mm.server.logprobs import choice_logprobs
 from phi4mm.server.media_error import MediaError
@@ -44,9 +44,19 @@ async def _whole(request: Request, chat: ChatBody, growing: ResponseObject) -> R
 
 async def _events(request: Request, chat: ChatBody, growing: ResponseObject) -> AsyncGenerator[bytes, None]:
     numbers = itertools.count()
-    async for name, fields in _grow(request, chat, growing):
+
+    def happened(name: str, fields: dict[str, Any]) -> bytes:
         kind = f"response.{name}"
-        yield event({"type": kind, "sequence_number": next(numbers), **fields}, kind)
+        return event({"type": kind, "sequence_number": next(numbers), **fields}, kind)
+
+    happenings = _grow(request, chat, growing)
+    yield happened(*await anext(happenings))  # what goes wrong before it has a status of its own
+    try:
+        async for name, fields in happenings:
+            yield happened(name, fields)
+    except Exception as error:
+        growing.fail(as_api_error(error, request.state.request_id).message)
+        yield happened("failed", {"response": growing})
     yield DONE
 
 
