@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 
 import msgspec
 from starlette.requests import Request
@@ -35,7 +35,7 @@ from phi4mm.server.chat_answer import (
     UsageBody,
     usage_of,
 )
-from phi4mm.server.chat_messages import in_thread_if_media
+from phi4mm.server.chat_messages import in_thread_if_long
 from phi4mm.server.chat_schema import ChatBody, JSONObjectFormat, JSONSchemaFormat, NamedToolChoice
 from phi4mm.server.errors import ApiError
 from phi4mm.server.json_body import read_json
@@ -75,12 +75,11 @@ async def submit(request: Request, body: ChatBody) -> Running:
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
     params = sampling_params(body, max_tokens=asked, logprobs=logprobs)
     adapter = adapter_of(service, body.model)
-    tools = [as_tool(msgspec.to_builtins(tool)) for tool in body.tools or ()]
     # A thread costs more than a short text does, and 200 requests may come at once.
-    formed = tools or body.response_format or body.tool_choice not in (None, "auto", "none")
-    grammar = await asyncio.to_thread(_grammar, body, tools) if formed else None
+    formed = body.tools or body.response_format or body.tool_choice not in (None, "auto", "none")
+    tools, grammar = await asyncio.to_thread(_tools_and_grammar, body) if formed else ([], None)
     tools = [] if body.tool_choice == "none" else tools
-    messages = await in_thread_if_media(body.messages)
+    messages = await in_thread_if_long(body.messages)
     prompt = await service.preparer.chat(messages, tools)
     return send(request, prompt, params, adapter=adapter, tools=tools, grammar=grammar)
 
@@ -146,7 +145,8 @@ def _call_delta(delta: CallDelta, answer: int, ids: dict[tuple[int, int], str]) 
     return ToolCallDelta(delta.index, ids[answer, delta.index], "function", function)
 
 
-def _grammar(body: ChatBody, tools: Sequence[Tool]) -> str | None:
+def _tools_and_grammar(body: ChatBody) -> tuple[list[Tool], str | None]:
+    tools = [as_tool(msgspec.to_builtins(tool)) for tool in body.tools or ()]
     match body.response_format:
         case JSONSchemaFormat(json_schema=given):
             form: ResponseFormat | None = ResponseFormat(schema=given.schema)
@@ -156,4 +156,4 @@ def _grammar(body: ChatBody, tools: Sequence[Tool]) -> str | None:
             form = None
     choice = body.tool_choice
     name = choice.function.name if isinstance(choice, NamedToolChoice) else choice or "auto"
-    return grammar_source(form, tools, name, body.parallel_tool_calls is not False)
+    return tools, grammar_source(form, tools, name, body.parallel_tool_calls is not False)

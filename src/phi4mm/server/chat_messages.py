@@ -15,10 +15,13 @@ from phi4mm.server.chat_schema import ChatMessage, TextPart
 _WITHOUT_EFFECT = ("refusal", "annotations", "audio", "function_call")
 
 
-async def in_thread_if_media(messages: Sequence[ChatMessage]) -> list[Message]:
-    """`read_messages`, in a thread where there is base64 to decode."""
-    parts = (part for message in messages if isinstance(message.content, list) for part in message.content)
-    if any(not isinstance(part, TextPart) for part in parts):
+SHORT = 100  # parts that are read on the event loop
+
+
+async def in_thread_if_long(messages: Sequence[ChatMessage]) -> list[Message]:
+    """`read_messages`, in a thread where there is base64 to decode, or much else."""
+    parts = [part for message in messages if isinstance(message.content, list) for part in message.content]
+    if len(messages) + len(parts) > SHORT or any(not isinstance(part, TextPart) for part in parts):
         return await asyncio.to_thread(read_messages, messages)
     return read_messages(messages)
 

@@ -12,15 +12,17 @@ from phi4mm.server.chat_answer import UsageBody
 from phi4mm.server.chat_schema import SamplingFields, StreamOptions, Text
 
 MAX_PROMPTS = 64  # in one request
+MAX_IDS = 2**17  # of a prompt: the longest context
 Id: TypeAlias = Annotated[int, Meta(ge=0, lt=2**31)]
-Ids: TypeAlias = Annotated[list[Id], Meta(min_length=1)]
+Ids: TypeAlias = Annotated[list[Id], Meta(min_length=1, max_length=MAX_IDS)]
+AnyIds: TypeAlias = Annotated[list[int], Meta(max_length=MAX_IDS)]  # checked with their prompt
 
 
 class CompletionBody(SamplingFields, kw_only=True):
     """A request of /v1/completions: raw prompts in the published chat format, or their token ids."""
 
     model: Text
-    prompt: Text | Annotated[list[str | int | list[int]], Meta(min_length=1)]
+    prompt: Text | Annotated[list[str | int | AnyIds], Meta(min_length=1, max_length=MAX_IDS)]
     best_of: Literal[1] | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None

@@ -15,22 +15,32 @@ from phi4mm.server.fields import refused
 
 S = TypeVar("S", bound=msgspec.Struct)
 BODY_SECONDS = 60.0  # until the whole body has arrived
+# Values and texts are decoded in one call that no thread can interrupt: this many take 0.2 s at most.
+MARKS, MAX_MARKS = b",:[{", 2**18
 _AT = re.compile(r" - at `(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 
 
 async def read_bytes(request: Request, limit: int) -> bytes:
-    """The body. Raises ApiError for one of more than `limit` bytes, and one that comes too slowly."""
+    """The body.
+
+    raises  ApiError for one of more than `limit` bytes or more than MAX_MARKS MARKS, and one that comes too slowly
+    """
     too_large = ApiError(413, f"the body has more than {limit} bytes, the most that this server takes")
     if int(request.headers.get("content-length", "0")) > limit:
         raise too_large
-    body = bytearray()
+    body, marks = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for piece in request.stream():
                 body += piece
                 if len(body) > limit:
                     raise too_large
+                marks += sum(map(piece.count, MARKS))
+                if marks > MAX_MARKS:
+                    raise ApiError(
+                        400, f"the body has more than {MAX_MARKS} commas, colons, [ and {{; send less at once"
+                    )
     except TimeoutError:
         raise ApiError(408, f"the body did not arrive within {BODY_SECONDS:g} seconds") from None
     except ClientDisconnect:

@@ -10,9 +10,9 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from phi4mm.server.chat_messages import in_thread_if_media
-from phi4mm.server.chat_schema import ChatMessage, FunctionTool, Strict
-from phi4mm.server.completion_schema import Id
+from phi4mm.server.chat_messages import in_thread_if_long
+from phi4mm.server.chat_schema import Messages, Strict, Tools
+from phi4mm.server.completion_schema import MAX_IDS, Id
 from phi4mm.server.errors import ApiError, json_response
 from phi4mm.server.json_body import read_json
 from phi4mm.server.service import Service
@@ -23,8 +23,8 @@ class TokenizeBody(Strict):
 
     model: str | None = None
     prompt: str | None = None
-    messages: Annotated[list[ChatMessage], Meta(min_length=1)] | None = None
-    tools: list[FunctionTool] | None = None
+    messages: Messages | None = None
+    tools: Tools | None = None
 
 
 class Tokens(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class Tokens(msgspec.Struct, frozen=True):
 class DetokenizeBody(Strict):
     """Token ids."""
 
-    tokens: list[Id]
+    tokens: Annotated[list[Id], Meta(max_length=MAX_IDS)]
     model: str | None = None
 
 
@@ -56,7 +56,7 @@ async def tokenize(request: Request) -> Response:
     if (body.prompt is None) == (body.messages is None):
         raise ApiError(400, "the body has prompt and messages, or neither; expected one of them", param="prompt")
     if body.messages is not None:
-        messages = await in_thread_if_media(body.messages)
+        messages = await in_thread_if_long(body.messages)
         prompt = await service.preparer.chat(messages, [msgspec.to_builtins(tool) for tool in body.tools or ()])
         ids = list(prompt.ids)
     else:
