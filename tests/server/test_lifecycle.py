@@ -117,6 +117,28 @@ def test_a_killed_worker_fails_its_requests_honestly_and_comes_back(own: Running
     assert own.chat().json()["choices"][0]["message"]["content"] == "Hello! How can I help you?"
 
 
+def test_a_worker_that_dies_again_and_again_ends_the_server(own: RunningServer) -> None:
+    """/health said "ready" while every chat was a 500, so nobody started the server again."""
+    killed: set[int] = set()
+    health = set()
+    while own.process.poll() is None:
+        try:
+            for child in psutil.Process(own.process.pid).children(recursive=True):
+                if child.pid not in killed and "phi4mm.engine.worker" in " ".join(child.cmdline()):
+                    child.kill()
+                    killed.add(child.pid)
+            health.add(own.http.get("/health").text)
+        except (psutil.NoSuchProcess, httpx.TransportError):
+            pass
+        assert len(killed) <= 4
+    assert own.process.returncode == 1
+    assert '{"status":"closed"}' in health
+    assert own.process.stderr is not None
+    text = own.process.stderr.read()
+    assert "cannot be started again: it died 4 times" in text
+    assert text.splitlines()[-1].startswith("phi4mm serve: the engine has ended")
+
+
 def test_a12_sigterm_with_no_time_ends_streams_with_an_error_event(own: RunningServer) -> None:
     """In under 4 seconds, with exit code 0, and no child left."""
     children = psutil.Process(own.process.pid).children(recursive=True)

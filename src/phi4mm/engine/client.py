@@ -100,6 +100,11 @@ class EngineClient(abc.ABC):
     def info(self) -> EngineInfo:
         """The engine's settings, and the adapters it has now."""
 
+    @property
+    @abc.abstractmethod
+    def closed(self) -> bool:
+        """Whether the engine has ended: it was closed, or cannot go on."""
+
     @abc.abstractmethod
     def close(self) -> None:
         """Stop the engine; running requests end with an EngineError. May be called twice."""
@@ -212,6 +217,11 @@ class InlineClient(EngineClient):
         if self._engine is not None:
             self._info = self._engine.info
         return self._info
+
+    @property
+    def closed(self) -> bool:
+        """See EngineClient."""
+        return self._engine is None
 
     def close(self) -> None:
         """See EngineClient."""

@@ -123,6 +123,11 @@ class ProcessClient(EngineClient):
         """The worker's process id; None while there is none."""
         return self._workers[0].process.pid if self._workers else None
 
+    @property
+    def closed(self) -> bool:
+        """See EngineClient."""
+        return bool(self._closed_reason)
+
     def close(self) -> None:
         """See EngineClient."""
         self._check_process()
@@ -256,6 +261,7 @@ class ProcessClient(EngineClient):
             with self._changed:
                 self._closed_reason = f"the worker process cannot be started again: {error}; load the model again"
                 self._changed.notify_all()
+            log.error("%s", self._closed_reason)
             self._fail(self._closed_reason)
             return None
         with self._changed:

@@ -60,6 +60,11 @@ class ThreadClient(EngineClient):
             self._info = self._engine.info
         return self._info
 
+    @property
+    def closed(self) -> bool:
+        """See EngineClient."""
+        return bool(self._closed_reason)
+
     def close(self) -> None:
         """See EngineClient."""
         with self._lock:

@@ -230,6 +230,11 @@ class Model:
         """The state of the engine now: answers, memory, and counters since it started."""
         return self._client.stats()
 
+    @property
+    def closed(self) -> bool:
+        """Whether the engine has ended: it was closed, or died too often to be started again."""
+        return self._client.closed
+
     def move(self, device: Device) -> None:
         """Put the weights on another device, in their dtype.
 

@@ -12,7 +12,7 @@ from phi4mm.server.service import RETRY_SECONDS, Service
 
 
 async def health(request: Request) -> Response:
-    """200 while the server takes requests, else 503: `loading` or `draining`."""
+    """200 while the server takes requests, else 503: `loading`, `draining` or `closed`."""
     service: Service = request.app.state.service
     if service.state == "ready":
         return json_response({"status": "ready"})

@@ -14,13 +14,15 @@ from types import FrameType
 import uvicorn
 
 from phi4mm.config.engine import EngineArgs
-from phi4mm.errors import ConfigError, PhiError
+from phi4mm.errors import ConfigError, EngineError, PhiError
 from phi4mm.server.app import make_app
+from phi4mm.server.connection import Connection
 from phi4mm.server.keys import Keys
 from phi4mm.server.service import Service
 from phi4mm.server.settings import ServerSettings
 
 log = logging.getLogger("phi4mm.server")
+ALIVE_SECONDS = 0.5  # between two looks at the engine
 POLL_SECONDS = 0.05  # between two looks at the running requests while draining
 SWITCH_SECONDS = 0.0005  # the event loop gets the interpreter back from a thread after this, not after 5 ms
 LAST_SECONDS = 1.0  # for cancelled requests to send their last event
@@ -40,7 +42,8 @@ def bind(host: str, port: int) -> socket.socket:
 def serve(folder: Path, name: str, settings: ServerSettings, engine_args: EngineArgs, listener: socket.socket) -> None:
     """Serve the checkpoint in `folder` until SIGTERM or SIGINT; clients ask for it by `name`.
 
-    raises  ConfigError or CheckpointError where the model cannot be loaded
+    raises  what ended it: ConfigError, CheckpointError or another error where the model cannot be loaded, EngineError
+            where its worker died too often
     """
     service, keys = Service(folder, name, settings, engine_args), Keys(settings)
     config = uvicorn.Config(
@@ -52,7 +55,8 @@ def serve(folder: Path, name: str, settings: ServerSettings, engine_args: Engine
         timeout_graceful_shutdown=1,
         ssl_certfile=settings.ssl_certfile or None,
         ssl_keyfile=settings.ssl_keyfile or None,
-        h11_max_incomplete_event_size=64 * 1024,
+        http=Connection,
+        ws="none",
     )
     server = Server(config, service, keys)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -70,7 +74,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service, keys: Keys) -> None:
         super().__init__(config)
         self._service, self._keys = service, keys
-        self.failure: PhiError | None = None
+        self.failure: Exception | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -97,9 +101,14 @@ class Server(uvicorn.Server):
             log.info("the keys were read again")
 
     async def _load(self) -> None:
+        """Load the model, and end the server where that fails, or where the engine ends later."""
         try:
             await self._service.load()
-        except PhiError as error:
+            while self._service.state != "closed":
+                await asyncio.sleep(ALIVE_SECONDS)
+            raise EngineError("the engine has ended, as the log says; start the server again")
+        except Exception as error:
+            log.error("the server ends: %s", error, exc_info=not isinstance(error, PhiError))
             self.failure = error
             self.should_exit = True
 

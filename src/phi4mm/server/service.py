@@ -63,8 +63,12 @@ class Service:
 
     @property
     def state(self) -> str:
-        """`loading`, `draining` or `ready`."""
-        return "draining" if self.draining else "ready" if self._loaded else "loading"
+        """`loading`, `draining`, `closed` where the engine has ended by itself, or `ready`."""
+        if self.draining:
+            return "draining"
+        if self._loaded is None:
+            return "loading"
+        return "closed" if self._loaded[0].closed else "ready"
 
     @property
     def model(self) -> Model:

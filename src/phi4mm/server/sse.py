@@ -9,10 +9,9 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from phi4mm.server.errors import ApiError, as_api_error
+from phi4mm.server.errors import as_api_error
 from phi4mm.server.waiting import ClientLeft, unless_left
 
-SEND_SECONDS = 60.0  # that a client may take to read what was sent
 DONE = b"data: [DONE]\n\n"
 
 
@@ -32,7 +31,7 @@ async def begin(receive: Receive, stopping: asyncio.Event, events: AsyncGenerato
 
 
 class EventStream(Response):
-    """Sends `first` and then `events`, and closes them when the client leaves, does not read, or the server stops."""
+    """Sends `first` and then `events`, and closes them when the client leaves or the server stops."""
 
     media_type = "text/event-stream"
 
@@ -50,6 +49,7 @@ class EventStream(Response):
         except ClientLeft:
             return
         except Exception as error:
+            await self._events.aclose()  # the engine goes on to nothing while the client reads
             last = event(as_api_error(error, self._request_id).body)
             await send({"type": "http.response.body", "body": last, "more_body": False})
         finally:
@@ -57,15 +57,7 @@ class EventStream(Response):
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await _body(send, self._first)
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
         async for each in self._events:
-            await _body(send, each)
+            await send({"type": "http.response.body", "body": each, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _body(send: Send, data: bytes) -> None:
-    try:
-        async with asyncio.timeout(SEND_SECONDS):
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-    except TimeoutError:
-        raise ApiError(408, "the client did not read the answer") from None
