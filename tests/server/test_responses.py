@@ -145,9 +145,10 @@ def test_a_refused_image_is_a_fault_of_input(server: RunningServer, stream: bool
     assert (answer.status_code, error["param"], error["code"]) == (400, "input", "invalid_media")
 
 
-def test_an_answer_that_fails_while_it_streams_ends_with_response_failed() -> None:
-    """A client waits for an event that it knows."""
-    own = start()
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_answer_that_fails_while_it_streams_ends_with_response_failed(stopped: bool) -> None:
+    """A client waits for an event that it knows, whether the worker dies or the server stops."""
+    own = start("--shutdown-timeout", "0")
     try:
         own.wait_until_ready()
         asked = {"model": "nano", "input": "Hello.", "logit_bias": {"100": 100}, "stream": True}
@@ -155,11 +156,12 @@ def test_an_answer_that_fails_while_it_streams_ends_with_response_failed() -> No
             lines = answer.iter_lines()
             next(line for line in lines if "output_text.delta" in line)
             children = psutil.Process(own.process.pid).children(recursive=True)
-            next(child for child in children if "phi4mm.engine.worker" in " ".join(child.cmdline())).kill()
-            *_, before, name, data, done = [line for line in lines if line]
+            worker = next(child for child in children if "phi4mm.engine.worker" in " ".join(child.cmdline()))
+            (own.process.terminate if stopped else worker.kill)()
+            *_, before, name, data = [line for line in lines if line]
     finally:
         own.stop()
-    assert (name, done) == ("event: response.failed", "data: [DONE]")
+    assert name == "event: response.failed"
     failed = strictly("ResponseFailedEvent", json.loads(data.removeprefix("data: ")), MORE)
     assert failed.sequence_number == json.loads(before.removeprefix("data: "))["sequence_number"] + 1
     assert (failed.response.status, failed.response.error.code) == ("failed", "server_error")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 from starlette.requests import Request
@@ -15,7 +15,7 @@ from phi4mm.server.answering import answer, new_id, stream_of
 from phi4mm.server.chat import submit
 from phi4mm.server.chat_answer import TokenLogprob
 from phi4mm.server.chat_schema import ChatBody
-from phi4mm.server.errors import ApiError, as_api_error
+from phi4mm.server.errors import ApiError
 from phi4mm.server.json_body import read_json
 from phi4mm.server.logprobs import choice_logprobs
 from phi4mm.server.media_error import MediaError
@@ -32,7 +32,13 @@ async def responses(request: Request) -> Response:
     body = await read_json(request, ResponseBody, service.settings.max_body_bytes)
     chat, growing = chat_of(body), begin_response(body)
     if body.stream:
-        return await stream_of(request, _events(request, chat, growing))
+        numbers = itertools.count()
+
+        def failed(error: ApiError) -> bytes:
+            growing.fail(error.message)
+            return _event(numbers, "failed", {"response": growing})
+
+        return await stream_of(request, _events(request, chat, growing, numbers), failed)
     return await answer(request, _whole(request, chat, growing))
 
 
@@ -42,22 +48,17 @@ async def _whole(request: Request, chat: ChatBody, growing: ResponseObject) -> R
     return growing
 
 
-async def _events(request: Request, chat: ChatBody, growing: ResponseObject) -> AsyncGenerator[bytes, None]:
-    numbers = itertools.count()
-
-    def happened(name: str, fields: dict[str, Any]) -> bytes:
-        kind = f"response.{name}"
-        return event({"type": kind, "sequence_number": next(numbers), **fields}, kind)
-
-    happenings = _grow(request, chat, growing)
-    yield happened(*await anext(happenings))  # what goes wrong before it has a status of its own
-    try:
-        async for name, fields in happenings:
-            yield happened(name, fields)
-    except Exception as error:
-        growing.fail(as_api_error(error, request.state.request_id).message)
-        yield happened("failed", {"response": growing})
+async def _events(
+    request: Request, chat: ChatBody, growing: ResponseObject, numbers: Iterator[int]
+) -> AsyncGenerator[bytes, None]:
+    async for name, fields in _grow(request, chat, growing):
+        yield _event(numbers, name, fields)
     yield DONE
+
+
+def _event(numbers: Iterator[int], name: str, fields: dict[str, Any]) -> bytes:
+    kind = f"response.{name}"
+    return event({"type": kind, "sequence_number": next(numbers), **fields}, kind)
 
 
 async def _grow(request: Request, chat: ChatBody, growing: ResponseObject) -> AsyncIterator[tuple[str, dict[str, Any]]]:
