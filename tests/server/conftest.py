@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class RunningServer:
     url: str
     http: httpx.Client
     client: openai.OpenAI
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=10_000))  # its last lines, of the shared server
 
     def chat(self, **body: Any) -> httpx.Response:
         """POST a chat of "Hello." with these fields."""
@@ -73,7 +74,7 @@ def server() -> Iterator[RunningServer]:
     """A ready server that tests share."""
     running = start()
     # Its log goes on, and a full pipe would stop it.
-    threading.Thread(target=deque, args=(running.process.stderr, 0), daemon=True).start()
+    threading.Thread(target=running.log.extend, args=(running.process.stderr,), daemon=True).start()
     try:
         running.wait_until_ready()
         yield running

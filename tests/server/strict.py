@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import openai.types
@@ -11,22 +12,22 @@ import openai.types.responses
 import pydantic
 
 
-def strictly(name: str, value: object, more: Collection[str] = ()) -> Any:
-    """`value` as the client's type of that name. `more` are fields that a type may have besides its own."""
+def strictly(name: str, value: object, more: Mapping[str, Collection[str]] | None = None) -> Any:
+    """`value` as the client's type of that name. `more` are fields that a class may have besides its own."""
     kind = next(
         getattr(module, name)
         for module in (openai.types.responses, openai.types.chat, openai.types)
         if hasattr(module, name)
     )
-    made = pydantic.TypeAdapter(kind).validate_python(value)
-    _check(made, name, set(more))
+    made = pydantic.TypeAdapter(kind).validate_json(json.dumps(value), strict=True)  # "1" and true are no numbers
+    _check(made, name, more or {})
     return made
 
 
-def _check(value: object, path: str, more: set[str]) -> None:
+def _check(value: object, path: str, more: Mapping[str, Collection[str]]) -> None:
     """Fail for a field that no type has. Validation has failed before for missing ones and other types."""
     if isinstance(value, pydantic.BaseModel):
-        unknown = set(value.model_extra or ()) - more
+        unknown = set(value.model_extra or ()) - set(more.get(type(value).__name__, ()))
         assert not unknown, f"{path} has the unknown fields {sorted(unknown)}"
         for field in value.model_fields_set - set(value.model_extra or ()):
             _check(getattr(value, field), f"{path}.{field}", more)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import Any
 
 import pytest
@@ -126,6 +127,7 @@ def test_a10_a_prompt_over_the_context_names_both_numbers_before_the_first_byte(
 
 def test_a10_control_characters_begin_no_log_line(server: RunningServer) -> None:
     """A client that writes log lines can hide what it does."""
+    server.log.clear()
     answer = server.http.get("/v1/models/x%0aERROR%20forged", headers={"x-request-id": "a%0ab c"})
     assert answer.status_code == 404
     assert answer.headers["x-request-id"].startswith("req-")
@@ -133,3 +135,10 @@ def test_a10_control_characters_begin_no_log_line(server: RunningServer) -> None
     assert server.http.post("/v1/files", json={}).status_code == 501
     assert server.http.post("/v1/chat/completions", content=b"{}").status_code == 415
     assert server.http.get("/v1/chat/completions").status_code == 405
+    end = time.monotonic() + 20
+    while not (lines := [json.loads(line) for line in server.log.copy()]) or lines[-1]["status"] != 405:
+        assert time.monotonic() < end, "the last request was not logged"
+        time.sleep(0.05)
+    assert [line["status"] for line in lines] == [404, 200, 501, 415, 405]
+    assert [line["request_id"] for line in lines[:2]] == [answer.headers["x-request-id"], "my-id.1"]
+    assert "forged" not in "".join(server.log)

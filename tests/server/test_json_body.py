@@ -13,6 +13,7 @@ from phi4mm.server.chat_schema import ChatBody
 from phi4mm.server.completion_schema import CompletionBody
 from phi4mm.server.errors import ApiError
 from phi4mm.server.json_body import MAX_MARKS, decode
+from phi4mm.server.response_schema import ResponseBody
 from phi4mm.server.tokenization import DetokenizeBody, TokenizeBody
 from tests.server.conftest import RunningServer
 
@@ -43,7 +44,7 @@ def _unbounded(node: object, path: str) -> list[str]:
     return [path] * free + [found for each in below for found in _unbounded(each, path)]
 
 
-@pytest.mark.parametrize("kind", [AzureChatBody, ChatBody, CompletionBody, DetokenizeBody, TokenizeBody])
+@pytest.mark.parametrize("kind", [AzureChatBody, ChatBody, CompletionBody, DetokenizeBody, ResponseBody, TokenizeBody])
 def test_every_list_and_dict_of_a_request_has_a_bound(kind: type[msgspec.Struct]) -> None:
     """A field that is added without one would let a request take the event loop."""
     assert _unbounded(msgspec.inspect.type_info(kind), kind.__name__) == []

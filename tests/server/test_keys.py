@@ -15,7 +15,9 @@ import pytest
 
 from phi4mm.checkpoint.hub import resolve
 from phi4mm.errors import ConfigError
+from phi4mm.server.errors import ApiError
 from phi4mm.server.keys import Keys
+from phi4mm.server.limits import Account
 from phi4mm.server.settings import ServerSettings, read_settings
 from tests.inference.test_adapters import write_random
 from tests.server.conftest import RunningServer, start
@@ -40,6 +42,7 @@ name = "small"
 key = "sk-small-001"
 tokens_per_minute = 2
 """
+ORIGIN = "https://page.example"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningSer
     """A server with a file of keys."""
     path = tmp_path_factory.mktemp("keys") / "keys.toml"
     path.write_text(FILE)
-    running = start("--api-keys", str(path), key="sk-root-0001")
+    running = start("--api-keys", str(path), "--allowed-origins", ORIGIN, key="sk-root-0001")
     try:
         running.wait_until_ready()
         yield running, path
@@ -98,6 +101,8 @@ def test_adapters_are_loaded_and_unloaded_with_an_admin_key(keyed: tuple[Running
     assert "mine" in [card["id"] for card in server.http.get("/v1/models").json()["data"]]
     wrong = {"lora_name": "other", "lora_path": str(tmp_path)}
     assert server.http.post("/v1/load_lora_adapter", json=wrong).status_code == 400
+    own = server.http.post("/v1/unload_lora_adapter", json={"lora_name": "vision"})
+    assert (own.status_code, own.json()["error"]["param"]) == (400, "lora_name")
     assert server.http.post("/v1/unload_lora_adapter", json={"lora_name": "mine"}).json()["deleted"]
     assert server.chat(model="mine").status_code == 404
 
@@ -117,6 +122,20 @@ def test_a5_sighup_reads_the_file_again(keyed: tuple[RunningServer, Path]) -> No
     assert _status(server, "sk-user-0009") == 200
 
 
+def test_a_page_of_an_allowed_origin_may_send_the_headers_of_its_client(keyed: tuple[RunningServer, Path]) -> None:
+    """The official JavaScript client always sends headers of its own, Azure's has the key in one."""
+    server, _ = keyed
+    asked = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "api-key,authorization,content-type,x-stainless-lang,x-stainless-retry-count",
+    }
+    path = f"{server.url}/v1/chat/completions"
+    allowed = httpx.options(path, headers={"origin": ORIGIN, **asked})
+    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, ORIGIN)
+    refused = httpx.options(path, headers={"origin": "https://evil.example", **asked})
+    assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (400, False)
+
+
 def test_azure_form_takes_the_official_azure_client(keyed: tuple[RunningServer, Path]) -> None:
     """The model card names its hosted endpoint: its clients need a new address only."""
     server, _ = keyed
@@ -134,12 +153,19 @@ def test_a_server_without_keys_serves_this_machine_only(server: RunningServer) -
     assert answer.status_code == 403
 
 
-def test_beyond_loopback_a_key_is_needed() -> None:
-    """An open port is found within minutes."""
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "127.0.0.1.example", "127.x.example"])
+def test_beyond_loopback_a_key_is_needed(host: str) -> None:
+    """An open port is found within minutes; a name that begins like loopback may mean any machine."""
     with pytest.raises(ConfigError, match="no key"):
-        ServerSettings(host="0.0.0.0")
+        ServerSettings(host=host)
     for more in ({"api_key": "sk-12345678"}, {"without_key": True}):
-        ServerSettings(host="0.0.0.0", **more)
+        ServerSettings(host=host, **more)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_on_loopback_no_key_is_needed(host: str) -> None:
+    """Only programs of this machine reach it."""
+    assert ServerSettings(host=host).is_loopback
 
 
 def test_settings_come_from_flags_before_the_environment_before_the_file(tmp_path: Path) -> None:
@@ -156,6 +182,32 @@ def test_settings_come_from_flags_before_the_environment_before_the_file(tmp_pat
         read_settings({}, {}, file)
     with pytest.raises(ConfigError, match="expected a whole number"):
         read_settings({"port": "eighty"}, {})
+
+
+def test_a5_changed_limits_do_not_forget_what_was_used(tmp_path: Path) -> None:
+    """Otherwise a key that is cut down begins with a full allowance, and its running requests count for nothing."""
+    path = tmp_path / "keys.toml"
+    text = '[[key]]\nname = "a"\nkey = "12345678"\nconcurrent = 1\ntokens_per_minute = {}'
+    path.write_text(text.format(1000))
+    keys = Keys(ServerSettings(api_keys=str(path)))
+
+    def read(limit: int) -> Account:
+        path.write_text(text.format(limit))
+        keys.read()
+        key = keys.find("12345678")
+        assert key is not None
+        return key.account
+
+    account = read(1000)
+    account.enter()
+    account.spend_tokens(900)
+    account = read(500)
+    with pytest.raises(ApiError, match="1 requests of this key run"):
+        account.enter()
+    account.leave()
+    with pytest.raises(ApiError, match="its 500 tokens a minute"):
+        account.enter()
+    read(2000).enter()
 
 
 @pytest.mark.parametrize(

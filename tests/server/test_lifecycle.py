@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +19,11 @@ import httpx2 as httpx
 import psutil
 import pytest
 
+from phi4mm.config.engine import EngineArgs
 from phi4mm.errors import ConfigError
 from phi4mm.server.lifecycle import bind
+from phi4mm.server.service import Service
+from phi4mm.server.settings import ServerSettings
 from tests.server.conftest import SRC, RunningServer, start
 
 # Nothing ends an answer whose every token is a letter.
@@ -219,6 +223,15 @@ def test_a_wrong_model_ends_the_server_with_one_line() -> None:
     assert done.returncode == 1
     assert "/none/such" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"allowed_media_domains": ("Media.Example",)}, {"allowed_local_media_path": "/none/such"}], ids=str
+)
+def test_wrong_settings_of_media_are_told_before_the_model_is_loaded(wrong: dict[str, Any]) -> None:
+    """A large model loads for minutes."""
+    with pytest.raises(ConfigError, match=r"Media\.Example|/none/such"):
+        Service(Path("/no/model"), "nano", ServerSettings(**wrong), EngineArgs())
 
 
 def test_sigterm_while_the_model_loads_ends_the_server_at_once() -> None:

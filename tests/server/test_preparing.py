@@ -27,6 +27,7 @@ from phi4mm.processing.processor import Processor
 from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.protocol.inputs import AudioFrames, ImageCrops, Prompt
 from phi4mm.protocol.messages import Audio, Image, Message
+from phi4mm.server import prompt_wire
 from phi4mm.server.media_error import MediaError
 from phi4mm.server.media_policy import MediaPolicy
 from phi4mm.server.preparing import Child, Preparer
@@ -439,6 +440,19 @@ def test_a_forged_answer_of_a_process_is_recognised(head: dict[str, Any]) -> Non
         there.sendall(bytes(2_000))
         with pytest.raises(WireError):
             receive_prompt(here, receive_head(here), 100)
+
+
+def test_an_image_counts_one_byte_for_each_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted as four, large images were refused at a quarter of the bound."""
+    monkeypatch.setattr(prompt_wire, "MAX_ARRAYS", 8 + 12)
+    head = {"ids": 2, "spans": [IMAGE_HEAD]}
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(bytes(8 + 12))
+        assert len(receive_prompt(here, head, 100).spans) == 1
+        monkeypatch.setattr(prompt_wire, "MAX_ARRAYS", 8 + 12 - 1)
+        with pytest.raises(WireError, match="more than 19 bytes"):
+            receive_prompt(here, head, 100)
 
 
 def test_ids_beyond_the_vocabulary_are_recognised() -> None:

@@ -6,9 +6,10 @@ import base64
 import json
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.server.conftest import ROOT, RunningServer
+from tests.server.conftest import ROOT, RunningServer, start
 from tests.server.strict import strictly
 
 TOOL: Any = {
@@ -17,8 +18,13 @@ TOOL: Any = {
     "description": "Get the weather in a city.",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
+CALL = {"type": "function_call", "call_id": "c1", "name": "get_weather", "arguments": "{}"}
 # Fields that Open Responses requires and the client's type does not have.
-MORE = {"presence_penalty", "frequency_penalty", "store", "bytes"}
+MORE = {
+    "Response": ("presence_penalty", "frequency_penalty", "store"),
+    "Logprob": ("bytes",),
+    "LogprobTopLogprob": ("bytes",),
+}
 
 
 def _image() -> str:
@@ -108,9 +114,12 @@ def test_a6_the_client_streams_a_tool_call(server: RunningServer) -> None:
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
         ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]}, "input[0].content"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"input": [{"role": "assistant", "content": "x", "tool_calls": None}]}, "input[0].tool_calls"),
+        ({"input": [{"role": "assistant", "content": "x", "tool_calls": 5}, CALL]}, "input[0].tool_calls"),
+        ({"input": [{"content": "hi"}, CALL]}, "input"),
     ],
 )
-def test_a6_what_would_need_a_store_is_refused_by_name(
+def test_a6_what_is_wrong_or_would_need_a_store_is_refused_by_name(
     server: RunningServer, fields: dict[str, Any], param: str
 ) -> None:
     """A conversation that is silently forgotten gives wrong answers."""
@@ -124,3 +133,37 @@ def test_an_answer_that_is_cut_is_incomplete(server: RunningServer) -> None:
     assert whole.status == "incomplete"
     assert whole.incomplete_details is not None
     assert whole.incomplete_details.reason == "max_output_tokens"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_refused_image_is_a_fault_of_input(server: RunningServer, stream: bool) -> None:
+    """There are no messages in this request; the status stands before the first event."""
+    part = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+    body = {"model": "nano", "input": [{"role": "user", "content": [part]}], "stream": stream}
+    answer = server.http.post("/v1/responses", json=body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, "input", "invalid_media")
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_answer_that_fails_while_it_streams_ends_with_response_failed(stopped: bool) -> None:
+    """A client waits for an event that it knows, whether the worker dies or the server stops."""
+    own = start("--shutdown-timeout", "0")
+    try:
+        own.wait_until_ready()
+        asked = {"model": "nano", "input": "Hello.", "logit_bias": {"100": 100}, "stream": True}
+        with own.http.stream("POST", "/v1/responses", json={**asked, "max_output_tokens": 20000}) as answer:
+            lines = answer.iter_lines()
+            next(line for line in lines if "output_text.delta" in line)
+            children = psutil.Process(own.process.pid).children(recursive=True)
+            worker = next(child for child in children if "phi4mm.engine.worker" in " ".join(child.cmdline()))
+            (own.process.terminate if stopped else worker.kill)()
+            *_, before, name, data = [line for line in lines if line]
+    finally:
+        own.stop()
+    assert name == "event: response.failed"
+    failed = strictly("ResponseFailedEvent", json.loads(data.removeprefix("data: ")), MORE)
+    assert failed.sequence_number == json.loads(before.removeprefix("data: "))["sequence_number"] + 1
+    assert (failed.response.status, failed.response.error.code) == ("failed", "server_error")
+    assert "signal" not in failed.response.error.message
+    assert failed.response.output[0].status == "incomplete"

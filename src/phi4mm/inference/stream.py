@@ -26,11 +26,13 @@ from phi4mm.protocol.response import FinishReason, Reply, TokenLogprobs, Usage
 class Piece:
     """What is new in one of a request's answers: text, and the log-probabilities of new tokens if they were asked for.
 
-    reply  the whole answer, in its last piece
+    tokens  how many arrived with it
+    reply   the whole answer, in its last piece
     """
 
     index: int
     text: str
+    tokens: int
     logprobs: tuple[TokenLogprobs, ...]
     reply: Reply | None
 
@@ -137,7 +139,7 @@ class Stream:
             text = "".join(answer.pieces)
             answer.pieces.clear()
             reply = None if output.finish_reason is None else self._reply(answer)
-            yield Piece(output.index, text, output.logprobs, reply)
+            yield Piece(output.index, text, len(output.ids), output.logprobs, reply)
 
     def token_ids(self) -> Iterator[int]:
         """The token ids of the answer as they arrive, the one that ends it included; in place of its text.

@@ -7,6 +7,7 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from phi4mm.config.model import ADAPTER_FOLDERS
 from phi4mm.errors import CapacityError
 from phi4mm.server.chat_schema import Strict, Text
 from phi4mm.server.errors import ApiError, json_response
@@ -44,6 +45,8 @@ async def unload_adapter(request: Request) -> Response:
     body = await read_json(request, UnloadBody, service.settings.max_body_bytes)
     if body.lora_name not in service.model.adapters:
         raise ApiError(404, "there is no adapter of that name", param="lora_name", code="model_not_found")
+    if body.lora_name in ADAPTER_FOLDERS:  # without it media would fail until the next start
+        raise ApiError(400, "lora_name is an adapter of the model itself, which it needs", param="lora_name")
     try:
         await asyncio.to_thread(service.model.remove_adapter, body.lora_name)
     except CapacityError as error:

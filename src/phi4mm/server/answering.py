@@ -16,8 +16,8 @@ from phi4mm.protocol.inputs import Adapter, Prompt
 from phi4mm.protocol.messages import Tool
 from phi4mm.protocol.response import Reply
 from phi4mm.protocol.sampling import SamplingParams
-from phi4mm.server.errors import json_response
-from phi4mm.server.sse import EventStream, begin
+from phi4mm.server.errors import ApiError, json_response
+from phi4mm.server.sse import EventStream, begin, error_event
 from phi4mm.server.waiting import unless_left
 
 
@@ -82,8 +82,7 @@ def send(
 ) -> Running:
     """Send a prompt to the engine. Raises InputError."""
     stream = request.app.state.service.model.submit(prompt, params, tools=tools, grammar=grammar, adapter=adapter)
-    request.state.watch.sends(prompt)
-    return Running(stream, request.state.watch.saw, tools, grammar)
+    return Running(stream, request.state.watch.sends(prompt), tools, grammar)
 
 
 def new_id(prefix: str) -> str:
@@ -96,8 +95,10 @@ async def answer(request: Request, work: Coroutine[Any, Any, object]) -> Respons
     return json_response(await unless_left(request.receive, request.app.state.service.stopping, work))
 
 
-async def stream_of(request: Request, events: AsyncGenerator[bytes, None]) -> Response:
-    """Events as an answer. What goes wrong before the first one has a status of its own."""
+async def stream_of(
+    request: Request, events: AsyncGenerator[bytes, None], failed: Callable[[ApiError], bytes] = error_event
+) -> Response:
+    """Events as an answer. What goes wrong before the first has a status of its own, after it the event `failed`."""
     stopping = request.app.state.service.stopping
     first = await begin(request.receive, stopping, events)
-    return EventStream(first, events, stopping, request.state.request_id)
+    return EventStream(first, events, stopping, request.state.request_id, failed)

@@ -52,7 +52,7 @@ def make_app(service: Service, keys: Keys) -> ASGIApp:
             checked,
             allow_origins=service.settings.allowed_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
+            allow_headers=["*"],  # clients send their own, such as x-stainless-lang and api-key; the origin decides
             expose_headers=["x-request-id", "retry-after"],
         )
     return RequestContext(checked, service)

@@ -114,8 +114,8 @@ def _read(path: Path) -> list[_Entry]:
 def _key(entry: _Entry, accounts: dict[str, Account]) -> Key:
     digest = bytes.fromhex(entry.sha256) if entry.sha256 else _digest(entry.key or "")
     limits = KeyLimits(entry.concurrent, entry.tokens_per_minute, entry.audio_seconds_per_minute)
-    before = accounts.get(entry.name)
-    account = before if before is not None and before.limits == limits else Account(limits)
+    account = accounts.get(entry.name) or Account(limits)
+    account.change(limits)
     return Key(entry.name, digest, entry.expires, frozenset(entry.scopes), account)
 
 

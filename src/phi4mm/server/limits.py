@@ -28,7 +28,7 @@ class Allowance:
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
+        self.limit = limit  # a minute
         self._left, self._at = float(limit), time.monotonic()
 
     def left(self) -> float:
@@ -42,6 +42,11 @@ class Allowance:
         """Take away."""
         self._left = self.left() - amount
 
+    def change(self, limit: int) -> None:
+        """Another limit from now on. What was spent stays spent."""
+        self._left = self.left() + limit - self.limit
+        self.limit = limit
+
     def seconds_until(self, amount: float) -> float:
         """How long until this much is left."""
         return max(0.0, (amount - self.left()) * MINUTE / self.limit)
@@ -53,8 +58,14 @@ class Account:
     def __init__(self, limits: KeyLimits) -> None:
         self.limits = limits
         self._running = 0
-        self._tokens = Allowance(limits.tokens_per_minute) if limits.tokens_per_minute else None
-        self._audio = Allowance(limits.audio_seconds_per_minute) if limits.audio_seconds_per_minute else None
+        self._tokens = _changed(None, limits.tokens_per_minute)
+        self._audio = _changed(None, limits.audio_seconds_per_minute)
+
+    def change(self, limits: KeyLimits) -> None:
+        """Other limits from now on. What was spent stays spent, and what runs still counts."""
+        self.limits = limits
+        self._tokens = _changed(self._tokens, limits.tokens_per_minute)
+        self._audio = _changed(self._audio, limits.audio_seconds_per_minute)
 
     def enter(self) -> None:
         """A request begins. Raises ApiError 429 over a limit; otherwise call `leave` when it ends."""
@@ -101,3 +112,11 @@ class Account:
         after = max(1, math.ceil(seconds))
         message = f"{reason}; try again in {after} s"
         return ApiError(429, message, code="rate_limit_exceeded", retry_after=after, headers=self.headers())
+
+
+def _changed(before: Allowance | None, limit: int | None) -> Allowance | None:
+    """The allowance with this limit; a full one where there was none."""
+    if before is None or limit is None:
+        return Allowance(limit) if limit is not None else None
+    before.change(limit)
+    return before

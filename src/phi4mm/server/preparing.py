@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from phi4mm.errors import CapacityError, EngineError, InputError
+from phi4mm.errors import CapacityError, EngineError
 from phi4mm.processing.processor import Processor
 from phi4mm.protocol.inputs import Prompt
 from phi4mm.protocol.messages import Audio, Image, Message, Tool
@@ -66,8 +66,8 @@ class Preparer:
     async def chat(self, messages: Sequence[Message], tools: Sequence[Tool | Mapping[str, Any]] = ()) -> Prompt:
         """The prompt of a conversation.
 
-        raises  InputError for messages, tools and media that can never work (MediaError for media that the policy
-                refuses, or that take too much time or memory), CapacityError when too many wait, EngineError
+        raises  InputError for messages and tools that can never work (MediaError where there are media: what is wrong
+                is found beside them), CapacityError when too many wait, EngineError
         """
         if all(isinstance(part, str) for message in messages for part in message.parts):
             return await asyncio.to_thread(self._processor.chat, messages, tools)
@@ -104,11 +104,11 @@ class Preparer:
             raise
         finally:
             self._requests -= 1
-        if isinstance(reply, InputError):
+        if isinstance(reply, MediaError):
             raise reply
         return reply
 
-    async def _ask(self, method: str, arguments: tuple[object, ...]) -> Prompt | InputError:
+    async def _ask(self, method: str, arguments: tuple[object, ...]) -> Prompt | MediaError:
         """What a child answers, also where it refuses. One that gives no answer is killed and replaced."""
         if self._closed:
             raise _ending()
@@ -190,7 +190,7 @@ class Child:
         except (EOFError, OSError, WireError):
             raise EngineError("the process that decodes media does not start") from None
 
-    async def ask(self, method: str, arguments: tuple[object, ...]) -> Prompt | InputError:
+    async def ask(self, method: str, arguments: tuple[object, ...]) -> Prompt | MediaError:
         """What a method of the processor returns there, or why it refuses.
 
         raises  EOFError, OSError or WireError when the process ends or answers wrongly, EngineError for a fault in it
@@ -210,11 +210,11 @@ class Child:
         if receive_head(self._end) != {"ready": True}:
             raise WireError("not ready")
 
-    def _ask(self, method: str, arguments: tuple[object, ...]) -> Prompt | InputError:
+    def _ask(self, method: str, arguments: tuple[object, ...]) -> Prompt | MediaError:
         send_bytes(self._end, pickle.dumps((method, arguments)))
         match head := receive_head(self._end):
             case {"refused": str(reason)}:
-                return InputError(reason)
+                return MediaError(reason)
             case {"fault": str(trace)}:
                 log.error("preparing a prompt failed: %r", trace)
                 raise EngineError("a prompt could not be prepared")

@@ -74,15 +74,16 @@ def receive_prompt(end: socket.socket, head: dict[str, Any], vocabulary: int) ->
     """The prompt whose head has arrived, with ids below `vocabulary`. Raises EOFError, WireError."""
     match head:
         case {"ids": int(count), "spans": [*heads]} if count >= 0:
-            shapes = [_shape(each, count) for each in heads]
+            forms = [_form(each, count) for each in heads]
         case _:
             raise WireError("no prompt")
-    if 4 * (count + sum(map(math.prod, shapes))) > MAX_ARRAYS:
+    if _ID.itemsize * count + sum(math.prod(shape) * dtype.itemsize for shape, dtype in forms) > MAX_ARRAYS:
         raise WireError(f"more than {MAX_ARRAYS} bytes")
     ids = _receive_array(end, (count,), _ID)
     if ids.max(initial=0) >= vocabulary:
         raise WireError("ids beyond the vocabulary")
-    return Prompt(tuple(ids.tolist()), tuple(_receive_span(end, each) for each in heads))
+    spans = (_receive_span(end, each, *form) for each, form in zip(heads, forms, strict=True))
+    return Prompt(tuple(ids.tolist()), tuple(spans))
 
 
 def _head(span: MediaSpan) -> dict[str, Any]:
@@ -99,8 +100,8 @@ def _array(data: MediaData) -> npt.NDArray[Any]:
     return data.crops if isinstance(data, ImageCrops) else data.features
 
 
-def _shape(head: object, ids: int) -> tuple[int, ...]:
-    """The shape of a span's array. Raises WireError for anything that `_head` does not make."""
+def _form(head: object, ids: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """The shape and dtype of a span's array. Raises WireError for anything that `_head` does not make."""
     match head:
         case {
             "start": int(start),
@@ -111,20 +112,21 @@ def _shape(head: object, ids: int) -> tuple[int, ...]:
             "side": int(side),
         } if min(count, height, rows, columns, across, down, side) > 0 and height == width:
             shape: tuple[int, ...] = (count, height, width, 3)
+            dtype: np.dtype[Any] = np.dtype("u1")
         case {"start": int(start), "length": int(length), "shape": [int(count), int(bins)], "seconds": float()} if (
             count > 0 and bins == MEL_BINS
         ):
-            shape = (count, bins)
+            shape, dtype = (count, bins), np.dtype("<f4")
         case _:
             raise WireError("no span")
     if start < 0 or length < 1 or start + length > ids:
         raise WireError("a span beyond the ids")
-    return shape
+    return shape, dtype
 
 
-def _receive_span(end: socket.socket, head: dict[str, Any]) -> MediaSpan:
+def _receive_span(end: socket.socket, head: dict[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> MediaSpan:
     image = "grid" in head
-    array = _receive_array(end, tuple(head["shape"]), np.dtype("u1" if image else "<f4"))
+    array = _receive_array(end, shape, dtype)
     data: MediaData
     if image:
         data = ImageCrops(array, tuple(head["grid"]), tuple(head["valid"]), head["side"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -54,31 +55,33 @@ class Watch:
     def __init__(self, metrics: Metrics, state: Mapping[str, Any]) -> None:
         self._metrics, self._state, self._start = metrics, state, time.monotonic()
         self.tokens = 0  # of prompts and answers that were run
-        self._last: dict[int, float] = {}
+        self._prompts = 0
+        self._last: dict[tuple[int, int], float] = {}  # when an answer of a prompt grew
 
-    def sends(self, prompt: Prompt) -> None:
-        """A prompt goes to the engine."""
+    def sends(self, prompt: Prompt) -> Callable[[Piece], None]:
+        """A prompt goes to the engine. What is returned is to be called with each piece of its answers."""
         self._spend(len(prompt.ids))
         if (account := self._state.get("account")) is not None:
             account.spend_audio(prompt)
+        self._prompts += 1
+        return partial(self._saw, self._prompts)
 
     def _spend(self, tokens: int) -> None:
         self.tokens += tokens
         if (account := self._state.get("account")) is not None:
             account.spend_tokens(tokens)
 
-    def saw(self, piece: Piece) -> None:
-        """An output of the engine arrived."""
+    def _saw(self, prompt: int, piece: Piece) -> None:
         now = time.monotonic()
-        before = self._last.get(piece.index)
+        before = self._last.get((prompt, piece.index))
         if before is not None:
             self._metrics.between.observe(now - before)
         elif not self._last:
             self._metrics.first_token.observe(now - self._start)
-        self._last[piece.index] = now
+        self._last[prompt, piece.index] = now
+        self._spend(piece.tokens)  # at once: the client may leave before the end
         if piece.reply is not None:
             self._metrics.whole.observe(now - self._start)
             self._metrics.prompt.observe(piece.reply.usage.prompt_tokens)
             self._metrics.generated.observe(piece.reply.usage.completion_tokens)
-            self._spend(piece.reply.usage.completion_tokens)
             self._metrics.finish(piece.reply.finish_reason)

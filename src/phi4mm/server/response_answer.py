@@ -64,6 +64,13 @@ class ResponseUsage(msgspec.Struct, frozen=True):
     total_tokens: int
 
 
+class ResponseError(msgspec.Struct, frozen=True):
+    """Why an answer that had begun failed."""
+
+    message: str
+    code: Literal["server_error"] = "server_error"
+
+
 class ResponseTool(msgspec.Struct, frozen=True):
     """A declared tool, as it was understood."""
 
@@ -97,7 +104,7 @@ class ResponseObject(msgspec.Struct):
     status: str = "in_progress"
     completed_at: int | None = None
     incomplete_details: dict[str, str] | None = None
-    error: None = None
+    error: ResponseError | None = None
     output: list[MessageItem | CallItem] = msgspec.field(default_factory=list)
     usage: ResponseUsage | None = None
     reasoning: dict[str, None] | None = None
@@ -117,6 +124,12 @@ class ResponseObject(msgspec.Struct):
         total = usage.prompt_tokens + usage.completion_tokens
         details = InputDetails(usage.cached_tokens)
         self.usage = ResponseUsage(usage.prompt_tokens, details, usage.completion_tokens, OutputDetails(), total)
+
+    def fail(self, message: str) -> None:
+        """The answer cannot go on; what had come of it stays."""
+        self.status, self.error = "failed", ResponseError(message)
+        if self.output and self.output[-1].status == "in_progress":
+            self.output[-1].status = "incomplete"
 
 
 def begin_response(body: ResponseBody) -> ResponseObject:

@@ -52,13 +52,17 @@ def _add(given: list[dict[str, Any]], item: dict[str, Any], where: str) -> None:
     """Add the message that an item is, or its part of one."""
     kind = item.get("type", "message")
     if kind == "message":
+        if "tool_calls" in item:
+            raise ApiError(
+                400, f"{where} has tool_calls; send items of type function_call", param=f"{where}.tool_calls"
+            )
         message = {key: value for key, value in item.items() if key not in (*_PLAIN, "phase")}
         if isinstance(message.get("content"), list):
             message["content"] = [_part(part, where) for part in message["content"]]
         given.append(message)
     elif kind == "function_call":
         call = {"id": item.get("call_id"), "type": "function", "function": _picked(item, ("name", "arguments"), where)}
-        if not (given and given[-1]["role"] == "assistant"):
+        if not (given and given[-1].get("role") == "assistant"):
             given.append({"role": "assistant"})
         given[-1].setdefault("tool_calls", []).append(call)
     elif kind == "function_call_output":

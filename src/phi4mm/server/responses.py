@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 from starlette.requests import Request
@@ -15,8 +15,10 @@ from phi4mm.server.answering import answer, new_id, stream_of
 from phi4mm.server.chat import submit
 from phi4mm.server.chat_answer import TokenLogprob
 from phi4mm.server.chat_schema import ChatBody
+from phi4mm.server.errors import ApiError
 from phi4mm.server.json_body import read_json
 from phi4mm.server.logprobs import choice_logprobs
+from phi4mm.server.media_error import MediaError
 from phi4mm.server.response_answer import CallItem, MessageItem, OutputText, ResponseObject, begin_response
 from phi4mm.server.response_input import chat_of
 from phi4mm.server.response_schema import ResponseBody
@@ -30,7 +32,13 @@ async def responses(request: Request) -> Response:
     body = await read_json(request, ResponseBody, service.settings.max_body_bytes)
     chat, growing = chat_of(body), begin_response(body)
     if body.stream:
-        return await stream_of(request, _events(request, chat, growing))
+        numbers = itertools.count()
+
+        def failed(error: ApiError) -> bytes:
+            growing.fail(error.message)
+            return _event(numbers, "failed", {"response": growing})
+
+        return await stream_of(request, _events(request, chat, growing, numbers), failed)
     return await answer(request, _whole(request, chat, growing))
 
 
@@ -40,17 +48,25 @@ async def _whole(request: Request, chat: ChatBody, growing: ResponseObject) -> R
     return growing
 
 
-async def _events(request: Request, chat: ChatBody, growing: ResponseObject) -> AsyncGenerator[bytes, None]:
-    numbers = itertools.count()
+async def _events(
+    request: Request, chat: ChatBody, growing: ResponseObject, numbers: Iterator[int]
+) -> AsyncGenerator[bytes, None]:
     async for name, fields in _grow(request, chat, growing):
-        kind = f"response.{name}"
-        yield event({"type": kind, "sequence_number": next(numbers), **fields}, kind)
+        yield _event(numbers, name, fields)
     yield DONE
+
+
+def _event(numbers: Iterator[int], name: str, fields: dict[str, Any]) -> bytes:
+    kind = f"response.{name}"
+    return event({"type": kind, "sequence_number": next(numbers), **fields}, kind)
 
 
 async def _grow(request: Request, chat: ChatBody, growing: ResponseObject) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     """Let the answer grow; what happens to it, as the names and fields of events."""
-    running = await submit(request, chat)
+    try:
+        running = await submit(request, chat)
+    except MediaError as error:
+        raise ApiError(error.status, error.message, param="input", code="invalid_media") from None
     tokenizer = request.app.state.service.model.processor.tokenizer
     split = AnswerSplit(running.tools, running.grammar)
     waiting: list[TokenLogprob] = []  # of tokens whose text has not come yet

@@ -29,7 +29,14 @@ class Service:
     """One server's state, for its event loop."""
 
     def __init__(self, folder: Path, name: str, settings: ServerSettings, engine_args: EngineArgs) -> None:
+        """Check the settings of media before a model is loaded for minutes. Raises ConfigError."""
         self.name, self.settings = name, settings
+        self._policy = MediaPolicy(
+            allowed_domains=settings.allowed_media_domains,
+            local_folder=Path(settings.allowed_local_media_path) if settings.allowed_local_media_path else None,
+            max_items=settings.max_media_items,
+            max_item_bytes=settings.max_media_bytes,
+        )
         self._folder, self._engine_args = folder, engine_args
         self.started = int(time.time())
         self.stopping = asyncio.Event()  # what runs is cancelled
@@ -53,18 +60,9 @@ class Service:
         # Not in a pool, whose threads are waited for at exit: a server that is told to stop does not load to the end.
         threading.Thread(target=_finish, args=(load, loading), name="phi4mm-load", daemon=True).start()
         model = await asyncio.wrap_future(loading)
-        self._loaded = model, self._preparer(model)
+        processes, seconds = self.settings.media_processes, self.settings.media_timeout
+        self._loaded = model, Preparer(model.processor, self._policy, processes=processes, seconds=seconds)
         log.info("%s is loaded: %s", self.name, "; ".join(model.settings.reasons))
-
-    def _preparer(self, model: Model) -> Preparer:
-        settings = self.settings
-        policy = MediaPolicy(
-            allowed_domains=settings.allowed_media_domains,
-            local_folder=Path(settings.allowed_local_media_path) if settings.allowed_local_media_path else None,
-            max_items=settings.max_media_items,
-            max_item_bytes=settings.max_media_bytes,
-        )
-        return Preparer(model.processor, policy, processes=settings.media_processes, seconds=settings.media_timeout)
 
     @property
     def state(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -79,7 +80,10 @@ class ServerSettings:
     @property
     def is_loopback(self) -> bool:
         """Whether only programs of this machine can reach the server."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:  # a name, which may mean any machine
+            return self.host == "localhost"
 
     @property
     def has_keys(self) -> bool:

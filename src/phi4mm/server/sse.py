@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from phi4mm.server.errors import as_api_error
+from phi4mm.server.errors import ApiError, as_api_error
 from phi4mm.server.waiting import ClientLeft, unless_left
 
 DONE = b"data: [DONE]\n\n"
@@ -19,6 +19,11 @@ def event(value: object, name: str = "") -> bytes:
     """`value` as the data of an event."""
     data = b"data: " + msgspec.json.encode(value) + b"\n\n"
     return b"event: " + name.encode() + b"\n" + data if name else data
+
+
+def error_event(error: ApiError) -> bytes:
+    """An error in the form of chats."""
+    return event(error.body)
 
 
 async def begin(receive: Receive, stopping: asyncio.Event, events: AsyncGenerator[bytes, None]) -> bytes:
@@ -36,11 +41,18 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self, first: bytes, events: AsyncGenerator[bytes, None], stopping: asyncio.Event, request_id: str
+        self,
+        first: bytes,
+        events: AsyncGenerator[bytes, None],
+        stopping: asyncio.Event,
+        request_id: str,
+        failed: Callable[[ApiError], bytes] = error_event,
     ) -> None:
+        """`failed` makes the last event of a stream that fails."""
         super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._first, self._events, self._stopping, self._request_id = first, events, stopping, request_id
+        self._failed = failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send everything; an error is the last event."""
@@ -50,7 +62,7 @@ class EventStream(Response):
             return
         except Exception as error:
             await self._events.aclose()  # the engine goes on to nothing while the client reads
-            last = event(as_api_error(error, self._request_id).body)
+            last = self._failed(as_api_error(error, self._request_id))
             await send({"type": "http.response.body", "body": last, "more_body": False})
         finally:
             await self._events.aclose()

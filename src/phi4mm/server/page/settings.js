@@ -12,7 +12,7 @@ export const NUMBERS = {
   },
   top_p: {
     label: "Top p",
-    min: 0,
+    min: 0.01,
     max: 1,
     step: 0.01,
     whole: false,
