@@ -82,11 +82,13 @@ def test_a5_over_its_limit_a_key_gets_429_with_the_time_to_wait(keyed: tuple[Run
         "/v1/completions", json={"model": "nano", "prompt": "Hello.", "max_tokens": 30}, headers=headers
     )
     assert (first.status_code, first.headers["x-ratelimit-limit-tokens"]) == (200, "2")
-    second = server.http.get("/v1/models", headers=headers)
+    second = server.http.post("/v1/completions", json={"model": "nano", "prompt": "Hello."}, headers=headers)
     assert (second.status_code, second.json()["error"]["code"]) == (429, "rate_limit_exceeded")
     assert int(second.headers["retry-after"]) >= 1
     assert second.headers["x-ratelimit-remaining-tokens"] == "0"
     assert _status(server, "sk-user-0001") == 200
+    assert _status(server, "sk-small-001") == 200  # what makes no answer is not refused
+    assert server.http.post("/tokenize", json={"model": "nano", "prompt": "Hello."}, headers=headers).status_code == 200
 
 
 def test_adapters_are_loaded_and_unloaded_with_an_admin_key(keyed: tuple[RunningServer, Path], tmp_path: Path) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import signal
+import ssl
 import sys
 from pathlib import Path
 
+from phi4mm.config.json_file import regular_file_bytes
+from phi4mm.config.validate import shown_path
 from phi4mm.errors import ConfigError
 from phi4mm.server.settings import ServerSettings, read_settings, table
 
@@ -24,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         shown = each.name in ("host", "port")
         text = help if shown else argparse.SUPPRESS
         if isinstance(each.default, bool):
-            parser.add_argument(flag, nargs="?", const="true", help=text)
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
         else:
             parser.add_argument(flag, action="append" if isinstance(each.default, tuple) else "store", help=text)
         flags += [] if shown else [flag]
@@ -36,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the settings to stderr, and serve until a signal comes."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server listens, and reads its keys again at it
     flags = {each.name: getattr(args, each.name) for each, _ in table()}
     settings, engine_args, sources = read_settings(flags, os.environ, Path(args.config) if args.config else None)
     from phi4mm.checkpoint.hub import resolve
@@ -44,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
         from phi4mm.server.access_log import set_up_logging
         from phi4mm.server.lifecycle import bind, serve
     except ModuleNotFoundError as error:
-        raise ConfigError(f"the server needs {error.name}; pip install 'phi4mm[serve]'") from None
+        raise ConfigError(f"the server needs {error.name}; type pip install '.[serve]' in the checkout") from None
+    check_files(settings)
     folder = resolve(args.model)
     name = settings.served_model_name or (folder.resolve().name if Path(args.model).is_dir() else args.model)
     listener = bind(settings.host, settings.port)
@@ -59,6 +65,33 @@ def run(args: argparse.Namespace) -> int:
     print(f"phi4mm serves {args.model} at {scheme}://{address}:{port}", file=sys.stderr, flush=True)
     serve(folder, name, settings, engine_args, listener)
     return 0
+
+
+def check_files(settings: ServerSettings) -> None:
+    """Raise ConfigError, with flag and path, for a file or folder that cannot be what its setting says."""
+    from phi4mm.server.keys import Keys
+
+    try:
+        Keys(settings)
+    except ConfigError as error:
+        raise ConfigError(f"--api-keys: {error}") from None
+    for flag, path in (("--ssl-certfile", settings.ssl_certfile), ("--ssl-keyfile", settings.ssl_keyfile)):
+        if path:
+            regular_file_bytes(Path(path), f"the file of {flag}", ConfigError)
+    if settings.ssl_certfile:
+        try:
+            # A key with a passphrase is refused: nobody is there to type it.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, "")
+        except OSError as error:
+            paths = f"{shown_path(settings.ssl_certfile)} and {shown_path(settings.ssl_keyfile)}"
+            raise ConfigError(
+                f"--ssl-certfile and --ssl-keyfile: {paths} cannot be read as a certificate and its key without a"
+                f" passphrase, both in PEM: {error!s:.200}"
+            ) from None
+    folders = [(f"--adapter {name:.60}", os.path.expanduser(folder)) for name, folder in settings.adapters.items()]
+    for flag, folder in [*folders, ("--allowed-local-media-path", settings.allowed_local_media_path)]:
+        if folder and not os.path.isdir(folder):
+            raise ConfigError(f"{flag}: {shown_path(folder)} is no folder; make it first, or correct the path")
 
 
 def _memory_plan(folder: Path, settings: ServerSettings) -> str:

@@ -14,6 +14,7 @@ from phi4mm.server.settings import ServerSettings
 OPEN = frozenset({"/health"})
 ADMIN = frozenset({"/metrics", "/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
 ONLY_WITH_KEY = ADMIN - {"/metrics"}  # also on loopback: they read folders of the server
+GENERATING = ("/chat/completions", "/v1/completions", "/v1/responses")  # how the paths of such routes end
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -72,7 +73,7 @@ class Access:
                     found.setdefault(name, value)
             await send(message)
 
-        account.enter()
+        account.enter(generates=scope["method"] == "POST" and scope["path"].endswith(GENERATING))
         try:
             await self._app(scope, receive, send_with_limits)
         finally:

@@ -67,12 +67,15 @@ class Account:
         self._tokens = _changed(self._tokens, limits.tokens_per_minute)
         self._audio = _changed(self._audio, limits.audio_seconds_per_minute)
 
-    def enter(self) -> None:
-        """A request begins. Raises ApiError 429 over a limit; otherwise call `leave` when it ends."""
+    def enter(self, *, generates: bool) -> None:
+        """A request begins. Raises ApiError 429 over a limit; otherwise call `leave` when it ends.
+
+        generates  whether it asks for an answer: tokens and audio of other requests are not limited
+        """
         if self.limits.concurrent is not None and self._running >= self.limits.concurrent:
             raise self._refused(f"{self._running} requests of this key run, its limit", 1)
         for allowance, what in ((self._tokens, "tokens"), (self._audio, "seconds of audio")):
-            if allowance is not None and allowance.left() < 1:
+            if generates and allowance is not None and allowance.left() < 1:
                 reason = f"this key has used its {allowance.limit} {what} a minute"
                 raise self._refused(reason, allowance.seconds_until(1))
         self._running += 1

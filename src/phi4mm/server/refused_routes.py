@@ -14,6 +14,9 @@ REFUSED_ROUTES = {
     "/v1/moderations": "this server has no moderation model",
     "/v1/images/generations": "the model answers in text",
     "/v1/audio/speech": "the model answers in text",
+    "/v1/audio/transcriptions": "not yet; send input_audio to /v1/chat/completions",
+    "/v1/audio/translations": "not yet; send input_audio to /v1/chat/completions",
+    "/v1/realtime": "not yet; send input_audio to /v1/chat/completions",
     "/v1/assistants": "nothing is stored; use /v1/responses or /v1/chat/completions",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -16,12 +17,16 @@ from phi4mm.config.validate import integer, is_number, refuse_unknown, shown, sh
 from phi4mm.errors import ConfigError
 
 PREFIX = "PHI4MM_"  # of environment variables
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\sA-Z]+")  # as browsers send it
 MAX_CONFIG = 2**20  # bytes of the TOML file
+KUBERNETES = (
+    ". Kubernetes sets it for a Service named phi4mm: rename it, set enableServiceLinks to false, or give --port"
+)
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
-def _setting(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+def _setting(default: Any, help: str, *, is_path: bool = False) -> Any:
+    return field(default=default, metadata={"help": help, "is_path": is_path})
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,17 @@ class ServerSettings:
     device: str = _setting("auto", "auto, cpu, cuda or cuda:1")
     dtype: str = _setting("auto", "auto, float32, bfloat16 or float16")
     quantize: str = _setting("", "int8 or int4")
-    adapter: tuple[str, ...] = _setting((), "NAME=FOLDER of a LoRA in PEFT's format; repeatable")
+    adapter: tuple[str, ...] = _setting((), "NAME=FOLDER of a LoRA in PEFT's format; repeatable", is_path=True)
     api_key: str = _setting("", "the one key that clients send, with every scope")
-    api_keys: str = _setting("", "file of keys, each with a name, scopes and limits; read again at SIGHUP")
+    api_keys: str = _setting(
+        "", "file of keys, each with a name, scopes and limits; read again at SIGHUP", is_path=True
+    )
     without_key: bool = _setting(False, "listen beyond loopback without a key")
     allowed_origins: tuple[str, ...] = _setting((), "origins whose pages may send requests (CORS); repeatable")
-    ssl_certfile: str = _setting("", "certificate for HTTPS")
-    ssl_keyfile: str = _setting("", "its key")
+    ssl_certfile: str = _setting("", "certificate for HTTPS", is_path=True)
+    ssl_keyfile: str = _setting("", "its key", is_path=True)
     allowed_media_domains: tuple[str, ...] = _setting((), "hosts from which media URLs are fetched; repeatable")
-    allowed_local_media_path: str = _setting("", "folder below which file: URLs are read")
+    allowed_local_media_path: str = _setting("", "folder below which file: URLs are read", is_path=True)
     max_media_items: int = _setting(64, "most images and audio clips of a request")
     max_media_bytes: int = _setting(64 * 2**20, "most bytes of one of them")
     media_timeout: float = _setting(30.0, "seconds to decode the media of a request")
@@ -76,6 +83,12 @@ class ServerSettings:
         for adapter in self.adapter:
             if not all(adapter.partition("=")):
                 raise ConfigError(f"adapter is {shown(adapter)}; expected NAME=FOLDER")
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    f"allowed_origins has {shown(origin)}; expected an origin as browsers send it, such as"
+                    " https://example.org or http://localhost:3000, or *"
+                )
 
     @property
     def is_loopback(self) -> bool:
@@ -109,6 +122,9 @@ def read_settings(
 ) -> tuple[ServerSettings, EngineArgs, dict[str, str]]:
     """The settings, those of the engine, and where each value that is no default comes from.
 
+    Spaces around a value are dropped. An empty variable of the environment is as good as none. Relative paths in the
+    file begin at its folder.
+
     raises  ConfigError for an unknown name in the file, and for a value that does not fit
     """
     known = {each.name: each for each, _ in table()}
@@ -120,10 +136,14 @@ def read_settings(
         variable = PREFIX + name.upper()
         if flags.get(name) is not None:
             values[name], sources[name] = _converted(name, each, flags[name]), "flag"
-        elif variable in environment:
+        elif environment.get(variable, "").strip():
             values[name], sources[name] = _converted(variable, each, environment[variable]), variable
         elif name in entries:
-            values[name], sources[name] = _converted(name, each, entries[name]), os.fspath(file or "")
+            value = _converted(name, each, entries[name])
+            values[name] = _beside(file, value) if file and each.metadata.get("is_path") else value
+            sources[name] = os.fspath(file or "")
+        if name in ("api_key", "api_keys") and values.get(name) == "":
+            raise ConfigError(f"{name} is empty; give a key, or leave the setting out")
     engine = {each.name for each in fields(EngineArgs)}
     args = EngineArgs(**{name: value for name, value in values.items() if name in engine})
     settings = ServerSettings(**{name: value for name, value in values.items() if name not in engine})
@@ -132,21 +152,33 @@ def read_settings(
 
 def _converted(name: str, each: Field[Any], value: object) -> object:
     """A value as its setting's type: text is read, lists and texts with commas become tuples."""
+    value = value.strip() if isinstance(value, str) else value
     default: Any = each.default if each.default is not None else 0  # the one without default is a number of bytes
     if isinstance(default, tuple):
         texts = value.split(",") if isinstance(value, str) else value
         if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
             raise ConfigError(f"{name} is {shown(value)}; expected a list of texts")
-        return tuple(texts)
+        return tuple(text.strip() for text in texts)
     try:
         if isinstance(default, bool):
             return value if isinstance(value, bool) else _WORDS[str(value).lower()]
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise ValueError
+        if isinstance(default, int) and isinstance(value, float):
+            raise ValueError
         return type(default)(value)
     except (KeyError, ValueError):
         kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-        raise ConfigError(f"{name} is {shown(value)}; expected {kinds[type(default)]}") from None
+        hint = KUBERNETES if name == PREFIX + "PORT" and str(value).startswith("tcp://") else ""
+        raise ConfigError(f"{name} is {shown(value)}; expected {kinds[type(default)]}{hint}") from None
+
+
+def _beside(file: Path, value: Any) -> Any:
+    """The path or NAME=FOLDER of a setting in the file, with the file's folder before what is relative."""
+    if isinstance(value, tuple):
+        named = (each.partition("=") for each in value)
+        return tuple(f"{name}={_beside(file, path)}" for name, _, path in named)
+    return os.fspath(file.absolute().parent / os.path.expanduser(value)) if value else value
 
 
 def _read_file(path: Path) -> dict[str, Any]:

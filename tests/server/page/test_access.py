@@ -145,6 +145,13 @@ def test_a_conversation_by_keyboard_alone(page: Page, server: FakeServer) -> Non
     page.wait("document.activeElement.id === 'settings'")
 
 
+@pytest.mark.parametrize(("button", "first"), [("#settings", "setting-system"), ("#tools-button", "tools")])
+def test_a_dialog_begins_in_its_first_field(page: Page, button: str, first: str) -> None:
+    """Who opens a form wants to type; the browser chose the sign that closes it."""
+    page.click(button)
+    page.wait(f"document.activeElement.id === '{first}'")
+
+
 def test_headings_landmarks_and_the_live_region_tell_what_is_where(page: Page, server: FakeServer) -> None:
     """A screen reader's user moves by landmarks and headings, and hears of an answer without looking for it."""
     filled(page, server)

@@ -273,6 +273,32 @@ def test_the_request_as_curl_and_python_is_the_request(page: Page, server: FakeS
     assert not (tmp_path / "owned").exists()
 
 
+def test_the_python_of_a_conversation_with_tools_prints_calls(page: Page, server: FakeServer, tmp_path: Path) -> None:
+    """An answer of calls alone has no content: the program printed nothing."""
+    page.click("#tools-button")
+    page.wait("document.querySelector('dialog #tools')")
+    page.type('[{"name": "get_weather"}]', into="#tools")
+    page.click("dialog .primary")
+    page.wait("!document.querySelector('dialog')")
+    ask(page, "Weather?")
+    page.click("#code")
+    command, program = page.wait("[...document.querySelectorAll('dialog pre code')].map((n) => n.textContent)")
+    assert command.startswith("curl -sSN ")
+    (tmp_path / "openai.py").write_text(
+        "from types import SimpleNamespace as N\n"
+        "def piece(name, text):\n"
+        " call = N(function=N(name=name, arguments=text))\n"
+        " return N(choices=[N(delta=N(content=None, tool_calls=[call]))])\n"
+        "class OpenAI:\n def __init__(self, base_url, api_key):\n  self.chat = self.completions = self\n"
+        " def create(self, **given):\n"
+        "  return [piece('get_weather', None), piece(None, '{\"city\":'), piece(None, ' 1}'), N(choices=[])]\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=20
+    )
+    assert ran.stdout == '\nget_weather {"city": 1}\n'
+
+
 def test_another_tab_sees_new_conversations(page: Page, server: FakeServer) -> None:
     """Two tabs must not overwrite each other's list."""
     target = page.browser.call("Target.createTarget", url=server.address, browserContextId=page.context)["targetId"]

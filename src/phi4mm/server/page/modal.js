@@ -14,5 +14,6 @@ export function modal(title, ...contents) {
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
+  dialog.querySelector("input, select, textarea")?.focus(); // the browser would take the sign that closes it
   return dialog;
 }

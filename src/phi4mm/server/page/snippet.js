@@ -21,7 +21,7 @@ export function curl(conversation, last, model, { origin, withKey }) {
   });
   const authorization = withKey ? ` \\\n  -H "Authorization: Bearer $OPENAI_API_KEY"` : "";
   return (
-    `curl -N ${quoted(`${origin}/v1/chat/completions`)} \\\n  -H "Content-Type: application/json"${authorization} \\\n` +
+    `curl -sSN ${quoted(`${origin}/v1/chat/completions`)} \\\n  -H "Content-Type: application/json"${authorization} \\\n` +
     `  --data-binary @- <<END\n${data}\nEND\n`
   );
 }
@@ -44,6 +44,7 @@ export function python(conversation, last, model, { origin, withKey }) {
   const reader = files.length
     ? "\n\ndef media(name):\n    return base64.b64encode(Path(name).read_bytes()).decode()\n\n"
     : "";
+  const calls = fields.tools ? CALLS : "";
   const apiKey = withKey ? 'os.environ["OPENAI_API_KEY"]' : '"none"';
   return `${imports.join("\n")}${imports.length ? "\n\n" : ""}from openai import OpenAI\n${reader}
 client = OpenAI(base_url=${JSON.stringify(`${origin}/v1`)}, api_key=${apiKey})
@@ -53,9 +54,16 @@ ${given}
 for chunk in stream:
     if chunk.choices and chunk.choices[0].delta.content:
         print(chunk.choices[0].delta.content, end="", flush=True)
-print()
+${calls}print()
 `;
 }
+
+// A call comes in pieces: its name first, then its arguments.
+const CALLS = `    for call in (chunk.choices and chunk.choices[0].delta.tool_calls) or []:
+        if call.function.name:
+            print(f"\\n{call.function.name} ", end="")
+        print(call.function.arguments or "", end="", flush=True)
+`;
 
 /** A value of JSON in Python's spelling. */
 function literal(value, depth, files, mark) {
