@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import shutil
@@ -74,3 +75,10 @@ def test_make_takes_the_cpu_build_of_torch_without_an_nvidia_driver(driver: bool
     assert asked[-1].endswith("-c constraints.txt -e .")
     index = "--extra-index-url https://download.pytorch.org/whl/cpu torch"
     assert [line.endswith(index) for line in asked] == ([False] if driver else [True, False])
+
+
+def test_every_classified_python_was_tried_and_passed() -> None:
+    """The last record of bench/versions.py has each of them, with the newest libraries."""
+    record = json.loads((ROOT / "bench" / "results" / "prove" / "versions.json").read_text(encoding="utf-8"))
+    environments = record["figures"][0]["environments"]
+    assert [name for name in CLASSIFIED if not environments[f"{name} newest"]["passed"]] == []
