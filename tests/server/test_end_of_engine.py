@@ -36,7 +36,7 @@ def _serve() -> None:
 
 
 def _ended_model(*_: Any, **__: Any) -> Any:
-    return SimpleNamespace(closed=True, close=lambda: None, settings=SimpleNamespace(reasons=[]))
+    return SimpleNamespace(closed=True, close=lambda: None, processor=None, settings=SimpleNamespace(reasons=[]))
 
 
 def test_an_error_of_the_system_while_the_model_loads_ends_the_server(
@@ -58,7 +58,7 @@ def test_an_engine_that_has_ended_ends_the_server(
 ) -> None:
     """A server that answers each chat with 500 must be started again, which nobody does while it lives."""
     monkeypatch.setattr(service, "load_model", _ended_model)
-    monkeypatch.setattr(Service, "_preparer", lambda self, model: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(service, "Preparer", lambda *_, **__: SimpleNamespace(close=lambda: None))
     with caplog.at_level(logging.ERROR, "phi4mm.server"), pytest.raises(EngineError, match="start the server again"):
         _serve()
     assert "the engine has ended" in caplog.text
@@ -67,7 +67,7 @@ def test_an_engine_that_has_ended_ends_the_server(
 def test_a_server_whose_engine_has_ended_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """/health says 503 for every state but this one."""
     monkeypatch.setattr(service, "load_model", _ended_model)
-    monkeypatch.setattr(Service, "_preparer", lambda self, model: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(service, "Preparer", lambda *_, **__: SimpleNamespace(close=lambda: None))
     made = Service(Path(), "nano", SETTINGS, EngineArgs())
     assert made.state == "loading"
     asyncio.run(made.load())

@@ -95,7 +95,8 @@ def test_an_export_read_elsewhere_is_the_same(opened: Opened, server: FakeServer
     other.click(".open", 1)
     other.wait("document.querySelector('.versions')?.innerText.includes('2 / 2')")
     assert other.js("document.querySelector('.user .attachment img').naturalWidth") > 0
-    again = json.loads(exported(other, tmp_path).read_text())
+    (tmp_path / "again").mkdir()  # a file of the same second would have the same name
+    again = json.loads(exported(other, tmp_path / "again").read_text())
 
     def without_ids(archive: dict[str, Any]) -> dict[str, Any]:
         for conversation in archive["conversations"]:
