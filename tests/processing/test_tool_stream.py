@@ -16,7 +16,7 @@ from phi4mm.processing.grammar import grammar_source
 from phi4mm.processing.structured import Grammars
 from phi4mm.processing.tokenizer import Special, Tokenizer
 from phi4mm.processing.tool_calls import MAX_DEPTH, MAX_MISSES, find_tool_calls
-from phi4mm.processing.tool_stream import CallDelta, Delta, StructuredToolStream, ToolStream
+from phi4mm.processing.tool_stream import CallDelta, Delta, ToolStream
 from phi4mm.protocol.messages import Tool, ToolCall
 from tests.processing.test_structured import random_answer
 
@@ -268,24 +268,3 @@ def test_arguments_are_sent_at_each_piece_under_a_grammar() -> None:
         joined([delta for delta in deltas([deep], held_by_grammar=True) if isinstance(delta, str)])[1]
         == f'{{"x": {"[" * 99}'
     )
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        *("", "fun", "functools", '{"a": "b"}', "functools[1] is text", f'{{"say": "functools[{call("plot", {})}]"}}'),
-        *(f"functools[{call('plot', QUOTED)}, {call('weather', {'city': 'a'})}]", f"functools[{call('plot', {})}] no"),
-        f"functools[{call('other', {})}]",
-    ],
-)
-def test_a_structured_answer_is_text_or_calls_as_a_whole(answer: str) -> None:
-    """A call that a string of the answer quotes would be cut out of its JSON."""
-    calls, content = find_tool_calls(answer, TOOLS)
-    expected = (calls, "") if calls and not content else ([], answer)
-    for size in (1, 3, 100):
-        stream = StructuredToolStream(TOOLS)
-        found = [delta for at in range(0, len(answer), size) for delta in stream.push(answer[at : at + size])]
-        assert joined([*found, *stream.finish()]) == expected
-    stream = StructuredToolStream(TOOLS)
-    assert stream.push('{"a') == ['{"a']
-    assert stream.push('": ') == ['": ']

@@ -8,6 +8,7 @@ import os
 import signal
 import ssl
 import sys
+import textwrap
 from pathlib import Path
 
 from phi4mm.config.json_file import regular_file_bytes
@@ -34,7 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         flags += [] if shown else [flag]
     parser.epilog = (
         "every setting is a flag, a variable of the environment (PHI4MM_PORT) and an\nentry of the file; "
-        "docs/serving.md tells them. More flags:\n" + _wrapped(flags)
+        "docs/serving.md tells them. More flags:\n"
+        + textwrap.fill(" ".join(flags), 79, initial_indent=" ", subsequent_indent=" ", break_on_hyphens=False)
     )
 
 
@@ -111,12 +113,3 @@ def _memory_plan(folder: Path, settings: ServerSettings) -> str:
         f"memory: {weights / 2**30:.2f} GiB of weights in {form}, {cache * 1000 / 2**20:.1f} MiB for each 1000 tokens "
         f"of keys and values; {memory().free / 2**30:.1f} GiB of main memory are free"
     )
-
-
-def _wrapped(flags: list[str]) -> str:
-    lines = [""]
-    for flag in flags:
-        if len(lines[-1]) + 1 + len(flag) > 79:
-            lines.append("")
-        lines[-1] += f" {flag}"
-    return "\n".join(lines)

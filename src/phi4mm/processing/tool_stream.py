@@ -18,7 +18,6 @@ from phi4mm.processing.tool_calls import (
     MAX_MISSES,
     argument_names,
     calls_at,
-    find_tool_calls,
     is_declared,
     skip_blanks,
 )
@@ -217,32 +216,3 @@ class ToolStream:
             self._blanks = []
         if self._blanks is not None and len(said) < len(text):
             self._blanks.append(text[len(said) :])
-
-
-class StructuredToolStream:
-    """The same for an answer with a response format: it is text, whatever its strings quote, or calls as a whole."""
-
-    def __init__(self, tools: Sequence[Tool]) -> None:
-        """See ToolStream."""
-        self._tools = tools
-        self._pieces: list[str] = []  # withheld
-        self._begin = ""  # of the answer, long enough to know what it is
-
-    def push(self, piece: str) -> list[Delta]:
-        """See ToolStream."""
-        if len(self._begin) < len(FUNCTOOLS):
-            self._begin += piece[: len(FUNCTOOLS)]
-        self._pieces.append(piece)
-        return [] if FUNCTOOLS.startswith(self._begin[: len(FUNCTOOLS)]) else self._withheld()
-
-    def finish(self) -> list[Delta]:
-        """See ToolStream."""
-        calls, content = find_tool_calls("".join(self._pieces), self._tools)
-        if content or not calls:
-            return self._withheld()
-        return [CallDelta(n, call.name, json.dumps(call.arguments, ensure_ascii=False)) for n, call in enumerate(calls)]
-
-    def _withheld(self) -> list[Delta]:
-        text = "".join(self._pieces)
-        self._pieces = []
-        return [text] if text else []
