@@ -15,7 +15,7 @@ from phi4mm.server.fields import refused
 
 S = TypeVar("S", bound=msgspec.Struct)
 BODY_SECONDS = 60.0  # until the whole body has arrived
-# Values and texts are decoded in one call that no thread can interrupt: this many take 0.2 s at most.
+# Values and texts are decoded in one call that no thread can interrupt: this many take 0.03 s.
 MARKS, MAX_MARKS = b",:[{", 2**18
 _AT = re.compile(r" - at `(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
